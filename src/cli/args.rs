@@ -1,0 +1,371 @@
+//! The command line as clap sees it. What is written here is also the man page and the completions.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0    done: every byte asked for is in the repository, hashed, durable, published
+  1    failed: I/O, permissions, no space, anything not below
+  2    the command line was wrong
+  3    verification failed: a checksum, a hash, a missing or foreign log
+  4    the backup was stopped by `jetbak stop`
+  5    out of order: no backup in progress, one in progress already, busy
+  6    the source changed while it was read, or cannot be backed up in its state
+  130, 143, 129  ended by Ctrl-C, SIGTERM, SIGHUP
+
+Example:
+  jetbak backup /srv/app --to /backup/app
+  jetbak list /backup/app
+  jetbak verify /backup/app";
+
+/// Drive streaming backups of storage directories
+///
+/// A backup is one session of one protocol: begin, read the databases and then the logs, truncate the logs nobody
+/// needs, end. `jetbak backup` does all of it; the single verbs do it step by step, across processes. Any process can
+/// stop a session at any moment.
+#[derive(Debug, Parser)]
+#[command(name = "jetbak", version, after_help = AFTER_HELP, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// Keep the state of sessions in this directory, on a local file system
+    ///
+    /// Without it: /var/lib/jetbak for root, else jetbak below `$XDG_STATE_HOME` or ~/.local/state.
+    #[arg(long, global = true, value_name = "DIR", env = "JETBAK_STATE_DIR", help_heading = "Global options")]
+    pub state_dir: Option<PathBuf>,
+    /// Print JSON: one document, or one object a line with the summary last
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+    /// Print errors only
+    #[arg(long, short, global = true, conflicts_with = "verbose", help_heading = "Global options")]
+    pub quiet: bool,
+    /// Say what was decided, and why
+    #[arg(long, short, global = true, help_heading = "Global options")]
+    pub verbose: bool,
+    /// Use colour; `auto` honours `NO_COLOR` and TERM=dumb
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
+    pub color: Color,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Back up a storage: begin, read, truncate and end in one go
+    Backup(BackupArgs),
+    /// Begin a session: judge the storage and fix the list of what is read first
+    Begin(BeginArgs),
+    /// Show what a session reads, and what is done; change nothing
+    Files(FilesArgs),
+    /// Read all that is left of a session, or the named files
+    Read(ReadArgs),
+    /// Publish the backup, then delete the logs that it makes needless
+    Truncate(TruncateArgs),
+    /// End a session: publish what was read, or leave nothing behind
+    End(EndArgs),
+    /// Stop a session from any process; its remaining reads fail
+    Stop(StopArgs),
+    /// Show the sessions in progress, and how far they are
+    Status(StatusArgs),
+    /// List the backups of a repository
+    List(ListArgs),
+    /// Prove backups: every hash, every size, nothing missing, nothing extra
+    Verify(VerifyArgs),
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
+    /// Print the man page, or write all of them into a directory
+    Man(ManArgs),
+}
+
+/// What holds for a whole session.
+#[derive(Args, Clone, Debug)]
+pub struct SessionArgs {
+    /// The storage: a directory with all the files that one engine instance uses
+    #[arg(value_name = "STORAGE")]
+    pub storage: PathBuf,
+    /// What is asked for
+    #[arg(long, value_name = "KIND", default_value = "full")]
+    pub kind: KindArg,
+    /// What understands the storage; `auto` looks at its content
+    #[arg(long, value_name = "ENGINE", default_value = "auto")]
+    pub engine: EngineArg,
+    /// Tie the repository to this name instead of the storage's path
+    ///
+    /// For a storage that is mounted elsewhere every time. It is said at the first backup into a repository, and must be
+    /// said again at every later one.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Take files that match as logs: read last, and deleted by truncate
+    ///
+    /// `*` matches within one name, `**` across directories; without a slash the pattern is matched with a file's name
+    /// anywhere, with one with its path from the storage. Logs go by the last number in their names, then by
+    /// modification time, then by name; the newest is never deleted. Can be given several times.
+    #[arg(long = "log", value_name = "GLOB")]
+    pub logs: Vec<String>,
+    /// Leave out files that cannot be read, instead of failing
+    ///
+    /// What could be read is published as incomplete: it can be restored when it is named, but is never the latest and
+    /// never a reason to truncate. The exit code is still that of the failure.
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Keep what was read of a session that is stopped, aborted or fails, until the next backup is published
+    #[arg(long)]
+    pub keep_partial: bool,
+    /// Read a file that changes while it is read so many times again
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub retries: u32,
+    /// End an earlier session of this storage in which nothing has happened for so long, such as 30m or 12h
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub replace_idle: Option<Duration>,
+}
+
+/// The kinds of backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KindArg {
+    /// Complete; a parent for later kinds; may truncate
+    Full,
+    /// Complete; never a parent, never truncates
+    Copy,
+}
+
+/// The engines that can be named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EngineArg {
+    /// By content
+    Auto,
+    /// Any directory, as it is
+    Files,
+}
+
+/// backup
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  jetbak backup /srv/app --to /backup/app --log 'wal.*' --truncate")]
+pub struct BackupArgs {
+    /// What holds for the session.
+    #[command(flatten)]
+    pub session: SessionArgs,
+    /// The repository; made if it is missing
+    #[arg(long, value_name = "REPO", env = "JETBAK_REPOSITORY")]
+    pub to: PathBuf,
+    /// Delete the logs that this backup makes needless, after it is published and proven
+    #[arg(long)]
+    pub truncate: bool,
+    /// Say what would be read and how much, and stop there
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// begin
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  jetbak begin /srv/app --to /backup/app\n  jetbak read /srv/app\n  jetbak end /srv/app"
+)]
+pub struct BeginArgs {
+    /// What holds for the session.
+    #[command(flatten)]
+    pub session: SessionArgs,
+    /// The repository; made if it is missing
+    #[arg(long, value_name = "REPO", env = "JETBAK_REPOSITORY", required_unless_present = "no_repository")]
+    pub to: Option<PathBuf>,
+    /// Read into no repository: files go where `read --out` sends them
+    #[arg(long, conflicts_with = "to")]
+    pub no_repository: bool,
+}
+
+/// Which session a command means.
+#[derive(Args, Clone, Debug)]
+pub struct Selection {
+    /// The storage of the session, as it is or as it was named at begin
+    #[arg(value_name = "STORAGE", required_unless_present = "session")]
+    pub storage: Option<PathBuf>,
+    /// The session's id, instead of its storage
+    #[arg(long, value_name = "ID")]
+    pub session: Option<String>,
+}
+
+/// files
+#[derive(Args, Debug)]
+#[command(after_help = "Until the databases are done, the logs shown are those of the moment.")]
+pub struct FilesArgs {
+    /// Which session.
+    #[command(flatten)]
+    pub selection: Selection,
+}
+
+/// read
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Several plain reads of one session share the work. One that died is repeated; what was complete is not read again.
+
+Examples:
+  jetbak read /srv/app
+  jetbak read /srv/app accounts.db --out - | zstd > accounts.db.zst")]
+pub struct ReadArgs {
+    /// Which session.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Files as `jetbak files` prints them; a directory means everything below it
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Write the one named file to this path, or to stdout with `-`
+    ///
+    /// In a session with a repository this is only a look: the file still has to be read into the repository.
+    #[arg(long, value_name = "PATH")]
+    pub out: Option<PathBuf>,
+}
+
+/// truncate
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The backup is published first, read back from the disk and proven. Logs go oldest first; the newest stays, and so does
+a log that is not what was backed up.")]
+pub struct TruncateArgs {
+    /// Which session.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Say what would be deleted; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// end
+#[derive(Args, Debug)]
+#[command(after_help = "\
+After a stop nothing is published, and the exit code is 0: ending was asked for, and it worked. Scripts that want to
+hear of the stop use the outcome in JSON, or --require-success.")]
+pub struct EndArgs {
+    /// Which session.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// End without a backup; stops readers that still work
+    #[arg(long)]
+    pub abort: bool,
+    /// Exit 4 where the session had been stopped
+    #[arg(long, conflicts_with = "abort")]
+    pub require_success: bool,
+}
+
+/// stop
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Without STORAGE: no session is fine (exit 0), one is stopped, several are an error. A session that is being published
+cannot be stopped any more; stop says so and changes nothing.
+
+Example:
+  jetbak stop /srv/app --reason 'end of the maintenance window' --wait 10")]
+pub struct StopArgs {
+    /// The storage of the session, as it is or as it was named at begin
+    #[arg(value_name = "STORAGE")]
+    pub storage: Option<PathBuf>,
+    /// The session's id, instead of its storage
+    #[arg(long, value_name = "ID", conflicts_with = "storage")]
+    pub session: Option<String>,
+    /// Stop every session of this state directory
+    #[arg(long, conflicts_with_all = ["storage", "session"])]
+    pub all: bool,
+    /// Why; kept with the session and shown to those who are stopped
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Wait so long until no process reads in it any more
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub wait: Option<Duration>,
+}
+
+/// status
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    /// Only the session of this storage
+    #[arg(value_name = "STORAGE")]
+    pub storage: Option<PathBuf>,
+}
+
+/// list
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// The repository
+    #[arg(value_name = "REPO", env = "JETBAK_REPOSITORY")]
+    pub repository: PathBuf,
+}
+
+/// verify
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Every damage is listed, and the exit code is 3 if there is any. Without jetbak, `sha256sum -c SHA256SUMS` in the
+backup's folder proves the content of every file.")]
+pub struct VerifyArgs {
+    /// The repository
+    #[arg(value_name = "REPO")]
+    pub repository: PathBuf,
+    /// Backups: a number, the beginning of an id, or `latest` [default: all]
+    #[arg(value_name = "ID")]
+    pub ids: Vec<String>,
+}
+
+/// completions
+#[derive(Args, Debug)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+/// man
+#[derive(Args, Debug)]
+pub struct ManArgs {
+    /// Write all man pages into this directory, instead of jetbak(1) to stdout
+    #[arg(value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration: jiff::SignedDuration = text.parse().map_err(|_| "write it as 90s, 30m or 12h".to_owned())?;
+    duration.try_into().map_err(|_| "it must not be negative".to_owned())
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "write it as a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "it must be a number of seconds, not negative".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_holds() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_read_as_documented() {
+        assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("30m"), Ok(Duration::from_mins(30)));
+        assert_eq!(parse_duration("12h"), Ok(Duration::from_hours(12)));
+        assert!(parse_duration("-1s").is_err() && parse_duration("soon").is_err());
+        assert_eq!(parse_seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert!(parse_seconds("-1").is_err() && parse_seconds("nan").is_err());
+    }
+}

@@ -1,0 +1,80 @@
+//! `jetbak begin`
+
+use serde_json::json;
+
+use super::args::{BeginArgs, EngineArg, Global, KindArg, SessionArgs};
+use super::summary::count;
+use super::{signal_token, state_directory};
+use crate::engine::EngineName;
+use crate::error::{ExitCode, printable};
+use crate::paths;
+use crate::protocol::begin::{self, Options, Survey};
+use crate::session::Session;
+use crate::session::event::Kind;
+use crate::ui::{Ui, json as objects};
+
+impl SessionArgs {
+    /// What was typed, as plain values.
+    pub fn options(&self, repository: Option<&std::path::Path>, one_shot: bool) -> Options {
+        Options {
+            storage: self.storage.clone(),
+            repository: repository.map(std::path::Path::to_owned),
+            engine: match self.engine {
+                EngineArg::Auto => None,
+                EngineArg::Files => Some(EngineName::Files),
+            },
+            kind: match self.kind {
+                KindArg::Full => Kind::Full,
+                KindArg::Copy => Kind::Copy,
+            },
+            name: self.name.clone(),
+            logs: self.logs.clone(),
+            keep_going: self.keep_going,
+            keep_partial: self.keep_partial,
+            retries: self.retries,
+            replace_idle: self.replace_idle,
+            one_shot,
+        }
+    }
+}
+
+pub fn run(global: &Global, args: &BeginArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
+    let repository = if args.no_repository { None } else { args.to.as_deref() };
+    let options = args.session.options(repository, false);
+    let signals = signal_token()?;
+    let begun = begin::begin(&state_directory(global)?, &options, ui, &signals)?;
+    show(&begun.context.session, &begun.survey, ui)?;
+    Ok(ExitCode::Done)
+}
+
+/// Tells of a session that was just begun.
+pub fn show(session: &Session, survey: &Survey, ui: &mut Ui) -> anyhow::Result<()> {
+    let record = session.record();
+    if !ui.is_json() {
+        let logs = if survey.logs > 0 { format!(" and {}", count(survey.logs, "log")) } else { String::new() };
+        ui.say(&format!(
+            "session {}: {} ({}){logs} of {}, engine {}, {}",
+            record.session,
+            count(survey.files, "file"),
+            indicatif::BinaryBytes(survey.bytes),
+            printable(record.storage()),
+            record.engine,
+            record.kind.name()
+        ));
+        return Ok(());
+    }
+    let mut object = objects::object(json!({
+        "type": "begun",
+        "session": record.session,
+        "engine": record.engine.name(),
+        "kind": record.kind.name(),
+        "files": survey.files,
+        "bytes": survey.bytes,
+        "logs": survey.logs,
+    }));
+    paths::insert(&mut object, "storage", &record.storage());
+    if let Some(repository) = record.repository() {
+        paths::insert(&mut object, "repository", &repository);
+    }
+    ui.json(object)
+}

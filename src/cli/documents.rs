@@ -1,0 +1,50 @@
+//! `jetbak completions` and `jetbak man`: made from the definition of the command line.
+
+use std::path::Path;
+
+use clap::CommandFactory;
+
+use super::args::{Cli, CompletionsArgs, ManArgs};
+use crate::durable::{self, Put};
+use crate::error::{Error, ExitCode};
+
+pub fn completions(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
+    let mut text = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "jetbak", &mut text);
+    print(&text)
+}
+
+pub fn man(args: &ManArgs) -> anyhow::Result<ExitCode> {
+    let pages = pages()?;
+    match &args.directory {
+        None => pages.first().map_or(Ok(ExitCode::Done), |(_, page)| print(page)),
+        Some(folder) => {
+            std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, &e))?;
+            for (name, page) in pages {
+                durable::write(&folder.join(name), &page, Put::Replace)?;
+            }
+            Ok(ExitCode::Done)
+        }
+    }
+}
+
+/// Every page with its file name; the first one is jetbak(1).
+fn pages() -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+    let mut root = Cli::command();
+    root.build();
+    let mut pages = Vec::new();
+    let subcommands: Vec<_> = root.get_subcommands().cloned().collect();
+    for command in std::iter::once(root).chain(subcommands) {
+        let name = command.get_display_name().unwrap_or_else(|| command.get_name()).replace(' ', "-");
+        let mut page = Vec::new();
+        let man = clap_mangen::Man::new(command.name(name.clone()));
+        man.render(&mut page).map_err(|e| Error::io("write", Path::new(&name), &e))?;
+        pages.push((format!("{name}.1"), page));
+    }
+    Ok(pages)
+}
+
+fn print(text: &[u8]) -> anyhow::Result<ExitCode> {
+    crate::ui::write_stdout(String::from_utf8_lossy(text).trim_end_matches('\n'))?;
+    Ok(ExitCode::Done)
+}

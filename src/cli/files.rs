@@ -1,0 +1,72 @@
+//! `jetbak files`
+
+use serde_json::{Value, json};
+
+use super::args::{FilesArgs, Global};
+use super::{open_session, signal_token};
+use crate::error::{Error, ExitCode, printable};
+use crate::paths;
+use crate::protocol::files::{self, Listed};
+use crate::session::event::Phase;
+use crate::ui::{ClosedPipe, Ui, json as objects};
+
+pub fn run(global: &Global, args: &FilesArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
+    args.selection.refuse_both()?;
+    let context = open_session(global, &args.selection)?;
+    let signals = signal_token()?;
+    if ui.is_json() {
+        let (mut databases, mut logs) = (Vec::new(), Vec::new());
+        let phase = files::files(&context, &signals, &mut |phase, listed| {
+            match phase {
+                Phase::Databases => databases.push(object(&listed)),
+                Phase::Logs => logs.push(object(&listed)),
+            }
+            Ok(())
+        })?;
+        ui.json(objects::object(json!({
+            "type": "files",
+            "session": context.session.record().session,
+            "phase": phase.name(),
+            "databases": databases,
+            "logs": logs,
+        })))?;
+        return Ok(ExitCode::Done);
+    }
+    let mut closed = false;
+    let listing = files::files(&context, &signals, &mut |phase, listed| {
+        let mark = if listed.excluded {
+            "left out"
+        } else if listed.done {
+            "done"
+        } else {
+            "-"
+        };
+        let what = if phase == Phase::Logs { "log" } else { "database" };
+        let size = listed.entry.size;
+        match ui.line(&format!("{mark:8}  {what:8}  {size:>15}  {}", printable(&listed.entry.path))) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                closed = error.is::<ClosedPipe>();
+                Err(Error::new(ExitCode::Failed, format!("{error:#}")))
+            }
+        }
+    });
+    match listing {
+        Err(_) if closed => Ok(ExitCode::Done),
+        listing => {
+            listing?;
+            Ok(ExitCode::Done)
+        }
+    }
+}
+
+fn object(listed: &Listed) -> Value {
+    let mut fields = objects::object(json!({
+        "size": listed.entry.size,
+        "done": listed.done,
+        "excluded": listed.excluded,
+        "generation": null,
+    }));
+    paths::insert(&mut fields, "path", &listed.entry.path);
+    Value::Object(fields)
+}

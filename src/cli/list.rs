@@ -1,0 +1,105 @@
+//! `jetbak list`
+
+use indicatif::{BinaryBytes, HumanCount};
+use serde_json::{Value, json};
+
+use super::args::ListArgs;
+use crate::error::{Error, ExitCode, printable};
+use crate::repository::Repository;
+use crate::repository::catalogue::Backup;
+use crate::session::event::Outcome;
+use crate::times;
+use crate::ui::table::{Align, table};
+use crate::ui::{Ui, json as objects};
+
+pub fn run(args: &ListArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
+    let repository = Repository::open(&args.repository)?;
+    let backups = repository.backups()?;
+    if ui.is_json() {
+        let backups: Vec<Value> = backups.iter().map(object).collect();
+        ui.json(objects::object(json!({"type": "list", "backups": backups})))?;
+    } else if backups.is_empty() {
+        ui.say("no backups yet");
+    } else {
+        show(&backups, ui)?;
+    }
+    let mut exit_code = ExitCode::Done;
+    for backup in &backups {
+        if let Err(error) = &backup.manifest {
+            exit_code = error.exit_code();
+            if !ui.is_json() {
+                let told = Error::new(exit_code, format!("{}: {}", backup.id.text, error.message()));
+                ui.error(
+                    &told
+                        .hint(format!(
+                            "`jetbak verify {} {}` tells more.",
+                            printable(repository.root()),
+                            backup.id.sequence
+                        ))
+                        .into(),
+                );
+            }
+        }
+    }
+    Ok(exit_code)
+}
+
+fn show(backups: &[Backup], ui: &mut Ui) -> anyhow::Result<()> {
+    let columns = [
+        ("number", Align::Right),
+        ("kind", Align::Left),
+        ("began", Align::Left),
+        ("files", Align::Right),
+        ("size", Align::Right),
+        ("outcome", Align::Left),
+        ("id", Align::Left),
+    ];
+    let rows: Vec<_> = backups
+        .iter()
+        .map(|backup| {
+            let id = (backup.id.sequence.to_string(), backup.id.text.clone());
+            let Ok(manifest) = &backup.manifest else {
+                let unknown = || "?".to_owned();
+                return vec![id.0, unknown(), unknown(), unknown(), unknown(), "unreadable".to_owned(), id.1];
+            };
+            vec![
+                id.0,
+                manifest.kind.name().to_owned(),
+                times::for_people(manifest.began),
+                HumanCount(manifest.files).to_string(),
+                BinaryBytes(manifest.bytes).to_string(),
+                outcome(manifest.outcome, manifest.truncated),
+                id.1,
+            ]
+        })
+        .collect();
+    table(&columns, &rows).iter().try_for_each(|line| ui.line(line))
+}
+
+fn outcome(outcome: Outcome, truncated: bool) -> String {
+    if truncated { format!("{}, truncated", outcome.name()) } else { outcome.name().to_owned() }
+}
+
+fn object(backup: &Backup) -> Value {
+    match &backup.manifest {
+        Ok(manifest) => json!({
+            "id": manifest.id,
+            "sequence": manifest.sequence,
+            "kind": manifest.kind.name(),
+            "parent": manifest.parent.as_ref().map(|parent| parent.id.clone()),
+            "began": manifest.began.to_string(),
+            "ended": manifest.ended.to_string(),
+            "files": manifest.files,
+            "bytes": manifest.bytes,
+            "outcome": manifest.outcome.name(),
+            "engine": manifest.engine.name(),
+            "truncated": manifest.truncated,
+            "excluded": manifest.excluded.iter().map(objects::failure).collect::<Vec<_>>(),
+        }),
+        Err(error) => json!({
+            "id": backup.id.text,
+            "sequence": backup.id.sequence,
+            "error": error.message(),
+        }),
+    }
+}

@@ -1,0 +1,130 @@
+//! The command line: arguments in, core called, result shown. One file a command.
+
+pub mod args;
+mod backup;
+mod begin;
+mod documents;
+mod end;
+mod files;
+mod list;
+mod read;
+mod status;
+mod stop;
+mod summary;
+mod truncate;
+mod verify;
+
+use std::ffi::OsString;
+
+use clap::Parser;
+
+use self::args::{Cli, Color, Command, Global, Selection};
+use crate::error::{Error, ExitCode, Jet, Result};
+use crate::protocol::Context;
+use crate::session::directory::{StateDirectory, Which};
+use crate::session::signals;
+use crate::stream::stop::{Cause, StopToken};
+use crate::ui::{ClosedPipe, Manner, Ui, json, wants_color, write_stdout};
+
+/// Runs a command line and says how the process is to end.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    match Cli::try_parse_from(&arguments) {
+        Ok(cli) => run(&cli),
+        Err(error) => explain(&error, arguments.iter().any(|argument| argument == "--json")),
+    }
+}
+
+fn run(cli: &Cli) -> ExitCode {
+    let mut ui = Ui::new(manner(cli));
+    let global = &cli.global;
+    let done = match &cli.command {
+        Command::Backup(args) => backup::run(global, args, &mut ui),
+        Command::Begin(args) => begin::run(global, args, &mut ui),
+        Command::Files(args) => files::run(global, args, &mut ui),
+        Command::Read(args) => read::run(global, args, &mut ui),
+        Command::Truncate(args) => truncate::run(global, args, &mut ui),
+        Command::End(args) => end::run(global, args, &mut ui),
+        Command::Stop(args) => stop::run(global, args, &mut ui),
+        Command::Status(args) => status::run(global, args, &mut ui),
+        Command::List(args) => list::run(args, &mut ui),
+        Command::Verify(args) => verify::run(args, &mut ui),
+        Command::Completions(args) => documents::completions(args),
+        Command::Man(args) => documents::man(args),
+    };
+    ui.finish_progress();
+    match done {
+        Ok(exit_code) => exit_code,
+        Err(error) => {
+            if !error.is::<ClosedPipe>() {
+                ui.error(&error);
+            }
+            crate::ui::exit_code(&error)
+        }
+    }
+}
+
+fn manner(cli: &Cli) -> Manner {
+    let data_on_stdout =
+        matches!(&cli.command, Command::Read(args) if args.out.as_deref().is_some_and(|path| path.as_os_str() == "-"));
+    let color = match cli.global.color {
+        Color::Auto => None,
+        Color::Always => Some(true),
+        Color::Never => Some(false),
+    };
+    Manner {
+        json: cli.global.json,
+        quiet: cli.global.quiet,
+        verbose: cli.global.verbose,
+        color: wants_color(color),
+        data_on_stdout,
+    }
+}
+
+/// What clap has to say: help and version are answers, everything else is a wrong command line.
+fn explain(error: &clap::Error, as_json: bool) -> ExitCode {
+    if error.exit_code() != 0 && as_json {
+        let text = error.render().to_string();
+        let message = text.trim_start_matches("error: ").lines().next().unwrap_or("the command line is wrong");
+        let typed = Error::new(ExitCode::Usage, message).hint("`jetbak --help` shows the command line.");
+        let _ = write_stdout(&serde_json::Value::Object(json::error(&typed.into())).to_string()); // nobody listens
+        return ExitCode::Usage;
+    }
+    let _ = error.print(); // a closed pipe: nobody listens
+    if error.exit_code() == 0 { ExitCode::Done } else { ExitCode::Usage }
+}
+
+fn state_directory(global: &Global) -> Result<StateDirectory> {
+    StateDirectory::choose(global.state_dir.clone().filter(|path| !path.as_os_str().is_empty()))
+}
+
+impl Selection {
+    fn which(&self) -> Result<Which> {
+        match (&self.session, &self.storage) {
+            (Some(id), _) => Ok(Which::Id(id.clone())),
+            (None, Some(storage)) => Ok(Which::Storage(storage.clone())),
+            (None, None) => Err(Error::jet(Jet::InvalidParameter, "name a storage, or a session with --session")),
+        }
+    }
+
+    fn refuse_both(&self) -> Result<()> {
+        if self.session.is_some() && self.storage.is_some() {
+            let message = "name the storage or the session, not both";
+            return Err(Error::jet(Jet::InvalidParameter, message));
+        }
+        Ok(())
+    }
+}
+
+/// The session that is meant, with what its calls need; -520 where there is none.
+fn open_session(global: &Global, selection: &Selection) -> Result<Context> {
+    let state = state_directory(global)?;
+    let session = state.require(&selection.which()?)?;
+    Context::open(state, session)
+}
+
+/// From here a signal asks instead of killing; the token fires on it.
+fn signal_token() -> Result<StopToken> {
+    signals::install()?;
+    Ok(StopToken::new(|| signals::pending().map(Cause::Signal)))
+}

@@ -1,0 +1,95 @@
+//! `jetbak read`
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::args::{Global, ReadArgs};
+use super::open_session;
+use super::summary::Summary;
+use crate::error::{Error, ExitCode, Jet, Result};
+use crate::protocol::read::{self, Output, ReadReport};
+use crate::protocol::{Context, exit_of};
+use crate::session::event::Outcome;
+use crate::session::signals;
+use crate::ui::Ui;
+
+pub fn run(global: &Global, args: &ReadArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
+    let (selection, files) = split(args);
+    let context = open_session(global, &selection)?;
+    signals::install()?;
+    let stop = context.session.stop_token()?;
+    let started = Instant::now();
+    let done = match &args.out {
+        Some(out) => output(out).and_then(|output| match files.as_slice() {
+            [file] => read::read_out(&context, file, output, ui, &stop),
+            _ => Err(Error::jet(Jet::InvalidParameter, "--out takes exactly one FILE")),
+        }),
+        None if files.is_empty() => read::read_all(&context, ui, &stop),
+        None => read::read_named(&context, &files, ui, &stop),
+    };
+    show(&context, done, started, ui)
+}
+
+/// With `--session` every name is a file; without it the first one is the storage.
+fn split(args: &ReadArgs) -> (super::args::Selection, Vec<PathBuf>) {
+    let mut selection = args.selection.clone();
+    let mut files = args.files.clone();
+    if selection.session.is_some()
+        && let Some(first) = selection.storage.take()
+    {
+        files.insert(0, first);
+    }
+    (selection, files.iter().map(|file| tidy(file)).collect())
+}
+
+/// `./a//b/` means `a/b`, as a shell's completion may write it.
+fn tidy(file: &Path) -> PathBuf {
+    file.components().filter(|part| *part != std::path::Component::CurDir).collect()
+}
+
+fn output(out: &Path) -> Result<Output> {
+    if out.as_os_str() != "-" {
+        return Ok(Output::File(out.to_owned()));
+    }
+    // A handle of its own: bytes go out unbuffered, and a stuck write holds no lock of the standard library.
+    let stdout = std::io::stdout().as_fd().try_clone_to_owned();
+    Ok(Output::Stdout(stdout.map_err(|e| Error::io("open", Path::new("stdout"), &e))?.into()))
+}
+
+fn show(context: &Context, done: Result<ReadReport>, started: Instant, ui: &mut Ui) -> anyhow::Result<ExitCode> {
+    let (report, error) = match done {
+        Ok(report) => (report, None),
+        Err(error) => (ReadReport::default(), Some(error)),
+    };
+    let exit_code = error.as_ref().map_or_else(|| exit_of(&report.excluded), Error::exit_code);
+    let outcome = match exit_code {
+        ExitCode::Done => Outcome::Completed,
+        ExitCode::Stopped | ExitCode::Signal(_) => Outcome::Stopped,
+        _ if error.is_none() => Outcome::Incomplete,
+        _ => Outcome::Failed,
+    };
+    if let Some(error) = &error {
+        ui.error(&anyhow::Error::new(error.clone()));
+    }
+    if report.already {
+        ui.say("already read");
+    } else if error.is_none() || ui.is_json() {
+        let summary = Summary {
+            command: "read",
+            record: Some(context.session.record()),
+            options: None,
+            outcome,
+            exit_code,
+            ended: None,
+            files: report.files,
+            bytes: report.bytes,
+            took: started.elapsed(),
+            excluded: &report.excluded,
+            truncated: 0,
+            error: error.as_ref(),
+        };
+        return summary.print(ui).map(|()| exit_code);
+    }
+    Ok(exit_code)
+}

@@ -1,0 +1,51 @@
+//! `jetbak stop`
+
+use serde_json::{Value, json};
+
+use super::args::{Global, StopArgs};
+use super::{signal_token, state_directory};
+use crate::error::{ExitCode, printable};
+use crate::paths;
+use crate::protocol::stop::{self, Answered, Target};
+use crate::session::StopAnswer;
+use crate::session::directory::Which;
+use crate::ui::{Ui, json as objects};
+
+pub fn run(global: &Global, args: &StopArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
+    let target = match (&args.storage, &args.session) {
+        (Some(storage), _) => Target::One(Which::Storage(storage.clone())),
+        (None, Some(id)) => Target::One(Which::Id(id.clone())),
+        (None, None) if args.all => Target::All,
+        (None, None) => Target::TheOne,
+    };
+    let signals = signal_token()?;
+    let answers = stop::stop(&state_directory(global)?, &target, args.reason.as_deref(), args.wait, &signals)?;
+    if ui.is_json() {
+        let of = |wanted| -> Vec<Value> { answers.iter().filter(|one| one.answer == wanted).map(object).collect() };
+        ui.json(objects::object(json!({
+            "type": "stop",
+            "stopped": of(StopAnswer::Stopped),
+            "already": of(StopAnswer::Already),
+            "too_late": of(StopAnswer::TooLate),
+        })))?;
+        return Ok(ExitCode::Done);
+    }
+    if answers.is_empty() {
+        ui.say("nothing to stop");
+    }
+    for Answered { storage, answer, .. } in &answers {
+        let storage = printable(storage);
+        ui.say(&match answer {
+            StopAnswer::Stopped => format!("stopped the backup of {storage}"),
+            StopAnswer::Already => format!("the backup of {storage} was stopped before"),
+            StopAnswer::TooLate | StopAnswer::Over => format!("too late: the backup of {storage} is being published"),
+        });
+    }
+    Ok(ExitCode::Done)
+}
+
+fn object(answered: &Answered) -> Value {
+    let mut fields = objects::object(json!({"session": answered.session}));
+    paths::insert(&mut fields, "storage", &answered.storage);
+    Value::Object(fields)
+}

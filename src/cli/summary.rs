@@ -1,0 +1,159 @@
+//! The summary at the end of backup, read and end: one object in JSON, a few lines for people.
+
+use std::time::Duration;
+
+use indicatif::BinaryBytes;
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, ExitCode, printable};
+use crate::paths;
+use crate::protocol::begin::Options;
+use crate::protocol::end::Ended;
+use crate::session::event::{Failure, Outcome};
+use crate::session::record::Record;
+use crate::times;
+use crate::ui::{Ui, json as objects};
+
+/// What a command came to.
+pub struct Summary<'a> {
+    /// The command's name.
+    pub command: &'static str,
+    /// The session, where there is one.
+    pub record: Option<&'a Record>,
+    /// What was asked for, where no session came of it.
+    pub options: Option<&'a Options>,
+    /// The outcome.
+    pub outcome: Outcome,
+    /// How the command ends.
+    pub exit_code: ExitCode,
+    /// How the session ended, where it did.
+    pub ended: Option<&'a Ended>,
+    /// Files that were read.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How long it took.
+    pub took: Duration,
+    /// Files that could not be read.
+    pub excluded: &'a [Failure],
+    /// Logs that were deleted.
+    pub truncated: u64,
+    /// What went wrong.
+    pub error: Option<&'a Error>,
+}
+
+impl Summary<'_> {
+    /// The object of type `summary`.
+    pub fn to_json(&self, warnings: u64) -> Map<String, Value> {
+        let published = self.ended.and_then(|ended| ended.published.as_ref());
+        let mut fields = objects::object(json!({
+            "type": "summary",
+            "command": self.command,
+            "outcome": self.outcome.name(),
+            "exit_code": self.exit_code.number(),
+            "id": published.map(|published| published.id.clone()),
+            "sequence": published.map(|published| published.sequence),
+            "session": self.record.map(|record| record.session.clone()),
+            "files": self.files,
+            "bytes": self.bytes,
+            "bytes_stored": if published.is_some() || self.command == "read" { self.bytes } else { 0 },
+            "seconds": seconds(self.took),
+            "warnings": warnings,
+            "excluded": self.excluded.iter().map(objects::failure).collect::<Vec<_>>(),
+            "truncated": self.truncated,
+        }));
+        if let Some(record) = self.record {
+            paths::insert(&mut fields, "storage", &record.storage());
+            fields.insert("kind".into(), record.kind.name().into());
+            fields.insert("engine".into(), record.engine.name().into());
+        } else if let Some(options) = self.options {
+            paths::insert(&mut fields, "storage", &options.storage);
+            fields.insert("kind".into(), options.kind.name().into());
+            fields.insert("engine".into(), options.engine.map(crate::engine::EngineName::name).into());
+        }
+        let repository = match (self.record, self.options) {
+            (Some(record), _) => record.repository(),
+            (None, Some(options)) => options.repository.clone(),
+            (None, None) => None,
+        };
+        match repository {
+            Some(path) => paths::insert(&mut fields, "repository", &path),
+            None => {
+                fields.insert("repository".into(), Value::Null);
+            }
+        }
+        if self.outcome != Outcome::Completed {
+            let jet = self.error.and_then(Error::jet_code).map(|jet| (jet.symbol(), jet.number()));
+            let code = jet.map(|(_, code)| code).or_else(|| self.excluded.first().and_then(|failure| failure.jet));
+            fields.insert("jet".into(), jet.map(|(symbol, _)| symbol).into());
+            fields.insert("code".into(), code.into());
+        }
+        fields
+    }
+
+    /// Prints it, as JSON or for people.
+    pub fn print(&self, ui: &mut Ui) -> anyhow::Result<()> {
+        ui.finish_progress();
+        if ui.is_json() {
+            let object = self.to_json(ui.warnings());
+            return ui.json(object);
+        }
+        for line in self.lines(ui.warnings()) {
+            ui.say(&line);
+        }
+        Ok(())
+    }
+
+    fn lines(&self, warnings: u64) -> Vec<String> {
+        let mut lines = Vec::new();
+        let amount = format!("{}, {}", count(self.files, "file"), BinaryBytes(self.bytes));
+        let published = self.ended.and_then(|ended| ended.published.as_ref());
+        let odd = if warnings > 0 { format!(", {}", count(warnings, "warning")) } else { String::new() };
+        match (published, self.record) {
+            (Some(published), Some(record)) => {
+                let what = if published.outcome == Outcome::Incomplete { "incomplete backup" } else { "backup" };
+                lines.push(format!("{what} {} of {}", published.id, printable(record.storage())));
+                lines.push(format!("  {amount} in {}{}{odd}", times::duration(self.took), rate(self.bytes, self.took)));
+                if let Some(repository) = record.repository() {
+                    let place = repository.join("backups").join(&published.id);
+                    lines.push(format!("  in {}", printable(place)));
+                }
+            }
+            _ => lines.push(format!(
+                "{} {}: {amount} in {}{odd}",
+                self.command,
+                self.outcome.name(),
+                times::duration(self.took)
+            )),
+        }
+        for failure in self.excluded {
+            lines.push(format!("  left out: {}", printable(&failure.message)));
+        }
+        lines
+    }
+}
+
+/// Seconds with three decimals, as JSON holds them.
+pub fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+/// `1 file`, `2 files`.
+pub fn count(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", indicatif::HumanCount(number))
+}
+
+/// `, 1.2 GiB/s`; nothing where it took no time worth speaking of.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate for people"
+)]
+pub fn rate(bytes: u64, time: Duration) -> String {
+    if time < Duration::from_millis(100) || bytes == 0 {
+        return String::new();
+    }
+    format!(", {}/s", BinaryBytes((bytes as f64 / time.as_secs_f64()) as u64))
+}

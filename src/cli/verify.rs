@@ -1,0 +1,108 @@
+//! `jetbak verify`
+
+use std::time::Instant;
+
+use indicatif::BinaryBytes;
+use serde_json::json;
+
+use super::args::VerifyArgs;
+use super::signal_token;
+use super::summary::{count, rate, seconds};
+use crate::error::{ExitCode, printable};
+use crate::protocol::{Activity, Observer, Progress};
+use crate::repository::Repository;
+use crate::repository::catalogue::Backup;
+use crate::repository::verify::{Damage, Tally, with_progress};
+use crate::times;
+use crate::ui::{Ui, json as objects};
+
+pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
+    let repository = Repository::open(&args.repository)?;
+    let all = repository.backups()?;
+    let chosen: Vec<&Backup> = if args.ids.is_empty() {
+        all.iter().collect()
+    } else {
+        let mut chosen = Vec::new();
+        for name in &args.ids {
+            let id = repository.resolve(name)?.id;
+            chosen.extend(all.iter().find(|backup| backup.id == id));
+        }
+        chosen
+    };
+    let stop = signal_token()?;
+    let started = Instant::now();
+    let bytes_total =
+        chosen.iter().filter_map(|backup| backup.manifest.as_ref().ok()).map(|manifest| manifest.bytes).sum();
+    let tally = Tally::default();
+    let mut damages = 0_u64;
+    for backup in &chosen {
+        let mut found = Vec::new();
+        with_progress(
+            &stop,
+            false,
+            &tally,
+            |how| repository.verify(backup, &all, how),
+            &mut |damage| found.push(damage),
+            &mut |tally| {
+                let activity = Activity::Verifying;
+                ui.progress(&Progress { activity, file: None, bytes_done: tally.bytes(), bytes_total });
+            },
+        )?;
+        damages += found.len() as u64;
+        show(backup, &mut found, ui)?;
+    }
+    ui.finish_progress();
+    let exit_code = if damages == 0 { ExitCode::Done } else { ExitCode::Verification };
+    let took = started.elapsed();
+    if ui.is_json() {
+        ui.json(objects::object(json!({
+            "type": "summary",
+            "command": "verify",
+            "outcome": if damages == 0 { "completed" } else { "failed" },
+            "exit_code": exit_code.number(),
+            "repository": repository.root().to_string_lossy(),
+            "backups": chosen.len(),
+            "files": tally.files(),
+            "bytes": tally.bytes(),
+            "damages": damages,
+            "seconds": seconds(took),
+            "warnings": ui.warnings(),
+        })))?;
+    } else {
+        let (files, bytes) = (count(tally.files(), "file"), BinaryBytes(tally.bytes()));
+        let verdict = if damages == 0 { "all good".to_owned() } else { format!("{} found", count(damages, "damage")) };
+        ui.say(&format!(
+            "verified {}: {files}, {bytes} in {}{}: {verdict}",
+            count(chosen.len() as u64, "backup"),
+            times::duration(took),
+            rate(tally.bytes(), took)
+        ));
+    }
+    if damages > 0 && !ui.is_json() {
+        let message = format!("{} found in {}", count(damages, "damage"), printable(repository.root()));
+        let error = crate::error::Error::new(ExitCode::Verification, message);
+        ui.error(&error.hint("Make a new full backup now, and distrust the disk under the repository.").into());
+    }
+    Ok(exit_code)
+}
+
+fn show(backup: &Backup, found: &mut [Damage], ui: &mut Ui) -> anyhow::Result<()> {
+    found.sort_by(|a, b| a.file.cmp(&b.file).then_with(|| a.kind.name().cmp(b.kind.name())));
+    if ui.is_json() {
+        return found.iter().try_for_each(|damage| ui.json(objects::damage(&backup.id.text, damage)));
+    }
+    if found.is_empty() {
+        ui.say(&format!("{}: good", backup.id.text));
+    }
+    for damage in &*found {
+        let Damage { file, kind, stored, computed } = damage;
+        let facts = match (stored.is_empty(), computed.is_empty()) {
+            (false, false) => format!(": {} stored, {} found", printable(stored), printable(computed)),
+            (false, true) => format!(": {} stored", printable(stored)),
+            (true, false) => format!(": {}", printable(computed)),
+            (true, true) => String::new(),
+        };
+        ui.line(&format!("{}: {}: {}{facts}", backup.id.text, printable(file), kind.name()))?;
+    }
+    Ok(())
+}

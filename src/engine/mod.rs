@@ -1,0 +1,145 @@
+//! What understands a storage: which files it has, in which order they are read, when their bytes are sound.
+//!
+//! An engine knows nothing of repositories, sessions or the screen.
+
+pub mod files;
+pub mod plan;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::stream::source::{Opened, Stamp};
+use crate::stream::stop::StopToken;
+
+/// The engines there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineName {
+    /// Any directory, as it is.
+    Files,
+}
+
+impl EngineName {
+    /// The word used in options, messages and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+        }
+    }
+}
+
+impl fmt::Display for EngineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a file is to its engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Read in the first phase.
+    Database,
+    /// Read in the second phase; may be truncated.
+    Log,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+}
+
+impl Role {
+    /// The word used in messages and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Database => "database",
+            Self::Log => "log",
+            Self::Directory => "directory",
+            Self::Link => "link",
+        }
+    }
+
+    /// Whether it has content of its own.
+    pub fn is_file(self) -> bool {
+        matches!(self, Self::Database | Self::Log)
+    }
+}
+
+/// One thing that a session reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Relative to the storage.
+    pub path: PathBuf,
+    /// What it is.
+    pub role: Role,
+    /// Bytes, as of the listing; 0 for what has no content.
+    pub size: u64,
+}
+
+/// Something in the storage that a session does not take, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Relative to the storage.
+    pub path: String,
+    /// The exact bytes where the path is not UTF-8, base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_base64: Option<String>,
+    /// Why, as a few words.
+    pub reason: String,
+}
+
+impl LeftOut {
+    /// Names a path and the reason.
+    pub fn new(path: &Path, reason: impl Into<String>) -> Self {
+        let (path, path_base64) = crate::paths::to_fields(path);
+        Self { path, path_base64, reason: reason.into() }
+    }
+}
+
+/// A log that a published backup holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldLog {
+    /// Relative to the storage.
+    pub path: PathBuf,
+    /// What it was when it was read.
+    pub stamp: Stamp,
+}
+
+/// What became of a log that was to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// It is gone.
+    Deleted,
+    /// It was gone already.
+    Missing,
+    /// It is not what was backed up any more, and in which respect; it was left alone.
+    Changed(String),
+}
+
+/// Understands one storage.
+pub trait Engine: Send + Sync + fmt::Debug {
+    /// Which engine this is.
+    fn name(&self) -> EngineName;
+
+    /// Judges the storage and hands every entry of the database phase to `take`, in reading order: a directory before
+    /// what lies in it. Returns what is left out. An unfit storage is an error.
+    fn survey(&self, stop: &StopToken, take: &mut dyn FnMut(Entry) -> Result<()>) -> Result<Vec<LeftOut>>;
+
+    /// Lists the logs of this moment in reading order, oldest first.
+    fn list_logs(&self, stop: &StopToken) -> Result<Vec<Entry>>;
+
+    /// Opens an entry of either list; not there any more is exit 6.
+    fn open(&self, entry: &Entry) -> Result<Opened>;
+
+    /// Which of the logs that a published backup holds may go, oldest first; pure with respect to the storage.
+    fn truncatable<'a>(&self, held: &'a [HeldLog]) -> &'a [HeldLog];
+
+    /// Deletes one log, if it still is what was backed up.
+    fn delete_log(&self, log: &HeldLog) -> Result<Deletion>;
+
+    /// Makes deletions durable.
+    fn settle_deletions(&self, logs: &[HeldLog]) -> Result<()>;
+}

@@ -1,0 +1,237 @@
+//! What can go wrong, as one typed error that knows its ESE name and number and its exit code.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+mod jet;
+
+pub use jet::Jet;
+
+/// How a command ends, as a shell sees it. The numbers never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitCode {
+    /// 0: every byte asked for is where it should be.
+    Done,
+    /// 1: I/O, permissions, no space, anything that has no number of its own.
+    Failed,
+    /// 2: the command line was wrong.
+    Usage,
+    /// 3: a checksum, a hash, a missing or foreign log.
+    Verification,
+    /// 4: the backup was stopped by `stop`.
+    Stopped,
+    /// 5: a call that does not fit the state, or something busy.
+    OutOfOrder,
+    /// 6: the source changed while it was read, or cannot be backed up in its state.
+    Unfit,
+    /// 128 + n: ended by signal n.
+    Signal(i32),
+}
+
+impl ExitCode {
+    /// The number that the shell gets.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Verification => 3,
+            Self::Stopped => 4,
+            Self::OutOfOrder => 5,
+            Self::Unfit => 6,
+            Self::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What happened, to which file, what to do next, and how the command ends.
+#[derive(Clone, Debug)]
+pub struct Error(Box<Details>);
+
+#[derive(Clone, Debug)]
+struct Details {
+    exit_code: ExitCode,
+    jet: Option<Jet>,
+    message: String,
+    hint: Option<String>,
+    file: Option<PathBuf>,
+    page: Option<u64>,
+}
+
+impl Error {
+    /// An error that has an ESE number; the exit code follows from it.
+    pub fn jet(jet: Jet, message: impl Into<String>) -> Self {
+        let mut error = Self::new(jet.exit_code(), message);
+        error.0.jet = Some(jet);
+        error
+    }
+
+    /// An error without an ESE number.
+    pub fn new(exit_code: ExitCode, message: impl Into<String>) -> Self {
+        Self(Box::new(Details { exit_code, jet: None, message: message.into(), hint: None, file: None, page: None }))
+    }
+
+    /// An I/O error with the path it happened to; `action` is a verb phrase such as `read`.
+    pub fn io(action: &str, path: &Path, error: &io::Error) -> Self {
+        let jet = match error.kind() {
+            io::ErrorKind::NotFound => Jet::FileNotFound,
+            io::ErrorKind::PermissionDenied => Jet::FileAccessDenied,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Jet::DiskFull,
+            io::ErrorKind::ReadOnlyFilesystem => Jet::PermissionDenied,
+            io::ErrorKind::AlreadyExists => Jet::FileAlreadyExists,
+            _ => Jet::DiskIO,
+        };
+        let mut reason = error.to_string();
+        if let Some(end) = reason.find(" (os error") {
+            reason.truncate(end);
+        }
+        let mut typed = Self::jet(jet, format!("cannot {action} {}: {}", printable(path), lower_first(&reason)));
+        typed.0.file = Some(path.to_owned());
+        typed
+    }
+
+    /// The same error with what to do next, as a sentence.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// The same error with another exit code than its number has.
+    #[must_use]
+    pub fn exit(mut self, exit_code: ExitCode) -> Self {
+        self.0.exit_code = exit_code;
+        self
+    }
+
+    /// The same error, naming the file it is about.
+    #[must_use]
+    pub fn file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.0.file = Some(file.into());
+        self
+    }
+
+    /// The same error, naming the page (counted in pages of the database, from 1).
+    #[must_use]
+    pub fn page(mut self, page: u64) -> Self {
+        self.0.page = Some(page);
+        self
+    }
+
+    /// How a command that fails with this ends.
+    pub fn exit_code(&self) -> ExitCode {
+        self.0.exit_code
+    }
+
+    /// The ESE number, where there is one.
+    pub fn jet_code(&self) -> Option<Jet> {
+        self.0.jet
+    }
+
+    /// What happened, without the number and without advice.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// What to do next.
+    pub fn advice(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// The file it happened to.
+    pub fn path(&self) -> Option<&Path> {
+        self.0.file.as_deref()
+    }
+
+    /// The page it happened to.
+    pub fn page_number(&self) -> Option<u64> {
+        self.0.page
+    }
+
+    /// Whether the operating system said that nothing stands under this name.
+    pub fn is_not_found(&self) -> bool {
+        self.0.jet == Some(Jet::FileNotFound)
+    }
+
+    /// Whether the operating system said that the name is taken.
+    pub fn is_already_there(&self) -> bool {
+        self.0.jet == Some(Jet::FileAlreadyExists)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        match self.0.jet {
+            Some(jet) => write!(f, " [{}, {}]", jet.symbol(), jet.number()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A path as text for people: lossy where it is not UTF-8, with control characters escaped.
+pub fn printable(path: impl AsRef<OsStr>) -> String {
+    let text = path.as_ref().to_string_lossy();
+    if !text.chars().any(is_unsafe) {
+        return text.into_owned();
+    }
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_unsafe(c) {
+            escaped.extend(c.escape_default());
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
+/// Control characters, and the marks that turn the direction of text: both let a name lie on a terminal.
+fn is_unsafe(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_ends_with_the_name_and_number() {
+        let error = Error::jet(Jet::NoBackup, "no backup of /srv/app is in progress").hint("Begin one.");
+        assert_eq!(error.to_string(), "no backup of /srv/app is in progress [JET_errNoBackup, -520]");
+        assert_eq!(error.exit_code().number(), 5);
+    }
+
+    #[test]
+    fn an_io_error_names_its_path_and_loses_the_bare_errno() {
+        let error = Error::io("read", Path::new("/srv/app/a.db"), &io::Error::from_raw_os_error(13));
+        assert_eq!(error.to_string(), "cannot read /srv/app/a.db: permission denied [JET_errFileAccessDenied, -1032]");
+        assert_eq!(error.path(), Some(Path::new("/srv/app/a.db")));
+    }
+
+    #[test]
+    fn names_cannot_steer_the_terminal() {
+        assert_eq!(printable("a\u{1b}[31mb\n\u{202e}c"), "a\\u{1b}[31mb\\n\\u{202e}c");
+        assert_eq!(printable("Straße"), "Straße");
+    }
+
+    #[test]
+    fn signals_end_as_a_shell_expects() {
+        assert_eq!([1, 2, 15].map(|n| ExitCode::Signal(n).number()), [129, 130, 143]);
+    }
+}

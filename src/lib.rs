@@ -1,0 +1,16 @@
+//! jetbak drives streaming backups of storage directories: begin, read, truncate, end, and stop.
+//!
+//! The command line is `jetbak(1)`; this library is what it calls. Arrows point one way: `cli` → `protocol` → `session`,
+//! `engine`, `repository` → `stream`.
+
+pub mod cli;
+pub mod durable;
+pub mod engine;
+pub mod error;
+pub mod paths;
+pub mod protocol;
+pub mod repository;
+pub mod session;
+pub mod stream;
+pub mod times;
+pub mod ui;

@@ -1,0 +1,64 @@
+//! Paths as JSON holds them: text, lossy where it must be, with the exact bytes beside it.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// The text of a path, and its bytes in base64 where the text does not say it all.
+pub fn to_fields(path: &Path) -> (String, Option<String>) {
+    match path.to_str() {
+        Some(text) => (text.to_owned(), None),
+        None => (path.to_string_lossy().into_owned(), Some(STANDARD.encode(path.as_os_str().as_bytes()))),
+    }
+}
+
+/// The path of two such fields; none where the base64 is not base64.
+pub fn from_fields(text: &str, base64: Option<&str>) -> Option<PathBuf> {
+    match base64 {
+        None => Some(PathBuf::from(text)),
+        Some(encoded) => STANDARD.decode(encoded).ok().map(|bytes| PathBuf::from(OsString::from_vec(bytes))),
+    }
+}
+
+/// Adds `key` and, where needed, `key_base64` to a JSON object.
+pub fn insert(object: &mut serde_json::Map<String, serde_json::Value>, key: &str, path: &Path) {
+    let (text, base64) = to_fields(path);
+    object.insert(key.to_owned(), text.into());
+    if let Some(base64) = base64 {
+        object.insert(format!("{key}_base64"), base64.into());
+    }
+}
+
+/// Whether the path only goes down: relative, not empty, no `..`, no `.`.
+pub fn stays_below(path: &Path) -> bool {
+    let mut parts = path.components().peekable();
+    parts.peek().is_some() && parts.all(|part| matches!(part, std::path::Component::Normal(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_name_is_lost(bytes in proptest::collection::vec(1u8.., 0..40)) {
+            let path = PathBuf::from(OsString::from_vec(bytes));
+            let (text, base64) = to_fields(&path);
+            prop_assert_eq!(from_fields(&text, base64.as_deref()), Some(path));
+        }
+    }
+
+    #[test]
+    fn only_paths_that_go_down_stay_below() {
+        for good in ["a", "a/b", "…", "a..b"] {
+            assert!(stays_below(Path::new(good)), "{good}");
+        }
+        for bad in ["", "/", "/a", "..", "a/../b", "./..", "./a"] {
+            assert!(!stays_below(Path::new(bad)), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! backup: begin, read, truncate and end in one process, through the same calls as the verbs.
+
+use std::time::{Duration, Instant};
+
+use super::begin::{self, Options};
+use super::end::{self, Ended};
+use super::truncate::{self, Truncated};
+use super::{Observer, read};
+use crate::error::{Error, Result};
+use crate::session::Session;
+use crate::session::event::Outcome;
+use crate::session::state::State;
+use crate::stream::stop::{Cause, StopToken};
+
+/// What a one-shot backup came to.
+pub struct BackupReport {
+    /// How it ended; none where it never began.
+    pub ended: Option<Ended>,
+    /// What truncate did, where it was asked for and reached.
+    pub truncated: Option<Truncated>,
+    /// What went wrong.
+    pub error: Option<Error>,
+    /// The session's id, once it was begun.
+    pub session: Option<String>,
+    /// From begin to end.
+    pub took: Duration,
+}
+
+/// Runs the whole protocol. `begun` hears of the session as soon as it exists.
+pub fn backup(
+    state: &crate::session::directory::StateDirectory,
+    options: &Options,
+    with_truncate: bool,
+    observer: &mut dyn Observer,
+    signals: &StopToken,
+    begun: &mut dyn FnMut(&Session, &begin::Survey) -> Result<()>,
+) -> BackupReport {
+    let started = Instant::now();
+    let mut report = BackupReport { ended: None, truncated: None, error: None, session: None, took: Duration::ZERO };
+    if let Err(error) = run(state, options, with_truncate, observer, signals, begun, &mut report) {
+        report.error = Some(error);
+    }
+    report.took = started.elapsed();
+    report
+}
+
+fn run(
+    state: &crate::session::directory::StateDirectory,
+    options: &Options,
+    with_truncate: bool,
+    observer: &mut dyn Observer,
+    signals: &StopToken,
+    hear: &mut dyn FnMut(&Session, &begin::Survey) -> Result<()>,
+    report: &mut BackupReport,
+) -> Result<()> {
+    let begun = begin::begin(state, options, observer, signals)?;
+    let context = begun.context;
+    report.session = Some(context.session.record().session.clone());
+    let stop = context.session.stop_token()?;
+    let mut work = || -> Result<Option<Error>> {
+        hear(&context.session, &begun.survey)?;
+        read::read_all(&context, observer, &stop)?;
+        if !with_truncate || !context.session.state()?.excluded().is_empty() {
+            return Ok(None);
+        }
+        let (truncated, failure) = truncate::truncate(&context, observer, &stop)?;
+        report.truncated = Some(truncated);
+        Ok(failure)
+    };
+    let worked = work();
+    let now = context.session.state()?;
+    if now.outcome().is_some() || !now.in_progress() {
+        return worked.map(drop); // a failing log or a bad copy has ended it already
+    }
+    match worked {
+        Ok(failure) => {
+            report.ended = Some(end::end(&context, observer, &stop).or_else(|error| {
+                // Whatever stands in the way of publishing, a one-shot leaves no session behind.
+                report.error = Some(error);
+                give_up(&context, &now, &stop, observer)
+            })?);
+            report.error = report.error.take().or(failure);
+            let stopped = report.ended.as_ref().is_some_and(|ended| ended.outcome == Outcome::Stopped);
+            if report.error.is_none() && stopped {
+                report.error = stop.cause().map(|cause| cause.error()); // it came after the last byte
+            }
+        }
+        Err(error) => {
+            report.error = Some(error);
+            report.ended = Some(give_up(&context, &now, &stop, observer)?);
+        }
+    }
+    drop(begun.owner);
+    Ok(())
+}
+
+/// Ends a session that came to nothing: stopped, if somebody stopped it, else failed.
+fn give_up(context: &super::Context, _: &State, stop: &StopToken, observer: &mut dyn Observer) -> Result<Ended> {
+    if let Some(Cause::Signal(number)) = stop.cause() {
+        context.session.stop_by_signal(number)?;
+    }
+    let state = context.session.state()?;
+    if state.publication().is_some() {
+        // Committed: the backup stands, or stands after its rename is finished; nothing may be thrown away.
+        return end::abort(context, observer);
+    }
+    let outcome = if state.stop().is_some() { Outcome::Stopped } else { Outcome::Failed };
+    end::finish(context, &state, outcome, observer)
+}

@@ -1,0 +1,292 @@
+//! begin: judge the storage, fix the list of databases, make the session.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Context, Observer, Warning, heal, open_engine};
+use crate::durable::{self, TEMPORARY_PREFIX};
+use crate::engine::{Engine, EngineName, LeftOut, Role, plan};
+use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::repository::partial::Owner;
+use crate::repository::store::Held;
+use crate::repository::{Identity, Repository};
+use crate::session::directory::{StateDirectory, Which};
+use crate::session::event::Kind;
+use crate::session::record::{Given, Record};
+use crate::stream::stop::StopToken;
+use crate::times;
+
+/// What holds for a whole session.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The storage directory, as given.
+    pub storage: PathBuf,
+    /// The repository, as given; none for a session whose reads go elsewhere.
+    pub repository: Option<PathBuf>,
+    /// The engine; chosen by content where none is named.
+    pub engine: Option<EngineName>,
+    /// The kind.
+    pub kind: Kind,
+    /// What the repository calls the storage, instead of its path.
+    pub name: Option<String>,
+    /// Globs of the files that are logs.
+    pub logs: Vec<String>,
+    /// Leave out what cannot be read.
+    pub keep_going: bool,
+    /// Keep the partial of a session that is stopped or aborted.
+    pub keep_partial: bool,
+    /// How often a file that changes while it is read is read again.
+    pub retries: u32,
+    /// End a session of this storage in which nothing has happened for so long.
+    pub replace_idle: Option<Duration>,
+    /// This process also ends the session.
+    pub one_shot: bool,
+}
+
+/// A session that was just begun.
+pub struct Begun {
+    /// The session.
+    pub context: Context,
+    /// What it will read, as of now.
+    pub survey: Survey,
+    /// Held for as long as a one-shot lives.
+    pub owner: Option<OwnerLocks>,
+}
+
+/// The locks that say that the process of a one-shot lives.
+pub struct OwnerLocks {
+    _session: File,
+    _partial: Option<Box<dyn Held>>,
+}
+
+/// What a storage holds.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// Entries of the database list, directories and links included.
+    pub entries: u64,
+    /// Files with content in it.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Logs of this moment.
+    pub logs: u64,
+    /// Their bytes.
+    pub logs_bytes: u64,
+    /// What is left out, and why.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// The storage and repository of a session that is about to begin.
+struct Places {
+    storage: PathBuf,
+    storage_given: PathBuf,
+    engine: EngineName,
+}
+
+/// Judges a storage and says what a backup would read; changes nothing.
+pub fn dry_run(state: &StateDirectory, options: &Options, stop: &StopToken) -> Result<Survey> {
+    let places = resolve(options)?;
+    if let Some(repository) = &options.repository {
+        refuse_nesting(&places.storage, repository)?;
+    }
+    let record = record_of(options, &places, None, String::new());
+    let engine = open_engine(&record, state)?;
+    survey(&*engine, stop, &mut std::io::sink(), Path::new(""))
+}
+
+/// Begins a session.
+pub fn begin(
+    state: &StateDirectory,
+    options: &Options,
+    observer: &mut dyn Observer,
+    stop: &StopToken,
+) -> Result<Begun> {
+    let places = resolve(options)?;
+    state.prepare()?;
+    let which = Which::Storage(options.storage.clone());
+    if let Some(session) = state.find(&which)? {
+        heal::make_way(state, session, options.replace_idle, observer)?;
+    }
+    let repository = match &options.repository {
+        Some(path) => {
+            refuse_nesting(&places.storage, path)?;
+            let identity = Identity::of(&places.storage, options.name.as_deref());
+            let repository = Repository::open_or_create(path, &identity, places.engine)?;
+            heal::sweep(&repository, state, false, observer)?;
+            Some(repository)
+        }
+        None => None,
+    };
+    let began = times::now();
+    let session_id = format!("{}-{:06x}", times::compact(began), durable::random() & 0x00ff_ffff);
+    let mut record = record_of(options, &places, repository.as_ref().map(Repository::root), session_id);
+    record.began = began;
+    let engine = open_engine(&record, state)?;
+    let mut spool = Spool::create(state)?;
+    let survey = survey(&*engine, stop, &mut spool.out, &spool.path)?;
+    spool.finish()?;
+    record.databases_bytes = survey.bytes;
+    record.left_out.clone_from(&survey.left_out);
+    for left_out in &survey.left_out {
+        let message = format!("left out {}: {}", printable(&left_out.path), left_out.reason);
+        observer.warning(&Warning { jet: None, message, file: Some(PathBuf::from(&left_out.path)) });
+    }
+    if let Some(repository) = &repository {
+        require_space(repository, survey.bytes.saturating_add(survey.logs_bytes))?;
+    }
+    observer.decided(&format!(
+        "engine {}: {} files, {} bytes in the database phase, {} logs of this moment",
+        places.engine, survey.files, survey.bytes, survey.logs
+    ));
+    let held = state.lock_begin()?;
+    stop.check()?;
+    if let Some(session) = state.find(&which)? {
+        return Err(heal::in_progress(&session)?); // somebody else was quicker
+    }
+    state.sweep(&held)?;
+    let (partial, partial_lock) = match &repository {
+        Some(repository) => {
+            let owner = Owner::new(&record.session, &state.path().join(&record.session), options.one_shot);
+            let (partial, lock) = repository.create_partial(&owner)?;
+            (Some(partial), lock)
+        }
+        None => (None, None),
+    };
+    let created = state.create(&held, record, &spool.path, survey.entries);
+    let (session, owner) = match created {
+        Ok(created) => created,
+        Err(error) => {
+            if let Some(partial) = &partial {
+                let _ = partial.discard(); // the first error is the one to report; the next run sweeps
+            }
+            return Err(error);
+        }
+    };
+    let owner = owner.map(|file| OwnerLocks { _session: file, _partial: partial_lock });
+    Ok(Begun { context: Context { state: state.clone(), session, partial }, survey, owner })
+}
+
+fn resolve(options: &Options) -> Result<Places> {
+    let given = &options.storage;
+    let storage = given.canonicalize().map_err(|e| {
+        if e.kind() == std::io::ErrorKind::NotFound {
+            return Error::jet(Jet::InvalidPath, format!("there is no storage {}", printable(given))).file(given);
+        }
+        Error::io("open the storage", given, &e)
+    })?;
+    if !storage.is_dir() {
+        let message = format!("{} is a file, not a storage directory", printable(given));
+        return Err(Error::jet(Jet::InvalidPath, message).file(given).hint("Name the directory that holds it."));
+    }
+    let storage_given = std::path::absolute(given).map_err(|e| Error::io("find", given, &e))?;
+    Ok(Places { storage, storage_given, engine: options.engine.unwrap_or(EngineName::Files) })
+}
+
+fn record_of(options: &Options, places: &Places, repository: Option<&Path>, session: String) -> Record {
+    let mut record = Record::new(&Given {
+        session,
+        storage: places.storage.clone(),
+        storage_given: places.storage_given.clone(),
+        repository: repository.map(Path::to_owned),
+        engine: places.engine,
+        kind: options.kind,
+        began: times::now(),
+        one_shot: options.one_shot,
+    });
+    record.logs.clone_from(&options.logs);
+    record.keep_going = options.keep_going;
+    record.keep_partial = options.keep_partial;
+    record.retries = options.retries;
+    record
+}
+
+/// A repository inside its storage would back itself up; a storage inside its repository would be overwritten by it.
+fn refuse_nesting(storage: &Path, repository: &Path) -> Result<()> {
+    let resolved = if let Ok(resolved) = repository.canonicalize() {
+        resolved
+    } else {
+        // The last part may be missing yet; what is above it decides.
+        let absolute = std::path::absolute(repository).map_err(|e| Error::io("find", repository, &e))?;
+        let parent = absolute.parent().and_then(|parent| parent.canonicalize().ok());
+        match (parent, absolute.file_name()) {
+            (Some(parent), Some(name)) => parent.join(name),
+            _ => absolute,
+        }
+    };
+    let inside = if resolved.starts_with(storage) {
+        "lies inside of the storage"
+    } else if storage.starts_with(&resolved) {
+        "holds the storage"
+    } else {
+        return Ok(());
+    };
+    let message = format!("the repository {} {inside} {}", printable(repository), printable(storage));
+    Err(Error::jet(Jet::InvalidParameter, message).file(repository).hint("Choose a repository outside of the storage."))
+}
+
+fn survey(engine: &dyn Engine, stop: &StopToken, out: &mut dyn Write, path: &Path) -> Result<Survey> {
+    let mut survey = Survey::default();
+    let mut out = BufWriter::with_capacity(256 * 1024, out);
+    let left_out = engine.survey(stop, &mut |entry| {
+        survey.entries += 1;
+        if entry.role == Role::Database {
+            survey.files += 1;
+            survey.bytes = survey.bytes.saturating_add(entry.size);
+        }
+        plan::write_entry(&mut out, &entry).map_err(|e| Error::io("write", path, &e))
+    })?;
+    out.flush().map_err(|e| Error::io("write", path, &e))?;
+    let logs = engine.list_logs(stop)?;
+    survey.logs = logs.len() as u64;
+    survey.logs_bytes = logs.iter().fold(0, |sum, log| log.size.saturating_add(sum));
+    survey.left_out = left_out;
+    Ok(survey)
+}
+
+fn require_space(repository: &Repository, needed: u64) -> Result<()> {
+    let Some(free) = repository.store().free_bytes()? else { return Ok(()) };
+    if free >= needed {
+        return Ok(());
+    }
+    let message = format!(
+        "{} has {} free, and {} are needed",
+        printable(repository.root()),
+        indicatif::BinaryBytes(free),
+        indicatif::BinaryBytes(needed)
+    );
+    Err(Error::jet(Jet::DiskFull, format!("{message} ({free} and {needed} bytes)"))
+        .exit(ExitCode::Failed)
+        .file(repository.root())
+        .hint("Free space there, or choose another repository."))
+}
+
+/// The plan of a session to be, in a file that a sweep leaves alone as long as we hold it.
+struct Spool {
+    path: PathBuf,
+    out: File,
+}
+
+impl Spool {
+    fn create(state: &StateDirectory) -> Result<Self> {
+        let path = state.path().join(format!("{TEMPORARY_PREFIX}{:016x}", durable::random()));
+        let out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(|e| {
+            Error::io("write in the state directory", &path, &e)
+                .hint("Name another one with --state-dir or JETBAK_STATE_DIR.")
+        })?;
+        out.lock().map_err(|e| Error::io("lock", &path, &e))?;
+        Ok(Self { path, out })
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.out.sync_all().map_err(|e| Error::io("sync", &self.path, &e))
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path); // renamed by a begin that went well
+    }
+}

@@ -1,0 +1,229 @@
+//! Claiming: how several readers share the entries of a list without reading one twice.
+//!
+//! A reader takes a batch of entries by an event in the journal, reads it, and closes it when all of it is proven. What
+//! a dead reader left open is taken over, without what it had proven.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::engine::plan::PlanReader;
+use crate::engine::{Engine, Entry};
+use crate::error::{Error, Result};
+use crate::repository::seal::RecordFolder;
+use crate::session::Session;
+use crate::session::event::{Batch, Event, Phase};
+use crate::session::journal::Durability;
+use crate::session::state::{Call, State, Takeable};
+use crate::stream::pipeline::{Feed, Job};
+use crate::stream::source::Opened;
+
+/// Entries of one batch at most: many small files cost few events.
+const BATCH_ENTRIES: u64 = 1024;
+/// Bytes after which a batch takes no further entry, so that several readers share large files evenly.
+const BATCH_BYTES: u64 = 256 * 1024 * 1024;
+
+/// What the reading thread has taken and the calling thread has not yet closed.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Entries on their way, in order.
+    underway: VecDeque<(u64, Entry, u64)>,
+    /// Batches by their first index: entries on their way, and whether all of them were sent.
+    batches: BTreeMap<u64, (u64, bool)>,
+}
+
+impl Ledger {
+    /// The entry that was reported next; reports come in the order of the jobs.
+    pub fn arrived(&mut self, ticket: u64) -> Option<Entry> {
+        let (expected, entry, batch) = self.underway.pop_front()?;
+        if let Some((outstanding, _)) = self.batches.get_mut(&batch) {
+            *outstanding -= 1;
+        }
+        (expected == ticket).then_some(entry)
+    }
+
+    /// Takes out the batches of which every entry has arrived.
+    pub fn take_complete(&mut self) -> Vec<u64> {
+        let complete: Vec<u64> = self
+            .batches
+            .iter()
+            .filter(|(_, (left, all_sent))| *left == 0 && *all_sent)
+            .map(|(first, _)| *first)
+            .collect();
+        for first in &complete {
+            self.batches.remove(first);
+        }
+        complete
+    }
+
+    fn send(&mut self, index: u64, entry: Entry, batch: u64) {
+        self.underway.push_back((index, entry, batch));
+        self.batches.entry(batch).or_default().0 += 1;
+    }
+}
+
+/// The ledger as both threads hold it.
+pub type SharedLedger = Arc<Mutex<Ledger>>;
+
+/// Locks a ledger.
+pub fn lock(ledger: &SharedLedger) -> MutexGuard<'_, Ledger> {
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Which entries a reader takes.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// All that is left.
+    Everything,
+    /// These batches, each of one named run of entries.
+    Named(VecDeque<Batch>),
+}
+
+/// Gives the entries of one list that this reader may read.
+pub struct Claims {
+    /// The session.
+    pub session: Session,
+    /// The storage's engine.
+    pub engine: Arc<dyn Engine>,
+    /// This reader's number.
+    pub reader: u32,
+    /// The list.
+    pub phase: Phase,
+    /// Its plan file.
+    pub plan: PathBuf,
+    /// Where records are, to find what a dead reader had proven.
+    pub records: RecordFolder,
+    /// What to take.
+    pub wanted: Wanted,
+    /// Shared with the calling thread.
+    pub ledger: SharedLedger,
+    /// The batch that is being handed out.
+    pub current: Option<Current>,
+}
+
+/// A batch that is being handed out.
+pub struct Current {
+    batch: Batch,
+    next: u64,
+    plan: PlanReader,
+    proven: HashSet<u64>,
+}
+
+impl Claims {
+    /// Takes the next batch, none where nothing is left that nobody else has.
+    fn claim(&mut self) -> Result<Option<Current>> {
+        loop {
+            let live = self.session.live()?;
+            let state = self.session.state()?;
+            let (batch, abandoned) = match &mut self.wanted {
+                Wanted::Named(batches) => match batches.pop_front() {
+                    None => return Ok(None),
+                    Some(batch) => (batch, false),
+                },
+                Wanted::Everything => match state.takeable(self.phase, &live) {
+                    None => return Ok(None),
+                    Some(Takeable::Abandoned(batch)) => (batch, true),
+                    Some(Takeable::Fresh { first, offset, limit }) => (self.measure(first, offset, limit)?, false),
+                },
+            };
+            let named = matches!(self.wanted, Wanted::Named(_));
+            let (terms, phase, reader) = (self.session.record().terms(), self.phase, self.reader);
+            let mut taken = false;
+            self.session.append(Durability::Lazy, |state| {
+                state.decide(Call::Read, terms, &live)?;
+                // Somebody may have been quicker since we looked; then we look again.
+                taken = named || state.takeable(phase, &live).is_some_and(|now| is_still(now, &batch));
+                let opened = Event::Opened { reader, phase, batch };
+                Ok::<_, Error>(if taken { vec![opened] } else { Vec::new() })
+            })?;
+            if taken {
+                let proven = if abandoned { self.proven_in(&state, &batch)? } else { HashSet::new() };
+                let plan = PlanReader::open(&self.plan, batch.offset)?;
+                lock(&self.ledger).batches.insert(batch.first, (0, false));
+                return Ok(Some(Current { next: batch.first, batch, plan, proven }));
+            }
+        }
+    }
+
+    /// How far a fresh batch goes.
+    fn measure(&self, first: u64, offset: u64, limit: u64) -> Result<Batch> {
+        let mut plan = PlanReader::open(&self.plan, offset)?;
+        let (mut count, mut bytes) = (0, 0_u64);
+        while count < limit.min(BATCH_ENTRIES) && (count == 0 || bytes < BATCH_BYTES) {
+            let Some(entry) = plan.next_entry()? else { break };
+            bytes = bytes.saturating_add(entry.size);
+            count += 1;
+        }
+        Ok(Batch { first, count, offset, end: plan.offset() })
+    }
+
+    /// The entries of a batch that its dead reader had proven.
+    fn proven_in(&self, state: &State, batch: &Batch) -> Result<HashSet<u64>> {
+        let mut found = HashSet::new();
+        for (reader, proven) in state.proven() {
+            self.records.read(*reader, proven.records, &mut |_, record| {
+                if record.phase == self.phase && (batch.first..batch.next()).contains(&record.index) {
+                    found.insert(record.index);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(found)
+    }
+}
+
+fn is_still(now: Takeable, batch: &Batch) -> bool {
+    match now {
+        Takeable::Abandoned(other) => other == *batch,
+        Takeable::Fresh { first, limit, .. } => first == batch.first && batch.count <= limit,
+    }
+}
+
+impl Feed for Claims {
+    fn next(&mut self) -> Result<Option<Job>> {
+        loop {
+            let Some(current) = &mut self.current else {
+                self.current = self.claim()?;
+                if self.current.is_none() {
+                    return Ok(None);
+                }
+                continue;
+            };
+            if current.next >= current.batch.next() {
+                if let Some((_, all_sent)) = lock(&self.ledger).batches.get_mut(&current.batch.first) {
+                    *all_sent = true;
+                }
+                self.current = None;
+                continue;
+            }
+            let index = current.next;
+            current.next += 1;
+            let entry = current.plan.next_entry()?.ok_or_else(|| short(&self.plan))?;
+            if current.proven.contains(&index) {
+                continue;
+            }
+            let path = Arc::from(entry.path.as_path());
+            lock(&self.ledger).send(index, entry, current.batch.first);
+            return Ok(Some(Job { ticket: index, path }));
+        }
+    }
+
+    fn open(&mut self, job: &Job) -> Result<Opened> {
+        let entry = lock(&self.ledger)
+            .underway
+            .iter()
+            .rev()
+            .find(|(index, ..)| *index == job.ticket)
+            .map(|(_, e, _)| e.clone());
+        match entry {
+            Some(entry) => self.engine.open(&entry),
+            None => Err(short(&self.plan)),
+        }
+    }
+}
+
+fn short(plan: &std::path::Path) -> Error {
+    Error::new(crate::error::ExitCode::Failed, format!("{} is shorter than the session says", plan.display()))
+        .file(plan)
+        .hint("End the session with `jetbak end --abort`, then begin anew.")
+}

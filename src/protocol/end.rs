@@ -1,0 +1,180 @@
+//! end: publish what was read, or leave nothing behind; then the session is over.
+
+use std::path::PathBuf;
+
+use super::publish::{self, How, Published};
+use super::{Context, Observer, exit_of, heal};
+use crate::engine::plan::PlanReader;
+use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::repository::seal::Records;
+use crate::session::event::{Event, Failure, Outcome, Phase};
+use crate::session::journal::Durability;
+use crate::session::record::Who;
+use crate::session::state::{Call, EntryState, State};
+use crate::stream::stop::{Cause, StopToken};
+
+/// Missing files that are named one by one.
+const MISSING_SHOWN_MAX: usize = 20;
+
+/// How a session ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// How the command ends.
+    pub exit_code: ExitCode,
+    /// The backup, where one was published.
+    pub published: Option<Published>,
+    /// Files that were read and proven.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files that could not be read.
+    pub excluded: Vec<Failure>,
+    /// Files that were still to be read, the first few of them.
+    pub missing: Vec<PathBuf>,
+    /// How many were still to be read.
+    pub missing_count: u64,
+    /// What went wrong, for an outcome that is an error.
+    pub error: Option<Error>,
+    /// Logs that truncate deleted.
+    pub truncated: u64,
+    /// In a session without repository: what was read, with hashes.
+    pub hashes: Vec<(PathBuf, u64, String)>,
+}
+
+/// Ends a session normally: published if everything was read, else aborted; after a stop, stopped.
+pub fn end(context: &Context, observer: &mut dyn Observer, stop: &StopToken) -> Result<Ended> {
+    let state = context.session.decide(Call::End)?;
+    if state.stop().is_some() {
+        heal::stop_and_wait(&context.session, "")?;
+        return finish(context, &state, Outcome::Stopped, observer);
+    }
+    let everything = state.is_complete(Phase::Databases) && state.is_complete(Phase::Logs);
+    if state.publication().is_none() && !everything {
+        return finish(context, &state, Outcome::Aborted, observer);
+    }
+    if context.partial.is_none() {
+        return end_without_repository(context, &state, observer);
+    }
+    let alone = publish::lock_finisher(context)?;
+    let how = How { prove: false, truncate: false };
+    // A signal may end the command before the commit; a stop of the session is decided by its journal alone.
+    let published = match publish::publish(context, &alone, how, observer, stop) {
+        Ok(published) => published,
+        Err(error) if matches!(stop.cause(), Some(Cause::Signal(_))) => {
+            return Err(error.hint("Nothing was published; repeat `jetbak end`."));
+        }
+        Err(error) if error.jet_code() == Some(Jet::BackupAbortByServer) => {
+            let state = context.session.state()?;
+            return finish(context, &state, Outcome::Stopped, observer);
+        }
+        Err(error) => return Err(error),
+    };
+    let state = context.session.state()?;
+    heal::end(context, published.outcome)?;
+    Ok(completed(&state, Some(published)))
+}
+
+/// Ends a session without a result; a published backup stays.
+pub fn abort(context: &Context, observer: &mut dyn Observer) -> Result<Ended> {
+    context.session.decide(Call::Abort)?;
+    heal::stop_and_wait(&context.session, &format!("`jetbak end --abort` by {}", Who::current()))?;
+    let state = context.session.state()?;
+    if state.publication().is_some() {
+        publish::finish_rename(context)?;
+        let published = publish::describe(context)?;
+        heal::end(context, published.outcome)?;
+        observer.said("the backup was published before; it stays");
+        return Ok(completed(&state, Some(published)));
+    }
+    let mut ended = finish(context, &state, Outcome::Aborted, observer)?;
+    (ended.exit_code, ended.error) = (ExitCode::Done, None); // ending was what was asked, and it worked
+    Ok(ended)
+}
+
+/// Ends a session that publishes nothing.
+pub fn finish(context: &Context, state: &State, outcome: Outcome, observer: &mut dyn Observer) -> Result<Ended> {
+    let (missing, missing_count) = if outcome == Outcome::Aborted { missing(context, state)? } else { (Vec::new(), 0) };
+    heal::end_unpublished(context, outcome, observer)?;
+    let mut ended = completed(state, None);
+    ended.outcome = outcome;
+    ended.exit_code = ExitCode::Done;
+    if outcome == Outcome::Aborted {
+        let names: Vec<_> = missing.iter().map(printable).collect();
+        let more = missing_count.saturating_sub(names.len() as u64);
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        let what = if missing_count == 0 { "the logs were not listed".to_owned() } else { names.join(", ") + &more };
+        let message = format!("the session is over without a backup: not everything was read ({what})");
+        let error = Error::jet(Jet::BackupAbortByCaller, message).exit(ExitCode::OutOfOrder);
+        ended.exit_code = error.exit_code();
+        ended.error = Some(error.hint("Read everything before `jetbak end`; `jetbak files` shows what is left."));
+    }
+    (ended.missing, ended.missing_count) = (missing, missing_count);
+    Ok(ended)
+}
+
+fn completed(state: &State, published: Option<Published>) -> Ended {
+    let proven = state.proven_total();
+    let excluded: Vec<_> = state.excluded().values().cloned().collect();
+    let outcome = if excluded.is_empty() { Outcome::Completed } else { Outcome::Incomplete };
+    Ended {
+        outcome,
+        exit_code: exit_of(&excluded),
+        files: published.as_ref().map_or(proven.files, |published| published.files),
+        bytes: published.as_ref().map_or(proven.bytes, |published| published.bytes),
+        published,
+        excluded,
+        missing: Vec::new(),
+        missing_count: 0,
+        error: None,
+        truncated: state.truncated(),
+        hashes: Vec::new(),
+    }
+}
+
+/// Without a repository nothing is published: the end reports what was read. The commit is the end itself.
+fn end_without_repository(context: &Context, state: &State, observer: &mut dyn Observer) -> Result<Ended> {
+    let proven: Vec<_> = state.proven().iter().map(|(reader, proven)| (*reader, proven.records)).collect();
+    let total = |phase| state.total(phase).unwrap_or(0);
+    let records = Records::gather(&context.records()?, &proven, total(Phase::Databases), total(Phase::Logs))?;
+    let mut ended = completed(state, None);
+    records.each(&mut |record| {
+        if let (Some(path), Some(sha256)) = (record.line.path(), record.line.sha256.clone()) {
+            ended.hashes.push((path, record.line.size, sha256));
+        }
+        Ok(())
+    })?;
+    ended.files = ended.hashes.len() as u64;
+    let mut stopped = false;
+    let outcome = ended.outcome;
+    context.session.append(Durability::Synced, |state| {
+        stopped = state.stop().is_some();
+        Ok::<_, Error>(if stopped { Vec::new() } else { vec![Event::Ended { outcome }] })
+    })?;
+    if stopped {
+        let state = context.session.state()?;
+        return finish(context, &state, Outcome::Stopped, observer);
+    }
+    context.state.forget(&context.session)?;
+    Ok(ended)
+}
+
+/// What is still to be read: the first few paths, and how many there are.
+fn missing(context: &Context, state: &State) -> Result<(Vec<PathBuf>, u64)> {
+    let (mut names, mut count) = (Vec::new(), 0);
+    for phase in [Phase::Databases, Phase::Logs] {
+        let Some(plan) = context.plan(phase)? else { continue };
+        for (index, entry) in (0..).zip(PlanReader::open(&plan, 0)?) {
+            let entry = entry?;
+            let done = matches!(state.entry(phase, index), EntryState::Done | EntryState::Excluded);
+            if !done && entry.role.is_file() {
+                count += 1;
+                if names.len() < MISSING_SHOWN_MAX {
+                    names.push(entry.path);
+                }
+            }
+        }
+    }
+    Ok((names, count))
+}

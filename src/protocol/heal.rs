@@ -1,0 +1,162 @@
+//! Healing: what a dead process left is finished or cleared away by the next one, without a person's help.
+
+use std::time::{Duration, Instant};
+
+use super::{Context, Observer, publish};
+use crate::error::{Error, Jet, Result, printable};
+use crate::repository::Repository;
+use crate::repository::partial::{Found, Owner};
+use crate::session::directory::{StateDirectory, try_lock_owner};
+use crate::session::event::{Event, Outcome};
+use crate::session::journal::Durability;
+use crate::session::{Session, StopAnswer};
+use crate::times;
+
+/// How long the readers of a session get to leave after it was stopped.
+pub const READER_FAREWELL: Duration = Duration::from_secs(5);
+
+/// Clears the storage of an earlier session, if that may be done; else the error names who holds it.
+///
+/// A one-shot whose process is gone is finished or ended as aborted. A session in which nothing has happened for
+/// `replace_idle` is ended too. A session that a person began, or whose reader lives, is never touched otherwise.
+pub fn make_way(
+    state: &StateDirectory,
+    session: Session,
+    replace_idle: Option<Duration>,
+    observer: &mut dyn Observer,
+) -> Result<()> {
+    let dead_one_shot = session.record().one_shot && try_lock_owner(session.folder())?.is_some();
+    let readers = session.live()?;
+    let idle = idle_for(&session);
+    let idle_enough = replace_idle.is_some_and(|limit| idle >= limit);
+    if !readers.is_empty() || session.owner_lives()? || !(dead_one_shot || idle_enough) {
+        return Err(in_progress(&session)?);
+    }
+    let whose = format!("of {}", session.record().holder());
+    let why =
+        if dead_one_shot { "its process is gone".to_owned() } else { format!("idle for {}", times::duration(idle)) };
+    let context = Context::open(state.clone(), session)?;
+    let journal = context.session.state()?;
+    if journal.publication().is_some() {
+        let id = publish::finish_rename(&context)?;
+        end(&context, Outcome::Completed)?;
+        observer.said(&format!("finished the backup {id} {whose}: {why}"));
+        return Ok(());
+    }
+    let outcome = if journal.stop().is_some() { Outcome::Stopped } else { Outcome::Aborted };
+    end_unpublished(&context, outcome, observer)?;
+    observer.said(&format!("ended the session {whose} as {}: {why}", outcome.name()));
+    Ok(())
+}
+
+/// The refusal for a storage that has a session: who holds it, since when, and how to end it.
+pub fn in_progress(session: &Session) -> Result<Error> {
+    let record = session.record();
+    let state = session.state()?;
+    let what = if record.one_shot { "`jetbak backup`" } else { "`jetbak begin`" };
+    let stopped = if state.stop().is_some() { "; it was stopped" } else { "" };
+    let message =
+        format!("a backup of {} is in progress: {what} by {}{stopped}", printable(record.storage()), record.holder());
+    let hint = if record.one_shot && session.owner_lives()? {
+        "Wait for it, or stop it with `jetbak stop`."
+    } else {
+        "Go on with `jetbak read`, end it with `jetbak end --abort`, or let a backup replace it with --replace-idle."
+    };
+    Ok(Error::jet(Jet::BackupInProgress, message).hint(hint))
+}
+
+fn idle_for(session: &Session) -> Duration {
+    let last = session.last_at().unwrap_or(session.record().began);
+    times::now().duration_since(last).try_into().unwrap_or(Duration::ZERO)
+}
+
+/// Ends a session without publishing; once this returns, nothing of it is left but what it was told to keep.
+pub fn end_unpublished(context: &Context, outcome: Outcome, observer: &mut dyn Observer) -> Result<()> {
+    record_end(context, outcome)?;
+    context.discard(observer)?;
+    context.state.forget(&context.session)
+}
+
+/// Ends a session whose backup is published, or that had no repository.
+pub fn end(context: &Context, outcome: Outcome) -> Result<()> {
+    record_end(context, outcome)?;
+    context.state.forget(&context.session)
+}
+
+fn record_end(context: &Context, outcome: Outcome) -> Result<()> {
+    context.session.append(Durability::Synced, |state| {
+        Ok::<_, Error>(if state.in_progress() { vec![Event::Ended { outcome }] } else { Vec::new() })
+    })
+}
+
+/// Stops a session and waits for its readers to leave; exit 5 where one does not.
+pub fn stop_and_wait(session: &Session, who: &str) -> Result<StopAnswer> {
+    let answer = session.stop(who, None)?;
+    let begun = Instant::now();
+    loop {
+        let Some(reader) = session.live()?.first().copied() else { return Ok(answer) };
+        if begun.elapsed() > READER_FAREWELL {
+            let message = format!("reader {reader} does not leave; the session is stopped, but not ended");
+            return Err(Error::jet(Jet::InvalidBackupSequence, message)
+                .hint("Look for a suspended jetbak process, end it, and repeat `jetbak end`."));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Removes what dead sessions left in a repository: trash, and partials that no living session owns.
+///
+/// `published` says that a backup was just published: partials that were kept on purpose have had their time.
+pub fn sweep(
+    repository: &Repository,
+    state: &StateDirectory,
+    published: bool,
+    observer: &mut dyn Observer,
+) -> Result<()> {
+    repository.empty_trash()?;
+    for found in repository.partials()? {
+        match fate(&found, state, published)? {
+            Fate::Lives => {}
+            Fate::Unclear(why) => {
+                let place = repository.store().describe(&found.partial.backup());
+                observer.decided(&format!("left {} alone: {why}", printable(place)));
+            }
+            Fate::Dead => {
+                found.partial.discard()?;
+                observer
+                    .said(&format!("removed what the dead session {} left in the repository", printable(&found.name)));
+            }
+        }
+    }
+    Ok(())
+}
+
+enum Fate {
+    Lives,
+    Dead,
+    Unclear(&'static str),
+}
+
+fn fate(found: &Found, state: &StateDirectory, published: bool) -> Result<Fate> {
+    let Some(owner) = &found.owner else {
+        // Its first file is missing: a begin that crashed, or one that is at it right now.
+        return Ok(Fate::Unclear("it does not say whose it is"));
+    };
+    if owner.host != Owner::new("", state.path(), false).host {
+        return Ok(Fate::Unclear("it belongs to another host"));
+    }
+    if found.partial.is_held()? {
+        return Ok(Fate::Lives);
+    }
+    if owner.kept {
+        return Ok(if published { Fate::Dead } else { Fate::Unclear("it was kept on purpose") });
+    }
+    let Some(folder) = owner.state() else { return Ok(Fate::Unclear("it does not say whose it is")) };
+    match Session::open(&folder) {
+        Err(error) if error.is_not_found() => Ok(Fate::Dead),
+        Err(_) => Ok(Fate::Unclear("its session cannot be looked at")),
+        // A sealed one may be half published; whoever opens its session next finishes that.
+        Ok(session) if session.state()?.in_progress() && (!owner.one_shot || found.sealed) => Ok(Fate::Lives),
+        Ok(_) => Ok(Fate::Dead),
+    }
+}

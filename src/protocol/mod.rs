@@ -1,0 +1,188 @@
+//! The calls of the protocol, one file a call: here sessions, engines and repositories meet.
+
+pub mod backup;
+pub mod begin;
+pub mod claim;
+pub mod end;
+pub mod files;
+pub mod heal;
+pub mod publish;
+pub mod read;
+pub mod status;
+pub mod stop;
+pub mod truncate;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::engine::Engine;
+use crate::engine::files::FilesEngine;
+use crate::error::{Error, ExitCode, Jet, Result};
+use crate::repository::Repository;
+use crate::repository::local::LocalStore;
+use crate::repository::partial::{Owner, Partial};
+use crate::repository::seal::RecordFolder;
+use crate::session::Session;
+use crate::session::directory::StateDirectory;
+use crate::session::event::{Failure, Phase};
+use crate::session::record::Record;
+
+/// What a command does right now, for people and for JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// Reading the database list.
+    Databases,
+    /// Reading the log list.
+    Logs,
+    /// Writing lists and manifest.
+    Sealing,
+    /// Reading a backup back.
+    Verifying,
+    /// Deleting logs.
+    Truncating,
+}
+
+impl Activity {
+    /// The word used in messages and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Databases => "databases",
+            Self::Logs => "logs",
+            Self::Sealing => "sealing",
+            Self::Verifying => "verifying",
+            Self::Truncating => "truncating",
+        }
+    }
+}
+
+impl From<Phase> for Activity {
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Databases => Self::Databases,
+            Phase::Logs => Self::Logs,
+        }
+    }
+}
+
+/// How far a command is.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// What it does.
+    pub activity: Activity,
+    /// The file it is at, relative to the storage.
+    pub file: Option<Arc<Path>>,
+    /// Bytes done.
+    pub bytes_done: u64,
+    /// Bytes in all; they may grow when logs are listed.
+    pub bytes_total: u64,
+}
+
+/// Something odd that does not end the command.
+#[derive(Clone, Debug)]
+pub struct Warning {
+    /// The ESE number, where there is one.
+    pub jet: Option<Jet>,
+    /// What is odd.
+    pub message: String,
+    /// The file it is about, relative to the storage.
+    pub file: Option<PathBuf>,
+}
+
+/// Who hears what happens while a call works.
+pub trait Observer {
+    /// Called many times a second.
+    fn progress(&mut self, progress: &Progress);
+    /// Something odd.
+    fn warning(&mut self, warning: &Warning);
+    /// Something that was decided, for those who ask (`-v`).
+    fn decided(&mut self, what: &str);
+    /// Something that was done unasked, such as ending a dead session.
+    fn said(&mut self, what: &str);
+}
+
+/// A session with what its calls need.
+pub struct Context {
+    /// The state directory it lives in.
+    pub state: StateDirectory,
+    /// The session.
+    pub session: Session,
+    /// Its partial, where it has a repository.
+    pub partial: Option<Partial>,
+}
+
+impl Context {
+    /// Opens what a session refers to.
+    pub fn open(state: StateDirectory, session: Session) -> Result<Self> {
+        let partial = match session.record().repository() {
+            Some(path) => Some(Repository::open(&path)?.partial(&session.record().session)),
+            None => None,
+        };
+        Ok(Self { state, session, partial })
+    }
+
+    /// The engine of the session's storage.
+    pub fn engine(&self) -> Result<Arc<dyn Engine>> {
+        open_engine(self.session.record(), &self.state)
+    }
+
+    /// Where the session's records are: beside the data, or in its own folder where there is no repository.
+    pub fn records(&self) -> Result<RecordFolder> {
+        match &self.partial {
+            Some(partial) => Ok(partial.records()),
+            None => Ok(RecordFolder {
+                store: Arc::new(LocalStore::open(self.session.folder())?),
+                folder: PathBuf::from("records"),
+            }),
+        }
+    }
+
+    /// The plan file of a phase, once it is fixed.
+    pub fn plan(&self, phase: Phase) -> Result<Option<PathBuf>> {
+        Ok(match phase {
+            Phase::Databases => Some(self.session.folder().join("databases.jsonl")),
+            Phase::Logs => self.session.state()?.logs_plan().map(|plan| self.session.folder().join(plan)),
+        })
+    }
+
+    /// Gets rid of what an unpublished session wrote, unless it was asked to keep it.
+    pub fn discard(&self, observer: &mut dyn Observer) -> Result<()> {
+        let Some(partial) = &self.partial else { return Ok(()) };
+        if !self.session.record().keep_partial {
+            return partial.discard();
+        }
+        let place = partial.repository().store().describe(&partial.data());
+        observer.said(&format!("what was read so far stays in {}", crate::error::printable(&place)));
+        partial.keep(&Owner::new(&self.session.record().session, self.session.folder(), false))
+    }
+}
+
+/// Opens the engine that a record names, with the options it holds.
+pub fn open_engine(record: &Record, state: &StateDirectory) -> Result<Arc<dyn Engine>> {
+    let own = state.path().canonicalize().into_iter().collect::<Vec<_>>();
+    Ok(Arc::new(FilesEngine::open(&record.storage(), &record.logs, &own)?))
+}
+
+/// A failure as the journal and the manifest keep it.
+pub fn failure(path: &Path, error: &Error) -> Failure {
+    Failure {
+        path: path.to_string_lossy().into_owned(),
+        message: error.message().to_owned(),
+        jet: error.jet_code().map(Jet::number),
+        exit_code: error.exit_code().number(),
+    }
+}
+
+/// The exit code of a session that left files out: verification before change before everything else (decision 17).
+pub fn exit_of<'a>(failures: impl IntoIterator<Item = &'a Failure>) -> ExitCode {
+    let rank = |failure: &Failure| match failure.exit_code {
+        3 => 2,
+        6 => 1,
+        _ => 0,
+    };
+    match failures.into_iter().map(rank).max() {
+        None => ExitCode::Done,
+        Some(2) => ExitCode::Verification,
+        Some(1) => ExitCode::Unfit,
+        Some(_) => ExitCode::Failed,
+    }
+}

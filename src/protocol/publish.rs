@@ -1,0 +1,287 @@
+//! Publishing: seal, a last look for a stop, one rename.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use super::{Activity, Context, Observer, Progress, Warning, heal};
+use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::paths;
+use crate::repository::Repository;
+use crate::repository::manifest::{self, BackupId, Manifest};
+use crate::repository::partial::Partial;
+use crate::repository::seal::{Records, Sealing, Totals};
+use crate::repository::verify::{Expected, Tally, verify_data, with_progress};
+use crate::session::event::{Event, Outcome, Phase};
+use crate::session::journal::Durability;
+use crate::session::state::{Call, Refusal, State};
+use crate::stream::stop::StopToken;
+use crate::times;
+
+/// A backup that stands under its id.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// Its id.
+    pub id: String,
+    /// Its number.
+    pub sequence: u64,
+    /// Files with content.
+    pub files: u64,
+    /// Bytes of content.
+    pub bytes: u64,
+    /// Whether files were left out.
+    pub outcome: Outcome,
+}
+
+/// How to publish.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    /// Read everything back from the medium and prove it first.
+    pub prove: bool,
+    /// Logs are deleted afterwards: the manifest says so.
+    pub truncate: bool,
+}
+
+/// Publishes a session of which everything is read; the session stays. Finds it done where it was done before.
+///
+/// A stop that was recorded before the commit wins; one that comes later is told that it is too late.
+pub fn publish(
+    context: &Context,
+    _alone: &FinisherLock,
+    how: How,
+    observer: &mut dyn Observer,
+    stop: &StopToken,
+) -> Result<Published> {
+    let partial = context.partial.as_ref().ok_or_else(|| Error::from(Refusal::NoRepository))?;
+    let (state, events) = context.session.state_and_events()?;
+    if state.publication().is_some() {
+        finish_rename(context)?;
+        return describe(context);
+    }
+    state.decide(Call::Publish, context.session.record().terms(), &context.session.live()?)?;
+    let sealing = seal(context, partial, &state, observer)?;
+    stop.check()?;
+    if how.prove {
+        prove(context, partial, &sealing.totals, observer, stop)?;
+    }
+    let totals = sealing.totals.clone();
+    let repository = partial.repository();
+    let held = repository.lock()?;
+    let manifest = manifest_of(context, repository, &state, &totals, how)?;
+    let id = BackupId::new(manifest.sequence, manifest.began, manifest.kind);
+    sealing.finish(&manifest)?;
+    commit(context, &id, events)?;
+    repository.publish(partial, &id, &manifest.session)?;
+    drop(held);
+    context.session.append::<Error>(Durability::Lazy, |_| Ok(vec![Event::Published]))?;
+    if let Err(error) = heal::sweep(repository, &context.state, true, observer) {
+        // The backup stands; what could not be cleared away, the next run tries again.
+        observer.warning(&Warning { jet: error.jet_code(), message: error.message().to_owned(), file: None });
+    }
+    Ok(Published {
+        id: id.text,
+        sequence: id.sequence,
+        files: totals.files,
+        bytes: totals.bytes,
+        outcome: manifest.outcome,
+    })
+}
+
+/// Finishes a rename that a crash interrupted, or finds it done; returns the id.
+pub fn finish_rename(context: &Context) -> Result<String> {
+    let partial = context.partial.as_ref().ok_or_else(|| Error::from(Refusal::NoRepository))?;
+    let repository = partial.repository();
+    let state = context.session.state()?;
+    let Some(publication) = state.publication() else {
+        return Err(Error::new(ExitCode::Failed, "the session was not being published"));
+    };
+    let mut id = BackupId::parse(&publication.id)
+        .ok_or_else(|| Error::new(ExitCode::Failed, format!("{} is no backup's id", printable(&publication.id))))?;
+    if publication.done {
+        return Ok(id.text);
+    }
+    let _held = repository.lock()?;
+    let session = &context.session.record().session;
+    match repository.publish(partial, &id, session) {
+        Err(error) if error.is_already_there() => id = renumber(context, partial)?,
+        published => published?,
+    }
+    context.session.append::<Error>(Durability::Synced, |state| {
+        Ok(if state.publication().is_some_and(|known| known.done) { Vec::new() } else { vec![Event::Published] })
+    })?;
+    Ok(id.text)
+}
+
+/// Another session took the number while this one lay dead between its commit and its rename: seal it under the next.
+fn renumber(context: &Context, partial: &Partial) -> Result<BackupId> {
+    let repository = partial.repository();
+    let (state, _) = context.session.state_and_events()?;
+    let sealing = Sealing::begin(partial, &gather(context, &state)?)?;
+    let path = partial.backup().join("manifest.json");
+    let mut text = Vec::new();
+    let described = repository.store().describe(&path);
+    std::io::Read::read_to_end(&mut repository.store().open(&path, 0, false)?, &mut text)
+        .map_err(|e| Error::io("read", &described, &e))?;
+    let mut manifest = Manifest::parse(&text)?;
+    manifest.sequence = repository.next_sequence()?;
+    let id = BackupId::new(manifest.sequence, manifest.began, manifest.kind);
+    manifest.id.clone_from(&id.text);
+    manifest.previous = repository.backups()?.last().map(crate::repository::catalogue::Backup::link);
+    sealing.finish(&manifest)?;
+    let again = vec![Event::Publishing { id: id.text.clone() }];
+    context.session.append::<Error>(Durability::Synced, |_| Ok(again))?;
+    repository.publish(partial, &id, &manifest.session)?;
+    Ok(id)
+}
+
+/// What is known of a backup that this session published.
+pub fn describe(context: &Context) -> Result<Published> {
+    let partial = context.partial.as_ref().ok_or_else(|| Error::from(Refusal::NoRepository))?;
+    let state = context.session.state()?;
+    let id = state.publication().map(|publication| publication.id.clone()).unwrap_or_default();
+    let manifest = partial.repository().resolve(&id)?.manifest?;
+    Ok(Published {
+        id,
+        sequence: manifest.sequence,
+        files: manifest.files,
+        bytes: manifest.bytes,
+        outcome: manifest.outcome,
+    })
+}
+
+/// The commit: under the journal's lock, after a last look for a stop, and only if nothing happened since sealing began.
+fn commit(context: &Context, id: &BackupId, events: u64) -> Result<()> {
+    let terms = context.session.record().terms();
+    let live = context.session.live()?;
+    let seen = std::cell::Cell::new(0);
+    context.session.append_counted(Durability::Synced, |state, count| {
+        seen.set(count);
+        state.decide(Call::Publish, terms, &live)?;
+        Ok::<_, Error>(if count == events { vec![Event::Publishing { id: id.text.clone() }] } else { Vec::new() })
+    })?;
+    if seen.get() == events {
+        return Ok(());
+    }
+    Err(Error::jet(Jet::InvalidBackupSequence, "something was read while the backup was being sealed")
+        .hint("Repeat the command."))
+}
+
+fn gather(context: &Context, state: &State) -> Result<Records> {
+    let proven: Vec<_> = state.proven().iter().map(|(reader, proven)| (*reader, proven.records)).collect();
+    let total = |phase| state.total(phase).unwrap_or(0);
+    Records::gather(&context.records()?, &proven, total(Phase::Databases), total(Phase::Logs))
+}
+
+fn seal(context: &Context, partial: &Partial, state: &State, observer: &mut dyn Observer) -> Result<Sealing> {
+    let bytes = state.proven_total().bytes;
+    let progress = Progress { activity: Activity::Sealing, file: None, bytes_done: bytes, bytes_total: bytes };
+    observer.progress(&progress);
+    Sealing::begin(partial, &gather(context, state)?)
+}
+
+/// Reads every byte back from the medium; a copy that is not what was read ends the session as failed.
+fn prove(
+    context: &Context,
+    partial: &Partial,
+    totals: &Totals,
+    observer: &mut dyn Observer,
+    stop: &StopToken,
+) -> Result<()> {
+    let expected = Expected { files_sha256: totals.files_sha256.clone(), files: totals.files, bytes: totals.bytes };
+    let tally = Tally::default();
+    let store = partial.repository().store();
+    let mut bad = Vec::new();
+    with_progress(
+        stop,
+        true,
+        &tally,
+        |how| verify_data(&**store, &partial.backup(), &expected, how).map(drop),
+        &mut |damage| bad.push(damage),
+        &mut |tally| {
+            let (bytes_done, bytes_total) = (tally.bytes(), totals.bytes);
+            observer.progress(&Progress { activity: Activity::Verifying, file: None, bytes_done, bytes_total });
+        },
+    )?;
+    let Some(first) = bad.first() else { return Ok(()) };
+    heal::end_unpublished(context, Outcome::Failed, observer)?;
+    let message = format!(
+        "what was written is not what was read: {} of {} ({} findings in all)",
+        first.kind.name(),
+        printable(&first.file),
+        bad.len()
+    );
+    Err(Error::new(ExitCode::Verification, message)
+        .file(&first.file)
+        .hint("Nothing was published and no log deleted. Distrust the disk under the repository."))
+}
+
+fn manifest_of(
+    context: &Context,
+    repository: &Repository,
+    state: &State,
+    totals: &Totals,
+    how: How,
+) -> Result<Manifest> {
+    let record = context.session.record();
+    let sequence = repository.next_sequence()?;
+    let id = BackupId::new(sequence, record.began, record.kind);
+    let (storage, storage_base64) = paths::to_fields(&record.storage());
+    let excluded: Vec<_> = state.excluded().values().cloned().collect();
+    let previous = repository.ids()?.pop().map(|id| repository.backup(id).link());
+    Ok(Manifest {
+        type_name: "backup".to_owned(),
+        format: manifest::FORMAT,
+        id: id.text,
+        sequence,
+        session: record.session.clone(),
+        repository: repository.id().to_owned(),
+        storage,
+        storage_base64,
+        host: record.by.host.clone(),
+        engine: record.engine,
+        kind: record.kind,
+        outcome: if excluded.is_empty() { Outcome::Completed } else { Outcome::Incomplete },
+        began: record.began,
+        ended: times::now(),
+        files: totals.files,
+        directories: totals.directories,
+        links: totals.links,
+        bytes: totals.bytes,
+        bytes_stored: totals.bytes,
+        hash: "sha256".to_owned(),
+        files_sha256: totals.files_sha256.clone(),
+        parent: None,
+        previous,
+        logs: totals.logs.clone(),
+        truncated: how.truncate,
+        excluded,
+        left_out: record.left_out.clone(),
+        tool: concat!("jetbak ", env!("CARGO_PKG_VERSION")).to_owned(),
+    })
+}
+
+/// Says that nobody else seals or truncates this session.
+#[derive(Debug)]
+pub struct FinisherLock(#[expect(dead_code, reason = "the lock lives as long as its file")] File);
+
+/// Only one process at a time may seal or truncate a session.
+pub fn lock_finisher(context: &Context) -> Result<FinisherLock> {
+    let path = context.session.folder().join("finisher.lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.map_err(|e| finisher_error(&path, &e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(FinisherLock(file)),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::jet(Jet::InvalidBackupSequence, "another process is ending or truncating this session")
+                .hint("Wait for it."))
+        }
+        Err(TryLockError::Error(error)) => Err(Error::io("lock", &path, &error)),
+    }
+}
+
+fn finisher_error(path: &Path, error: &std::io::Error) -> Error {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        return crate::session::no_session(None); // ended meanwhile
+    }
+    Error::io("open", path, error)
+}

@@ -1,0 +1,102 @@
+//! stop: from any process, at any moment.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Jet, Result, printable};
+use crate::session::directory::{StateDirectory, Which};
+use crate::session::record::Who;
+use crate::session::{Session, StopAnswer};
+use crate::stream::stop::{StopToken, WATCH_INTERVAL};
+
+/// Which sessions to stop.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// The only one there is.
+    TheOne,
+    /// All there are.
+    All,
+    /// This one.
+    One(Which),
+}
+
+/// What became of each session that was meant.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// Its storage.
+    pub storage: PathBuf,
+    /// Its id.
+    pub session: String,
+    /// What stop found.
+    pub answer: StopAnswer,
+}
+
+/// Stops sessions; without any session nothing happens, and that is fine.
+///
+/// With `wait` it also waits until no process reads in them any more, and one-shots are gone; exit 5 when that takes longer.
+pub fn stop(
+    state: &StateDirectory,
+    target: &Target,
+    reason: Option<&str>,
+    wait: Option<Duration>,
+    interrupted: &StopToken,
+) -> Result<Vec<Answered>> {
+    let sessions = meant(state, target)?;
+    let who = Who::current().to_string();
+    let mut answers = Vec::new();
+    for session in &sessions {
+        let answer = session.stop(&who, reason)?;
+        if answer != StopAnswer::Over {
+            let record = session.record();
+            answers.push(Answered { storage: record.storage(), session: record.session.clone(), answer });
+        }
+    }
+    if let Some(patience) = wait {
+        let begun = Instant::now();
+        while let Some(busy) = first_busy(&sessions)? {
+            if begun.elapsed() >= patience {
+                let message =
+                    format!("{} is stopped, but its reader has not left yet", printable(busy.record().storage()));
+                return Err(Error::jet(Jet::InvalidBackupSequence, message).hint("Wait longer with --wait."));
+            }
+            interrupted.sleep(WATCH_INTERVAL / 10)?;
+        }
+    }
+    Ok(answers)
+}
+
+fn meant(state: &StateDirectory, target: &Target) -> Result<Vec<Session>> {
+    let (mut sessions, _) = match target {
+        Target::One(which) => {
+            let found = state.find(which)?;
+            if let (None, Which::Storage(path)) = (&found, which)
+                && !path.exists()
+            {
+                let message = format!("there is no storage {} and no session of one", printable(path));
+                return Err(Error::jet(Jet::InvalidParameter, message)
+                    .file(path)
+                    .hint("`jetbak status` lists the sessions."));
+            }
+            return Ok(found.into_iter().collect());
+        }
+        Target::TheOne | Target::All => state.sessions()?,
+    };
+    if matches!(target, Target::TheOne) && sessions.len() > 1 {
+        sessions.sort_by_key(|session| session.record().storage());
+        let storages: Vec<_> = sessions.iter().map(|session| printable(session.record().storage())).collect();
+        let message =
+            format!("{} backups are in progress, and none was named: {}", sessions.len(), storages.join(", "));
+        return Err(Error::jet(Jet::RunningInMultiInstanceMode, message).hint("Name the storage, or give --all."));
+    }
+    Ok(sessions)
+}
+
+fn first_busy(sessions: &[Session]) -> Result<Option<&Session>> {
+    for session in sessions {
+        let over = !session.folder().exists();
+        if !over && (!session.live()?.is_empty() || session.owner_lives()?) {
+            return Ok(Some(session));
+        }
+    }
+    Ok(None)
+}

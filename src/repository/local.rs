@@ -1,0 +1,221 @@
+//! A store in a directory of a local file system.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Advice, AtFlags, CWD, Mode, Timespec, Timestamps, UTIME_OMIT};
+
+use super::store::{Held, Item, ItemKind, Store, Writing};
+use crate::durable::{self, Put};
+use crate::error::{Error, Result};
+use crate::stream::source::Attributes;
+
+/// A directory that holds a repository.
+#[derive(Debug)]
+pub struct LocalStore {
+    root: PathBuf,
+    /// Open from the first moment on: a failed write-back since then shows in the next sync.
+    handle: File,
+}
+
+impl LocalStore {
+    /// Opens a directory that exists.
+    pub fn open(root: &Path) -> Result<Self> {
+        let handle = File::open(root).map_err(|e| Error::io("open", root, &e))?;
+        Ok(Self { root: root.to_owned(), handle })
+    }
+
+    fn at(&self, path: &Path) -> PathBuf {
+        self.root.join(path)
+    }
+}
+
+#[derive(Debug)]
+struct LocalLock(#[expect(dead_code, reason = "the lock lives as long as its file")] File);
+
+impl Held for LocalLock {}
+
+#[derive(Debug)]
+struct LocalFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl Writing for LocalFile {
+    fn write(&mut self, chunk: &[u8]) -> Result<()> {
+        self.file.write_all(chunk).map_err(|e| Error::io("write", &self.path, &e))
+    }
+
+    fn finish(self: Box<Self>, attributes: Option<&Attributes>) -> Result<()> {
+        let Some(attributes) = attributes else { return Ok(()) };
+        let error = |what: &str, e: rustix::io::Errno| Error::io(what, &self.path, &e.into());
+        // The owner can always read, move and delete the copy; nobody can run it as somebody else.
+        let mode = Mode::from_raw_mode(attributes.mode & 0o777 | 0o600);
+        rustix::fs::fchmod(&self.file, mode).map_err(|e| error("set the mode of", e))?;
+        rustix::fs::futimens(&self.file, &modified(attributes)).map_err(|e| error("set the times of", e))
+    }
+}
+
+impl Store for LocalStore {
+    fn describe(&self, path: &Path) -> PathBuf {
+        self.at(path)
+    }
+
+    fn create(&self, path: &Path) -> Result<Box<dyn Writing>> {
+        let path = self.at(path);
+        let open = || {
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).custom_flags(NO_FOLLOW).open(&path)
+        };
+        let file = match open() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let parent = path.parent().unwrap_or(&self.root);
+                make_directories(parent).map_err(|e| Error::io("create", parent, &e))?;
+                open()
+            }
+            opened => opened,
+        };
+        let file = file.map_err(|e| Error::io("create", &path, &e))?;
+        Ok(Box::new(LocalFile { path, file }))
+    }
+
+    fn open(&self, path: &Path, offset: u64, fresh: bool) -> Result<Box<dyn Read + Send>> {
+        let path = self.at(path);
+        let opened = OpenOptions::new().read(true).custom_flags(NO_FOLLOW).open(&path);
+        let mut file = opened.map_err(|e| Error::io("open", &path, &e))?;
+        if fresh {
+            // Clean pages leave the cache, so that what is read comes from the disk; a file system may ignore the wish.
+            let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
+        }
+        file.seek(SeekFrom::Start(offset)).map_err(|e| Error::io("read", &path, &e))?;
+        Ok(Box::new(file))
+    }
+
+    fn put(&self, path: &Path, content: &[u8], put: Put) -> Result<()> {
+        durable::write(&self.at(path), content, put)
+    }
+
+    fn make_directory(&self, path: &Path) -> Result<()> {
+        let path = self.at(path);
+        make_directories(&path).map_err(|e| Error::io("create", &path, &e))
+    }
+
+    fn make_link(&self, path: &Path, target: &Path) -> Result<()> {
+        let path = self.at(path);
+        let link = || match std::os::unix::fs::symlink(target, &path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(&path)?;
+                std::os::unix::fs::symlink(target, &path)
+            }
+            made => made,
+        };
+        let made = match link() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make_directories(path.parent().unwrap_or(&self.root)).and_then(|()| link())
+            }
+            made => made,
+        };
+        made.map_err(|e| Error::io("create the link", &path, &e))
+    }
+
+    fn dress(&self, path: &Path, attributes: &Attributes) -> Result<()> {
+        let path = self.at(path);
+        let metadata = fs::symlink_metadata(&path).map_err(|e| Error::io("look at", &path, &e))?;
+        if metadata.is_dir() {
+            let mode = Mode::from_raw_mode(attributes.mode & 0o777 | 0o700);
+            rustix::fs::chmodat(CWD, &path, mode, AtFlags::empty())
+                .map_err(|e| Error::io("set the mode of", &path, &e.into()))?;
+        }
+        rustix::fs::utimensat(CWD, &path, &modified(attributes), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|e| Error::io("set the times of", &path, &e.into()))
+    }
+
+    fn list(&self, path: &Path) -> Result<Vec<Item>> {
+        let path = self.at(path);
+        let error = |e: &io::Error| Error::io("list", &path, e);
+        let mut items = Vec::new();
+        for entry in fs::read_dir(&path).map_err(|e| error(&e))? {
+            let entry = entry.map_err(|e| error(&e))?;
+            let metadata = entry.metadata().map_err(|e| error(&e))?;
+            let kind = match metadata.file_type() {
+                kind if kind.is_file() => ItemKind::File,
+                kind if kind.is_dir() => ItemKind::Directory,
+                kind if kind.is_symlink() => ItemKind::Link,
+                _ => ItemKind::Other,
+            };
+            items.push(Item { name: entry.file_name(), kind, size: metadata.len() });
+        }
+        items.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(items)
+    }
+
+    fn link_target(&self, path: &Path) -> Result<PathBuf> {
+        let path = self.at(path);
+        fs::read_link(&path).map_err(|e| Error::io("read the link", &path, &e))
+    }
+
+    fn promote(&self, from: &Path, to: &Path) -> Result<()> {
+        let (from, to) = (self.at(from), self.at(to));
+        durable::rename(&from, &to, Put::New).map_err(|e| Error::io("publish as", &to, &e))?;
+        for path in [&to, &from] {
+            durable::sync_folder(path.parent().unwrap_or(&self.root))?;
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> Result<()> {
+        let path = self.at(path);
+        let removed = match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(&path),
+            Ok(_) => fs::remove_file(&path),
+            Err(error) => Err(error),
+        };
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &path, &error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn sync(&self) -> Result<()> {
+        rustix::fs::syncfs(&self.handle).map_err(|e| Error::io("sync", &self.root, &e.into()))
+    }
+
+    fn try_lock(&self, path: &Path) -> Result<Option<Box<dyn Held>>> {
+        let path = self.at(path);
+        let opened =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(NO_FOLLOW).open(&path);
+        let file = opened.map_err(|e| Error::io("open the lock", &path, &e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(LocalLock(file)))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(Error::io("lock", &path, &error)),
+        }
+    }
+
+    fn free_bytes(&self) -> Result<Option<u64>> {
+        let space = rustix::fs::statvfs(&self.root).map_err(|e| Error::io("look at", &self.root, &e.into()))?;
+        Ok(Some(space.f_bavail.saturating_mul(space.f_frsize)))
+    }
+}
+
+/// A repository never follows a link that somebody put into it.
+#[expect(clippy::cast_possible_wrap, reason = "the kernel's flags are bit patterns of 32 bits")]
+const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+
+fn make_directories(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn modified(attributes: &Attributes) -> Timestamps {
+    let nanoseconds = attributes.stamp.modified_ns;
+    let seconds = nanoseconds.div_euclid(1_000_000_000);
+    let rest = nanoseconds.rem_euclid(1_000_000_000);
+    Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec {
+            tv_sec: i64::try_from(seconds).unwrap_or(0),
+            tv_nsec: i64::try_from(rest).unwrap_or(0),
+        },
+    }
+}

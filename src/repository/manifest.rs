@@ -1,0 +1,165 @@
+//! `manifest.json`: what a backup is, bound by hashes to its list of files and to the backup before it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{EngineName, LeftOut};
+use crate::error::{Error, ExitCode, Result};
+use crate::session::event::{Failure, Kind, Outcome};
+
+/// The version of a backup's folder that this program writes, and the newest it reads.
+pub const FORMAT: u32 = 1;
+
+/// The largest manifest that is believed, in bytes.
+pub const BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Everything that is known about a backup beside its files.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Always `backup`.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// The version of the folder's layout.
+    pub format: u32,
+    /// The folder's name: sequence number, begin, kind.
+    pub id: String,
+    /// Age and order go by this number, never by a clock.
+    pub sequence: u64,
+    /// The session that made it.
+    pub session: String,
+    /// The repository it was made in.
+    pub repository: String,
+    /// The storage's path.
+    pub storage: String,
+    /// The exact bytes where the path is not UTF-8, base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_base64: Option<String>,
+    /// The host that made it.
+    pub host: String,
+    /// The engine.
+    pub engine: EngineName,
+    /// What was asked for.
+    pub kind: Kind,
+    /// `completed`, or `incomplete` where files were left out.
+    pub outcome: Outcome,
+    /// When the session began (UTC).
+    pub began: jiff::Timestamp,
+    /// When the backup was sealed (UTC).
+    pub ended: jiff::Timestamp,
+    /// Files with content.
+    pub files: u64,
+    /// Directories.
+    pub directories: u64,
+    /// Symbolic links.
+    pub links: u64,
+    /// Bytes of content.
+    pub bytes: u64,
+    /// Bytes of content as stored.
+    pub bytes_stored: u64,
+    /// The hash of every file: `sha256`.
+    pub hash: String,
+    /// The hash of `files.jsonl`, which holds the hash of every file.
+    pub files_sha256: String,
+    /// The backup that this one builds on; none for one that stands alone.
+    pub parent: Option<Link>,
+    /// The backup that was the newest when this one was made.
+    pub previous: Option<Link>,
+    /// The logs in this backup, oldest first.
+    pub logs: Vec<String>,
+    /// Whether truncate was asked for: logs that this backup makes needless were then deleted from the storage.
+    pub truncated: bool,
+    /// Files that could not be read and are not in this backup.
+    pub excluded: Vec<Failure>,
+    /// What the engine left out, and why.
+    pub left_out: Vec<LeftOut>,
+    /// The program that made it.
+    pub tool: String,
+}
+
+/// Another backup, and the hash of its manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Its id.
+    pub id: String,
+    /// SHA-256 of its `manifest.json`, hexadecimal.
+    pub manifest_sha256: String,
+}
+
+impl Manifest {
+    /// The manifest as it is written.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut text = serde_json::to_vec_pretty(self).expect("a manifest has only fields that JSON can hold");
+        text.push(b'\n');
+        text
+    }
+
+    /// Reads a manifest; what is not one, or is newer than this program, is an error that says so.
+    pub fn parse(text: &[u8]) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let damaged =
+            |e: serde_json::Error| Error::new(ExitCode::Verification, format!("its manifest is damaged: {e}"));
+        let version: Version = serde_json::from_slice(text).map_err(damaged)?;
+        if version.format > FORMAT {
+            return Err(Error::new(
+                ExitCode::Failed,
+                format!("it was written by a newer jetbak (format {}, this one reads {FORMAT})", version.format),
+            )
+            .hint("Use the newer version."));
+        }
+        serde_json::from_slice(text).map_err(damaged)
+    }
+}
+
+/// The name of a backup's folder, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupId {
+    /// The sequence number.
+    pub sequence: u64,
+    /// The whole name.
+    pub text: String,
+}
+
+impl BackupId {
+    /// The id of a new backup.
+    pub fn new(sequence: u64, began: jiff::Timestamp, kind: Kind) -> Self {
+        Self { sequence, text: format!("{sequence:06}-{}-{}", crate::times::compact(began), kind.name()) }
+    }
+
+    /// Takes a folder's name apart; none where it is not a backup's.
+    pub fn parse(name: &str) -> Option<Self> {
+        let mut parts = name.split('-');
+        let (number, time, kind) = (parts.next()?, parts.next()?, parts.next()?);
+        let digits = number.len() >= 6 && number.bytes().all(|byte| byte.is_ascii_digit());
+        let plain = time.len() == 16 && time.is_ascii() && kind.bytes().all(|byte| byte.is_ascii_lowercase());
+        let sequence = number.parse().ok().filter(|_| digits && plain && parts.next().is_none() && !kind.is_empty())?;
+        Some(Self { sequence, text: name.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_names_sequence_begin_and_kind() {
+        let began = "2026-11-22T09:30:15.75Z".parse().expect("a time");
+        let id = BackupId::new(12, began, Kind::Full);
+        assert_eq!(id.text, "000012-20261122T093015Z-full");
+        assert_eq!(BackupId::parse(&id.text), Some(id));
+        let late = BackupId::new(12_345_678, began, Kind::Copy);
+        assert_eq!(BackupId::parse(&late.text), Some(late));
+        for bad in ["", "lost+found", "12-20261122T093015Z-full", "000012-x-full", "000012-20261122T093015Z-full-x"] {
+            assert_eq!(BackupId::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_newer_format_is_told_from_damage() {
+        let newer = Manifest::parse(br#"{"type":"backup","format":99}"#).expect_err("newer");
+        assert_eq!(newer.exit_code().number(), 1);
+        assert!(newer.message().contains("newer"));
+        assert_eq!(Manifest::parse(b"{\"format\":1").expect_err("damaged").exit_code().number(), 3);
+    }
+}

@@ -1,0 +1,308 @@
+//! Where the backups of one storage are kept: `repository.json`, `lock`, `backups/`, `partial/`.
+
+pub mod catalogue;
+pub mod file_list;
+pub mod local;
+pub mod manifest;
+pub mod partial;
+pub mod seal;
+pub mod store;
+pub mod verify;
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use self::file_list::hex;
+use self::local::LocalStore;
+use self::store::{Held, Store};
+use crate::durable::{self, Put};
+use crate::engine::EngineName;
+use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::paths;
+use crate::times;
+
+/// The version of `repository.json` that this program writes, and the newest it reads.
+const FORMAT: u32 = 1;
+/// How long a command waits for another one that publishes.
+const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+/// Largest small file that is read whole.
+const SMALL_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Which storage a repository belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "by")]
+pub enum Identity {
+    /// The name given with `--name`.
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// The storage's canonical path.
+    Path {
+        /// The path, lossy where it is not UTF-8.
+        path: String,
+        /// The exact bytes where it is not, base64.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        path_base64: Option<String>,
+    },
+}
+
+impl Identity {
+    /// The identity of a storage: its name if one is given, else its path.
+    pub fn of(storage: &Path, name: Option<&str>) -> Self {
+        if let Some(name) = name {
+            return Self::Name { name: name.to_owned() };
+        }
+        let (path, path_base64) = paths::to_fields(storage);
+        Self::Path { path, path_base64 }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Name { name } => format!("the storage named {}", printable(name)),
+            Self::Path { path, .. } => format!("the storage {}", printable(path)),
+        }
+    }
+}
+
+/// `repository.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Header {
+    #[serde(rename = "type")]
+    type_name: String,
+    format: u32,
+    id: String,
+    identity: Identity,
+    engine: EngineName,
+    created: jiff::Timestamp,
+}
+
+/// An opened repository.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    store: Arc<dyn Store>,
+    root: PathBuf,
+    header: Header,
+}
+
+impl Repository {
+    /// Opens a repository that exists.
+    pub fn open(path: &Path) -> Result<Self> {
+        let root = path.canonicalize().map_err(|e| {
+            let error = Error::io("open the repository", path, &e);
+            if error.is_not_found() {
+                return Error::jet(Jet::InvalidPath, format!("there is no repository {}", printable(path))).file(path);
+            }
+            error
+        })?;
+        let store: Arc<dyn Store> = Arc::new(LocalStore::open(&root)?);
+        Self::with_store(store, root)
+    }
+
+    /// Opens the repository of a store.
+    pub fn with_store(store: Arc<dyn Store>, root: PathBuf) -> Result<Self> {
+        let path = Path::new("repository.json");
+        let text = read_small(&*store, path, SMALL_FILE_BYTES_MAX).map_err(|error| {
+            if !error.is_not_found() {
+                return error;
+            }
+            Error::jet(Jet::InvalidPath, format!("{} is not a jetbak repository", printable(&root))).file(&root).hint(
+                "A repository holds a file repository.json. `jetbak backup STORAGE --to DIR` makes one where DIR does \
+                 not exist or is empty.",
+            )
+        })?;
+        let damaged = |reason: &str| {
+            Error::new(ExitCode::Verification, format!("{} is damaged: {reason}", store.describe(path).display()))
+                .file(store.describe(path))
+        };
+        let header: Header = serde_json::from_slice(&text).map_err(|e| damaged(&e.to_string()))?;
+        if header.format > FORMAT {
+            return Err(Error::new(
+                ExitCode::Failed,
+                format!(
+                    "{} was written by a newer jetbak (format {}, this one knows {FORMAT})",
+                    printable(&root),
+                    header.format
+                ),
+            )
+            .file(&root)
+            .hint("Use the newer version."));
+        }
+        Ok(Self { store, root, header })
+    }
+
+    /// Opens the repository for backups of this storage; makes it where the directory is missing or empty.
+    pub fn open_or_create(path: &Path, identity: &Identity, engine: EngineName) -> Result<Self> {
+        let repository = match Self::open(path) {
+            Ok(repository) => repository,
+            Err(error) if error.jet_code() == Some(Jet::InvalidPath) && is_missing_or_empty(path) => {
+                Self::create(path, identity, engine)?
+            }
+            Err(error) => return Err(error),
+        };
+        repository.require(identity, engine)?;
+        Ok(repository)
+    }
+
+    fn create(path: &Path, identity: &Identity, engine: EngineName) -> Result<Self> {
+        if !path.exists() {
+            durable::make_folder(path).map_err(|error| {
+                if error.is_not_found() {
+                    return error.hint("Only the last directory of the path is made; is a mount missing?");
+                }
+                error
+            })?;
+        }
+        for name in ["backups", "partial"] {
+            let folder = path.join(name);
+            if !folder.is_dir() {
+                durable::make_folder(&folder)?;
+            }
+        }
+        let header = Header {
+            type_name: "repository".to_owned(),
+            format: FORMAT,
+            id: format!("{:016x}", durable::random()),
+            identity: identity.clone(),
+            engine,
+            created: times::now(),
+        };
+        let text = serde_json::to_vec_pretty(&header).expect("a header has only fields that JSON can hold");
+        match durable::write(&path.join("repository.json"), &text, Put::New) {
+            Err(error) if error.is_already_there() => {} // another first backup was quicker; what it said counts
+            written => written?,
+        }
+        Self::open(path)
+    }
+
+    /// Refuses a storage that this repository does not belong to.
+    fn require(&self, identity: &Identity, engine: EngineName) -> Result<()> {
+        if self.header.identity != *identity {
+            let message = format!(
+                "the repository {} belongs to {}, not to {}",
+                printable(&self.root),
+                self.header.identity.describe(),
+                identity.describe()
+            );
+            let hint = match &self.header.identity {
+                Identity::Name { name } => format!("Give --name {} if this is that storage.", printable(name)),
+                Identity::Path { .. } => {
+                    "Use a repository of its own for each storage; --name at the first backup ties \
+                                          a repository to a name instead of a path."
+                        .to_owned()
+                }
+            };
+            return Err(Error::jet(Jet::InvalidParameter, message).file(&self.root).hint(hint));
+        }
+        if self.header.engine != engine {
+            let message = format!(
+                "the repository {} holds backups of the engine {}, not {engine}",
+                printable(&self.root),
+                self.header.engine
+            );
+            return Err(Error::jet(Jet::InvalidParameter, message).file(&self.root));
+        }
+        Ok(())
+    }
+
+    /// The canonical path.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The repository's own id.
+    pub fn id(&self) -> &str {
+        &self.header.id
+    }
+
+    /// Where its bytes are.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The lock for publishing and pruning; waits for the one who has it, then exit 5.
+    pub fn lock(&self) -> Result<Box<dyn Held>> {
+        let begun = Instant::now();
+        loop {
+            if let Some(held) = self.store.try_lock(Path::new("lock"))? {
+                return Ok(held);
+            }
+            if begun.elapsed() > LOCK_PATIENCE {
+                let message = format!("another process is publishing in {}", printable(&self.root));
+                return Err(Error::jet(Jet::InvalidBackupSequence, message).hint("Try again when it is done."));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Whether a first backup may make a repository here.
+fn is_missing_or_empty(path: &Path) -> bool {
+    match fs::read_dir(path) {
+        Ok(mut entries) => entries.all(|entry| entry.is_ok_and(|entry| is_own(&entry))),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
+/// What a first backup that crashed may have left.
+fn is_own(entry: &fs::DirEntry) -> bool {
+    let name = entry.file_name();
+    let is_empty = || fs::read_dir(entry.path()).is_ok_and(|mut entries| entries.next().is_none());
+    name.as_encoded_bytes().starts_with(durable::TEMPORARY_PREFIX.as_bytes())
+        || ((name == "backups" || name == "partial") && is_empty())
+        || name == "lost+found"
+}
+
+/// Reads a file that must be small.
+fn read_small(store: &dyn Store, path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let input = store.open(path, 0, false)?;
+    let read = input.take(bytes_max + 1).read_to_end(&mut text);
+    read.map_err(|e| Error::io("read", &store.describe(path), &e))?;
+    if text.len() as u64 > bytes_max {
+        let message = format!("{} is larger than it can be", printable(store.describe(path)));
+        return Err(Error::new(ExitCode::Verification, message).file(store.describe(path)));
+    }
+    Ok(text)
+}
+
+/// SHA-256 of a small piece of text, hexadecimal.
+fn sha256_hex(text: &[u8]) -> String {
+    hex(&Sha256::digest(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_empty_or_missing_directory_becomes_a_repository() {
+        let folder = tempfile::tempdir().expect("temporary directory");
+        let identity = Identity::of(Path::new("/srv/app"), None);
+        let path = folder.path().join("new");
+        Repository::open_or_create(&path, &identity, EngineName::Files).expect("made");
+        Repository::open_or_create(&path, &identity, EngineName::Files).expect("opened");
+
+        let occupied = folder.path().join("occupied");
+        fs::create_dir(&occupied).expect("created");
+        fs::write(occupied.join("letter.txt"), "dear").expect("written");
+        let error = Repository::open_or_create(&occupied, &identity, EngineName::Files).expect_err("not ours");
+        assert!(error.message().ends_with("is not a jetbak repository"), "{error}");
+        assert_eq!(fs::read_dir(&occupied).expect("listed").count(), 1, "nothing was added");
+    }
+
+    #[test]
+    fn what_a_crashed_first_backup_left_does_not_stand_in_the_way() {
+        let folder = tempfile::tempdir().expect("temporary directory");
+        fs::create_dir(folder.path().join("backups")).expect("created");
+        fs::write(folder.path().join(".jetbak-tmp-0"), "{").expect("written");
+        let identity = Identity::of(Path::new("/srv/app"), None);
+        Repository::open_or_create(folder.path(), &identity, EngineName::Files).expect("made");
+    }
+}

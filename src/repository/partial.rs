@@ -1,0 +1,192 @@
+//! Partials: what a session has written so far, under `partial/<session>/`, where nothing can take it for a backup.
+//!
+//! ```text
+//! partial/<session>/owner.json   which session on which host this is, so that a sweep can ask whether it lives
+//! partial/<session>/lock         held by the process of a one-shot
+//! partial/<session>/records/<n>  what reader n has read, one line a file
+//! partial/<session>/backup/      what one rename will make a backup
+//! ```
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::seal::RecordFolder;
+use super::store::{Held, Item, ItemKind};
+use super::{Repository, read_small};
+use crate::durable::Put;
+use crate::error::Result;
+use crate::paths;
+
+/// What `owner.json` may hold at most, in bytes.
+const OWNER_BYTES_MAX: u64 = 64 * 1024;
+/// The beginning of the name of a partial that is being deleted.
+const TRASH_PREFIX: &str = "trash-";
+
+/// Which session a partial belongs to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Owner {
+    /// The session's id.
+    pub session: String,
+    /// The host on which it runs.
+    pub host: String,
+    state: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    state_base64: Option<String>,
+    /// Begun by a `backup` that holds the partial's lock as long as it lives.
+    pub one_shot: bool,
+    /// Kept on purpose (`--keep-partial`) until the next backup is published.
+    #[serde(default)]
+    pub kept: bool,
+}
+
+impl Owner {
+    /// The owner of a session whose folder is `state` on this host.
+    pub fn new(session: &str, state: &Path, one_shot: bool) -> Self {
+        let (state, state_base64) = paths::to_fields(state);
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Self { session: session.to_owned(), host, state, state_base64, one_shot, kept: false }
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("an owner has only fields that JSON can hold")
+    }
+
+    /// The session's folder on its host.
+    pub fn state(&self) -> Option<PathBuf> {
+        paths::from_fields(&self.state, self.state_base64.as_deref())
+    }
+}
+
+/// A session's own corner of a repository.
+#[derive(Clone, Debug)]
+pub struct Partial {
+    repository: Repository,
+    folder: PathBuf,
+}
+
+/// A partial that a sweep found.
+#[derive(Debug)]
+pub struct Found {
+    /// The partial.
+    pub partial: Partial,
+    /// Its name under `partial/`.
+    pub name: String,
+    /// Whose it is, if it says so.
+    pub owner: Option<Owner>,
+    /// Whether everything was written that a backup needs: only the rename was missing.
+    pub sealed: bool,
+}
+
+impl Repository {
+    /// Makes the partial of a new session; for a one-shot also takes its lock.
+    pub fn create_partial(&self, owner: &Owner) -> Result<(Partial, Option<Box<dyn Held>>)> {
+        let partial = self.partial(&owner.session);
+        let store = self.store();
+        store.make_directory(&partial.data())?;
+        store.make_directory(&partial.folder.join("records"))?;
+        store.put(&partial.folder.join("owner.json"), &owner.to_bytes(), Put::New)?;
+        let held = if owner.one_shot { store.try_lock(&partial.folder.join("lock"))? } else { None };
+        Ok((partial, held))
+    }
+
+    /// The partial of a session, whether it exists or not.
+    pub fn partial(&self, session: &str) -> Partial {
+        Partial { repository: self.clone(), folder: Path::new("partial").join(session) }
+    }
+
+    /// Every partial there is; trash is not listed.
+    pub fn partials(&self) -> Result<Vec<Found>> {
+        let mut found = Vec::new();
+        for Item { name, kind, .. } in self.store().list(Path::new("partial"))? {
+            let Some(name) =
+                name.to_str().filter(|name| kind == ItemKind::Directory && !name.starts_with(TRASH_PREFIX))
+            else {
+                continue;
+            };
+            let partial = self.partial(name);
+            let owner = read_small(&**self.store(), &partial.folder.join("owner.json"), OWNER_BYTES_MAX);
+            let owner = owner.ok().and_then(|text| serde_json::from_slice(&text).ok());
+            let sealed = partial.is_sealed();
+            found.push(Found { name: name.to_owned(), owner, sealed, partial });
+        }
+        Ok(found)
+    }
+
+    /// Deletes what interrupted discards left; returns how many there were.
+    pub fn empty_trash(&self) -> Result<usize> {
+        let mut count = 0;
+        for Item { name, .. } in self.store().list(Path::new("partial"))? {
+            if name.as_encoded_bytes().starts_with(TRASH_PREFIX.as_bytes()) {
+                self.store().remove(&Path::new("partial").join(name))?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+}
+
+impl Partial {
+    /// The repository it lies in.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// What will become the backup's folder, relative to the repository.
+    pub fn backup(&self) -> PathBuf {
+        self.folder.join("backup")
+    }
+
+    /// Where the files go, relative to the repository.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("backup").join("data")
+    }
+
+    /// Where its readers keep their records.
+    pub fn records(&self) -> RecordFolder {
+        RecordFolder { store: Arc::clone(self.repository.store()), folder: self.folder.join("records") }
+    }
+
+    /// Whether a process of a one-shot holds it.
+    pub fn is_held(&self) -> Result<bool> {
+        match self.repository.store().try_lock(&self.folder.join("lock")) {
+            Ok(held) => Ok(held.is_none()),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether it is still there as something to publish or discard.
+    pub fn exists(&self) -> Result<bool> {
+        match self.repository.store().list(&self.folder) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether its backup folder has a manifest.
+    pub fn is_sealed(&self) -> bool {
+        let items = self.repository.store().list(&self.backup()).unwrap_or_default();
+        items.iter().any(|item| item.name == OsStr::new("manifest.json"))
+    }
+
+    /// Keeps it, although its session is over, until the next backup is published.
+    pub fn keep(&self, owner: &Owner) -> Result<()> {
+        let owner = Owner { kept: true, ..owner.clone() };
+        self.repository.store().put(&self.folder.join("owner.json"), &owner.to_bytes(), Put::Replace)
+    }
+
+    /// Gets it out of the way in one rename, then deletes it; a crash in between leaves trash that the next run empties.
+    pub fn discard(&self) -> Result<()> {
+        let name = self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let trash = Path::new("partial").join(format!("{TRASH_PREFIX}{name}-{:08x}", crate::durable::random() >> 32));
+        match self.repository.store().promote(&self.folder, &trash) {
+            Err(error) if error.is_not_found() => return Ok(()),
+            renamed => renamed?,
+        }
+        self.repository.store().remove(&trash)
+    }
+}

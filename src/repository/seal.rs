@@ -1,0 +1,262 @@
+//! Sealing and publishing: from a partial and its records to a folder under `backups/`.
+//!
+//! Sealing writes `files.jsonl`, `SHA256SUMS` and `manifest.json` into the partial. Publishing is one rename, done by
+//! whoever holds `REPO/lock`; the session's journal says `publishing` before it, so that the next one who looks can
+//! finish it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::file_list::{LINE_BYTES_MAX, ReadRecord, hex, sums_line};
+use super::manifest::{BackupId, Manifest};
+use super::partial::Partial;
+use super::store::{Store, Writing};
+use super::{Repository, sha256_hex};
+use crate::durable::Put;
+use crate::engine::Role;
+use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::session::event::Phase;
+
+/// Bytes that are gathered before they are written.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Where the record of an entry is: which reader's file, at which byte. Sixteen bytes an entry.
+type Place = (u32, u64);
+
+/// Where the readers of a session keep their records: one file a reader, named by its number.
+#[derive(Clone, Debug)]
+pub struct RecordFolder {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The folder in it.
+    pub folder: PathBuf,
+}
+
+impl RecordFolder {
+    /// The record file of a reader.
+    pub fn file(&self, reader: u32) -> PathBuf {
+        self.folder.join(reader.to_string())
+    }
+
+    /// Reads what a reader has proven: so many bytes of its file. `visit` also gets the byte at which a record begins.
+    pub fn read(&self, reader: u32, proven: u64, visit: &mut dyn FnMut(u64, ReadRecord) -> Result<()>) -> Result<()> {
+        if proven == 0 {
+            return Ok(());
+        }
+        let path = self.file(reader);
+        let described = self.store.describe(&path);
+        let input = self.store.open(&path, 0, false)?;
+        let mut input = BufReader::with_capacity(BUFFER_BYTES, input.take(proven));
+        let mut offset = 0;
+        while let Some((record, length)) = next_record(&mut input, &described, offset)? {
+            visit(offset, record)?;
+            offset += length;
+        }
+        if offset == proven { Ok(()) } else { Err(lost(&described, offset)) }
+    }
+}
+
+/// The records of a session, in the order of its lists.
+pub struct Records {
+    home: RecordFolder,
+    places: Vec<Place>,
+}
+
+fn next_record(input: &mut impl BufRead, path: &Path, offset: u64) -> Result<Option<(ReadRecord, u64)>> {
+    let mut text = Vec::new();
+    let read = input.take(LINE_BYTES_MAX).read_until(b'\n', &mut text);
+    let length = read.map_err(|e| Error::io("read", path, &e))?;
+    if length == 0 {
+        return Ok(None);
+    }
+    let record = serde_json::from_slice(&text).map_err(|_| lost(path, offset))?;
+    Ok(Some((record, length as u64)))
+}
+
+fn lost(path: &Path, offset: u64) -> Error {
+    Error::new(ExitCode::Failed, format!("{} is damaged at byte {offset}", printable(path)))
+        .file(path)
+        .hint("What was read cannot be proven. End the session with `jetbak end --abort`, then back up anew.")
+}
+
+impl Records {
+    /// Gathers what every reader has proven; `total` says how many entries each list has.
+    pub fn gather(home: &RecordFolder, proven: &[(u32, u64)], databases: u64, logs: u64) -> Result<Self> {
+        const NOWHERE: Place = (0, u64::MAX);
+        let too_many = || Error::new(ExitCode::Failed, "the session lists more files than fit into memory");
+        let total = usize::try_from(databases.saturating_add(logs)).map_err(|_| too_many())?;
+        let mut places = Vec::new();
+        places.try_reserve_exact(total).map_err(|_| too_many())?;
+        places.resize(total, NOWHERE);
+        for (reader, bytes) in proven {
+            home.read(*reader, *bytes, &mut |offset, record| {
+                let index = match record.phase {
+                    Phase::Databases => record.index,
+                    Phase::Logs => databases.saturating_add(record.index),
+                };
+                let place = usize::try_from(index).ok().and_then(|index| places.get_mut(index));
+                *place.ok_or_else(|| lost(&home.store.describe(&home.file(*reader)), offset))? = (*reader, offset);
+                Ok(())
+            })?;
+        }
+        places.retain(|place| *place != NOWHERE);
+        Ok(Self { home: home.clone(), places })
+    }
+
+    /// Hands every record over, in the order of the lists.
+    pub fn each(&self, visit: &mut dyn FnMut(ReadRecord) -> Result<()>) -> Result<()> {
+        // Readers take runs of entries, so that mostly the next record follows the one before it in the same file.
+        let store = &self.home.store;
+        let mut open: Option<(Place, BufReader<Box<dyn Read + Send>>)> = None;
+        for place in &self.places {
+            let path = self.home.file(place.0);
+            let mut input = match open.take() {
+                Some((next, input)) if next == *place => input,
+                _ => BufReader::with_capacity(BUFFER_BYTES, store.open(&path, place.1, false)?),
+            };
+            let record = next_record(&mut input, &store.describe(&path), place.1)?;
+            let (record, length) = record.ok_or_else(|| lost(&store.describe(&path), place.1))?;
+            open = Some(((place.0, place.1 + length), input));
+            visit(record)?;
+        }
+        Ok(())
+    }
+}
+
+/// A file that is written, counted and hashed on the way.
+struct Hashed {
+    out: Box<dyn Writing>,
+    hasher: Sha256,
+    pending: Vec<u8>,
+}
+
+impl Hashed {
+    fn create(store: &dyn Store, path: &Path) -> Result<Self> {
+        Ok(Self { out: store.create(path)?, hasher: Sha256::new(), pending: Vec::with_capacity(BUFFER_BYTES) })
+    }
+
+    fn write(&mut self, text: &[u8]) -> Result<()> {
+        self.hasher.update(text);
+        self.pending.extend_from_slice(text);
+        if self.pending.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.out.write(&self.pending)?;
+        self.pending.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<String> {
+        self.flush()?;
+        self.out.finish(None)?;
+        Ok(hex(&self.hasher.finalize()))
+    }
+}
+
+/// A partial with its list of files written; only the manifest and the last lines of `SHA256SUMS` are missing.
+pub struct Sealing {
+    partial: Partial,
+    sums: Hashed,
+    /// What was counted on the way.
+    pub totals: Totals,
+}
+
+/// What a backup holds.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// Files with content.
+    pub files: u64,
+    /// Directories.
+    pub directories: u64,
+    /// Symbolic links.
+    pub links: u64,
+    /// Bytes of content.
+    pub bytes: u64,
+    /// The paths of the logs, oldest first.
+    pub logs: Vec<String>,
+    /// SHA-256 of `files.jsonl`, hexadecimal.
+    pub files_sha256: String,
+}
+
+impl Sealing {
+    /// Writes `files.jsonl` and begins `SHA256SUMS`; can be repeated.
+    pub fn begin(partial: &Partial, records: &Records) -> Result<Self> {
+        let store = partial.repository().store();
+        let folder = partial.backup();
+        let mut list = Hashed::create(&**store, &folder.join("files.jsonl"))?;
+        let mut sums = Hashed::create(&**store, &folder.join("SHA256SUMS"))?;
+        let mut totals = Totals::default();
+        records.each(&mut |record| {
+            let line = &record.line;
+            let damaged = || lost(&store.describe(&folder), 0);
+            let path = Path::new(&line.root).join(line.path().ok_or_else(damaged)?);
+            match line.role {
+                Role::Directory => {
+                    totals.directories += 1;
+                    store.dress(&folder.join(&path), &record.attributes())?;
+                }
+                Role::Link => totals.links += 1,
+                Role::Database | Role::Log => {
+                    totals.files += 1;
+                    totals.bytes += line.size;
+                    let sha256 = line.sha256.as_ref().ok_or_else(damaged)?;
+                    sums.write(&sums_line(sha256, &path))?;
+                    if line.role == Role::Log {
+                        totals.logs.push(path.strip_prefix(&line.root).unwrap_or(&path).to_string_lossy().into_owned());
+                    }
+                }
+            }
+            let mut text = serde_json::to_vec(line).expect("a line has only fields that JSON can hold");
+            text.push(b'\n');
+            list.write(&text)
+        })?;
+        totals.files_sha256 = list.finish()?;
+        store.sync()?;
+        Ok(Self { partial: partial.clone(), sums, totals })
+    }
+
+    /// Writes the manifest and the end of `SHA256SUMS`, durably.
+    pub fn finish(mut self, manifest: &Manifest) -> Result<()> {
+        let store = self.partial.repository().store();
+        let text = manifest.to_bytes();
+        self.sums.write(&sums_line(&manifest.files_sha256, Path::new("files.jsonl")))?;
+        self.sums.write(&sums_line(&sha256_hex(&text), Path::new("manifest.json")))?;
+        self.sums.finish()?;
+        store.put(&self.partial.backup().join("manifest.json"), &text, Put::Replace)?;
+        store.sync()
+    }
+}
+
+impl Repository {
+    /// The number of the next backup; call it under the lock.
+    pub fn next_sequence(&self) -> Result<u64> {
+        Ok(self.ids()?.last().map_or(1, |newest| newest.sequence + 1))
+    }
+
+    /// The rename that makes a sealed partial a backup; finds it done after a crash. Call it under the lock.
+    ///
+    /// Fails with "file exists" where another backup has taken the sequence number meanwhile: seal again then.
+    pub fn publish(&self, partial: &Partial, id: &BackupId, session: &str) -> Result<()> {
+        let taken = self.ids()?.into_iter().find(|other| other.sequence == id.sequence);
+        if let Some(other) = taken {
+            if other.text == id.text && self.backup(other).manifest.is_ok_and(|manifest| manifest.session == session) {
+                let _ = partial.discard(); // the backup stands; the next run sweeps
+                return Ok(());
+            }
+            let message = format!("another backup has taken the number {}", id.sequence);
+            return Err(Error::jet(Jet::FileAlreadyExists, message));
+        }
+        self.store().promote(&partial.backup(), &self.folder_of(id))?;
+        let _ = partial.discard(); // the backup stands; the next run sweeps
+        Ok(())
+    }
+
+    /// A backup's folder, relative to the repository.
+    pub fn folder_of(&self, id: &BackupId) -> PathBuf {
+        Path::new("backups").join(&id.text)
+    }
+}

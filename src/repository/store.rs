@@ -1,0 +1,93 @@
+//! The one trait through which all repository I/O goes, so that another kind of store, or a faulty one, can stand in.
+//!
+//! Paths are relative to the store's root. Bulk data is durable only after [`Store::sync`]; [`Store::put`] and
+//! [`Store::promote`] are durable when they return.
+
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::durable::Put;
+use crate::error::Result;
+use crate::stream::source::Attributes;
+
+/// What stands under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+    /// Anything else.
+    Other,
+}
+
+/// One name in a directory of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The last part of its path.
+    pub name: std::ffi::OsString,
+    /// What it is.
+    pub kind: ItemKind,
+    /// Bytes, for a file.
+    pub size: u64,
+}
+
+/// A lock in the store, held until it is dropped.
+pub trait Held: Send + fmt::Debug {}
+
+/// A file being written; not durable until the store is synced.
+pub trait Writing: Send {
+    /// Adds a chunk.
+    fn write(&mut self, chunk: &[u8]) -> Result<()>;
+
+    /// Ends the file; with attributes it gets their mode (the owner keeps access) and modification time.
+    fn finish(self: Box<Self>, attributes: Option<&Attributes>) -> Result<()>;
+}
+
+/// Where a repository's bytes are.
+pub trait Store: Send + Sync + fmt::Debug {
+    /// The path as a person would name it, for messages.
+    fn describe(&self, path: &Path) -> PathBuf;
+
+    /// Creates or replaces a file of bulk data; directories above it are made.
+    fn create(&self, path: &Path) -> Result<Box<dyn Writing>>;
+
+    /// Opens a file for reading from a byte on; `fresh` asks for the medium's own bytes instead of a cache's.
+    fn open(&self, path: &Path, offset: u64, fresh: bool) -> Result<Box<dyn Read + Send>>;
+
+    /// Writes a small file that stands alone; there whole and durable when this returns.
+    fn put(&self, path: &Path, content: &[u8], put: Put) -> Result<()>;
+
+    /// Makes a directory, and those above it; one that is there already is fine.
+    fn make_directory(&self, path: &Path) -> Result<()>;
+
+    /// Makes a symbolic link, replacing what stands there.
+    fn make_link(&self, path: &Path, target: &Path) -> Result<()>;
+
+    /// Gives a directory its mode (the owner keeps access), and a directory or link its modification time.
+    fn dress(&self, path: &Path, attributes: &Attributes) -> Result<()>;
+
+    /// What stands in a directory, in the order of the names' bytes.
+    fn list(&self, path: &Path) -> Result<Vec<Item>>;
+
+    /// Where a symbolic link points.
+    fn link_target(&self, path: &Path) -> Result<PathBuf>;
+
+    /// Gives a folder its final name in one step, never replacing anything; durable when this returns.
+    fn promote(&self, from: &Path, to: &Path) -> Result<()>;
+
+    /// Removes a file, or a directory with all that is in it; one that is missing is fine.
+    fn remove(&self, path: &Path) -> Result<()>;
+
+    /// Makes everything written so far durable. An error is final: what was written may be lost.
+    fn sync(&self) -> Result<()>;
+
+    /// Takes a lock, or nothing where somebody else holds it. The file of the lock is made if it is missing.
+    fn try_lock(&self, path: &Path) -> Result<Option<Box<dyn Held>>>;
+
+    /// Bytes that can still be written, where that is known.
+    fn free_bytes(&self) -> Result<Option<u64>>;
+}

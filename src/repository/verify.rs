@@ -1,0 +1,474 @@
+//! Proving a backup from its folder alone: every hash, every size, nothing missing, nothing extra, the chain.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread;
+
+use sha2::{Digest, Sha256};
+
+use super::catalogue::Backup;
+use super::file_list::{FileLine, LINE_BYTES_MAX, hex, sums_line};
+use super::manifest::Manifest;
+use super::store::{Item, ItemKind, Store};
+use super::{Repository, read_small};
+use crate::engine::Role;
+use crate::error::{Error, Result};
+use crate::stream::pipeline::CHUNK_BYTES;
+use crate::stream::stop::StopToken;
+
+/// Something that is not as it was when the backup was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Relative to the backup's folder.
+    pub file: PathBuf,
+    /// In which respect.
+    pub kind: DamageKind,
+    /// What the backup says it should be.
+    pub stored: String,
+    /// What it is.
+    pub computed: String,
+}
+
+/// In which respect a file is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DamageKind {
+    /// The content has another hash.
+    Hash,
+    /// The content has another length.
+    Size,
+    /// It is not there.
+    Missing,
+    /// It was not there when the backup was made.
+    Extra,
+    /// A file, directory or link where something else should be, or a link that points elsewhere.
+    FileType,
+    /// It cannot be read.
+    Unreadable,
+    /// The manifest cannot be believed.
+    Manifest,
+    /// `files.jsonl` or a line of it cannot be believed.
+    FileList,
+    /// `SHA256SUMS` does not say what `files.jsonl` says.
+    Sums,
+    /// The backup does not join on to the one before it.
+    Chain,
+}
+
+impl DamageKind {
+    /// The word used in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hash => "hash",
+            Self::Size => "size",
+            Self::Missing => "missing",
+            Self::Extra => "extra",
+            Self::FileType => "file-type",
+            Self::Unreadable => "unreadable",
+            Self::Manifest => "manifest",
+            Self::FileList => "file-list",
+            Self::Sums => "sums",
+            Self::Chain => "chain",
+        }
+    }
+}
+
+impl Damage {
+    fn new(file: &Path, kind: DamageKind, stored: impl Into<String>, computed: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), kind, stored: stored.into(), computed: computed.into() }
+    }
+}
+
+/// How much was proven; shared with whoever shows it.
+#[derive(Debug, Default)]
+pub struct Tally {
+    files: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Tally {
+    /// Files whose content was hashed.
+    pub fn files(&self) -> u64 {
+        self.files.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that were hashed.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// How to verify, and who hears of it.
+pub struct Verification<'a> {
+    /// Asked before every chunk.
+    pub stop: &'a StopToken,
+    /// Read from the medium, past the cache, as far as the file system allows it.
+    pub fresh: bool,
+    /// Counts as it goes.
+    pub tally: &'a Tally,
+    /// Hears of each damage, from several threads.
+    pub report: &'a (dyn Fn(Damage) + Sync),
+}
+
+impl Repository {
+    /// Proves one backup; `backups` are all there are, for the chain.
+    pub fn verify(&self, backup: &Backup, backups: &[Backup], how: &Verification) -> Result<()> {
+        let manifest = match &backup.manifest {
+            Ok(manifest) => manifest,
+            Err(error) if error.exit_code().number() == 1 && !error.is_not_found() => {
+                let unreadable = Damage::new(Path::new("manifest.json"), DamageKind::Unreadable, "", error.message());
+                (how.report)(unreadable);
+                return Ok(());
+            }
+            Err(error) => {
+                (how.report)(Damage::new(Path::new("manifest.json"), DamageKind::Manifest, "", error.message()));
+                return Ok(());
+            }
+        };
+        check_chain(backup, manifest, backups, how);
+        let store = &**self.store();
+        let expected = Expected::of(manifest);
+        let list = verify_data(store, &backup.folder(), &expected, how)?;
+        check_sums(store, &backup.folder(), list, how)
+    }
+}
+
+/// What a list of files must amount to.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// SHA-256 of `files.jsonl`, hexadecimal.
+    pub files_sha256: String,
+    /// Files with content.
+    pub files: u64,
+    /// Bytes of content.
+    pub bytes: u64,
+}
+
+impl Expected {
+    fn of(manifest: &Manifest) -> Self {
+        Self { files_sha256: manifest.files_sha256.clone(), files: manifest.files, bytes: manifest.bytes }
+    }
+}
+
+/// Every link of a manifest must lead to the manifest that was meant; one that was pruned since is no damage.
+fn check_chain(backup: &Backup, manifest: &Manifest, backups: &[Backup], how: &Verification) {
+    let report = |stored: &str, computed: &str| {
+        (how.report)(Damage::new(Path::new("manifest.json"), DamageKind::Chain, stored, computed));
+    };
+    for link in manifest.previous.iter().chain(&manifest.parent) {
+        if let Some(other) = backups.iter().find(|other| other.id.text == link.id)
+            && other.manifest_sha256 != link.manifest_sha256
+        {
+            report(&format!("{} {}", link.id, link.manifest_sha256), &other.manifest_sha256);
+        }
+    }
+    if let Some(parent) = manifest.parent.as_ref().filter(|link| !backups.iter().any(|b| b.id.text == link.id)) {
+        report(&parent.id, "missing");
+    }
+    let twins = backups.iter().filter(|other| other.id.sequence == backup.id.sequence).count();
+    if twins > 1 {
+        report(&backup.id.text, &format!("{twins} backups with the number {}", backup.id.sequence));
+    }
+}
+
+/// Proves the data of a folder, published or not, against its list of files; what the list said goes back for the sums.
+pub fn verify_data(store: &dyn Store, folder: &Path, expected: &Expected, how: &Verification) -> Result<ListReader> {
+    let known = Known::default();
+    let lines = Mutex::new(ListReader::open(store, folder, how.fresh)?);
+    let failure = Mutex::new(None);
+    let workers = thread::available_parallelism().map_or(2, usize::from).clamp(1, 8);
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                if let Err(error) = work(store, folder, &lines, &known, how) {
+                    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                }
+            });
+        }
+    });
+    if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
+    let list = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
+    list.compare(expected, how);
+    find_extra(store, folder, &known, how)?;
+    Ok(list)
+}
+
+/// Paths that the list names, as keyed hashes: eight bytes a file, and nobody can aim at a collision.
+#[derive(Default)]
+struct Known {
+    keys: RandomState,
+    hashes: Mutex<HashSet<u64>>,
+}
+
+impl Known {
+    /// Remembers a path; false if it was there already.
+    fn insert(&self, path: &Path) -> bool {
+        let hash = self.keys.hash_one(path.as_os_str().as_bytes());
+        self.hashes.lock().unwrap_or_else(PoisonError::into_inner).insert(hash)
+    }
+
+    fn contains(&self, path: &Path) -> bool {
+        let hash = self.keys.hash_one(path.as_os_str().as_bytes());
+        self.hashes.lock().unwrap_or_else(PoisonError::into_inner).contains(&hash)
+    }
+}
+
+/// Reads `files.jsonl` line by line, hashing and counting it on the way.
+pub struct ListReader {
+    input: Option<BufReader<Box<dyn Read + Send>>>,
+    path: PathBuf,
+    hasher: Sha256,
+    /// What `SHA256SUMS` should hold, as a running hash.
+    sums: Sha256,
+    lines: u64,
+    files: u64,
+    bytes: u64,
+    damaged: bool,
+}
+
+impl ListReader {
+    fn open(store: &dyn Store, folder: &Path, fresh: bool) -> Result<Self> {
+        let path = folder.join("files.jsonl");
+        let input = match store.open(&path, 0, fresh) {
+            Ok(input) => Some(BufReader::with_capacity(256 * 1024, input)),
+            Err(error) if error.is_not_found() => None,
+            Err(error) => return Err(error),
+        };
+        let (hasher, sums) = (Sha256::new(), Sha256::new());
+        Ok(Self { input, path: store.describe(&path), hasher, sums, lines: 0, files: 0, bytes: 0, damaged: false })
+    }
+
+    /// The next line that can be believed.
+    fn next(&mut self, how: &Verification) -> Result<Option<(FileLine, PathBuf)>> {
+        let Some(input) = &mut self.input else { return Ok(None) };
+        loop {
+            let mut text = Vec::new();
+            let read = input.take(LINE_BYTES_MAX).read_until(b'\n', &mut text);
+            if read.map_err(|e| Error::io("read", &self.path, &e))? == 0 {
+                return Ok(None);
+            }
+            self.hasher.update(&text);
+            self.lines += 1;
+            let line: Option<FileLine> = serde_json::from_slice(&text).ok();
+            let believed = line.and_then(|line| {
+                let path = line.path().filter(|_| line.root == "data")?;
+                (!line.role.is_file() || line.sha256.is_some()).then_some((line, Path::new("data").join(path)))
+            });
+            let Some((line, path)) = believed else {
+                self.damaged = true;
+                let number = format!("line {}", self.lines);
+                (how.report)(Damage::new(Path::new("files.jsonl"), DamageKind::FileList, "", number));
+                continue;
+            };
+            if line.role.is_file() {
+                self.files += 1;
+                self.bytes = self.bytes.saturating_add(line.size);
+                self.sums.update(sums_line(line.sha256.as_deref().unwrap_or_default(), &path));
+            }
+            return Ok(Some((line, path)));
+        }
+    }
+
+    fn compare(&self, expected: &Expected, how: &Verification) {
+        let list = Path::new("files.jsonl");
+        if self.input.is_none() {
+            (how.report)(Damage::new(list, DamageKind::Missing, &expected.files_sha256, ""));
+            return;
+        }
+        let computed = hex(&self.hasher.clone().finalize());
+        if computed != expected.files_sha256 {
+            (how.report)(Damage::new(list, DamageKind::Hash, &expected.files_sha256, computed));
+        } else if (self.files, self.bytes) != (expected.files, expected.bytes) {
+            let count = |files: u64, bytes: u64| format!("{files} files, {bytes} bytes");
+            let (stored, computed) = (count(expected.files, expected.bytes), count(self.files, self.bytes));
+            (how.report)(Damage::new(Path::new("manifest.json"), DamageKind::Manifest, stored, computed));
+        }
+    }
+}
+
+/// One of the threads that take lines and hash files.
+fn work(store: &dyn Store, folder: &Path, lines: &Mutex<ListReader>, known: &Known, how: &Verification) -> Result<()> {
+    let mut buffer = vec![0; CHUNK_BYTES];
+    loop {
+        how.stop.check()?;
+        let next = lines.lock().unwrap_or_else(PoisonError::into_inner).next(how)?;
+        let Some((line, path)) = next else { return Ok(()) };
+        if !known.insert(&path) {
+            (how.report)(Damage::new(&path, DamageKind::FileList, "", "named twice"));
+            continue;
+        }
+        match line.role {
+            Role::Directory => {
+                if let Err(error) = store.list(&folder.join(&path)) {
+                    (how.report)(not_as_listed(&path, &error));
+                }
+            }
+            Role::Link => {
+                let stored = line.target().unwrap_or_default();
+                match store.link_target(&folder.join(&path)) {
+                    Ok(target) if target == stored => {}
+                    Ok(target) => (how.report)(Damage::new(
+                        &path,
+                        DamageKind::FileType,
+                        format!("-> {}", stored.display()),
+                        format!("-> {}", target.display()),
+                    )),
+                    Err(error) => (how.report)(not_as_listed(&path, &error)),
+                }
+            }
+            Role::Database | Role::Log => {
+                let stored = line.sha256.as_deref().unwrap_or_default();
+                check_file(store, folder, &path, line.size, stored, &mut buffer, how)?;
+            }
+        }
+    }
+}
+
+fn not_as_listed(path: &Path, error: &Error) -> Damage {
+    let kind = if error.is_not_found() { DamageKind::Missing } else { DamageKind::Unreadable };
+    Damage::new(path, kind, "", if error.is_not_found() { "" } else { error.message() })
+}
+
+fn check_file(
+    store: &dyn Store,
+    folder: &Path,
+    path: &Path,
+    size: u64,
+    stored: &str,
+    buffer: &mut [u8],
+    how: &Verification,
+) -> Result<()> {
+    let mut input = match store.open(&folder.join(path), 0, how.fresh) {
+        Ok(input) => input,
+        Err(error) => {
+            (how.report)(not_as_listed(path, &error));
+            return Ok(());
+        }
+    };
+    let mut hasher = Sha256::new();
+    let mut bytes = 0;
+    loop {
+        how.stop.check()?;
+        match input.read(buffer) {
+            Ok(0) => break,
+            Ok(got) => {
+                hasher.update(&buffer[..got]);
+                bytes += got as u64;
+                how.tally.bytes.fetch_add(got as u64, Ordering::Relaxed);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                let error = Error::io("read", &store.describe(&folder.join(path)), &error);
+                (how.report)(Damage::new(path, DamageKind::Unreadable, "", error.message()));
+                return Ok(());
+            }
+        }
+    }
+    how.tally.files.fetch_add(1, Ordering::Relaxed);
+    let computed = hex(&hasher.finalize());
+    if bytes != size {
+        (how.report)(Damage::new(path, DamageKind::Size, size.to_string(), bytes.to_string()));
+    } else if computed != stored {
+        (how.report)(Damage::new(path, DamageKind::Hash, stored, computed));
+    }
+    Ok(())
+}
+
+/// `SHA256SUMS` must say what `files.jsonl` and the manifest say, line for line.
+fn check_sums(store: &dyn Store, folder: &Path, list: ListReader, how: &Verification) -> Result<()> {
+    if list.damaged || list.input.is_none() {
+        return Ok(()); // there is nothing to compare with, and that was reported
+    }
+    let sums_path = Path::new("SHA256SUMS");
+    let manifest = read_small(store, &folder.join("manifest.json"), super::manifest::BYTES_MAX)?;
+    let mut expected = list.sums;
+    expected.update(sums_line(&hex(&list.hasher.finalize()), Path::new("files.jsonl")));
+    expected.update(sums_line(&super::sha256_hex(&manifest), Path::new("manifest.json")));
+    let mut input = match store.open(&folder.join(sums_path), 0, how.fresh) {
+        Ok(input) => input,
+        Err(error) => {
+            (how.report)(not_as_listed(sums_path, &error));
+            return Ok(());
+        }
+    };
+    let mut computed = Sha256::new();
+    let mut buffer = vec![0; CHUNK_BYTES];
+    loop {
+        let got =
+            input.read(&mut buffer).map_err(|e| Error::io("read", &store.describe(&folder.join(sums_path)), &e))?;
+        if got == 0 {
+            break;
+        }
+        computed.update(&buffer[..got]);
+    }
+    let (expected, computed) = (hex(&expected.finalize()), hex(&computed.finalize()));
+    if expected != computed {
+        (how.report)(Damage::new(sums_path, DamageKind::Sums, expected, computed));
+    }
+    Ok(())
+}
+
+/// Walks the folder for what no list names.
+fn find_extra(store: &dyn Store, folder: &Path, known: &Known, how: &Verification) -> Result<()> {
+    let mut folders = vec![PathBuf::new()];
+    while let Some(current) = folders.pop() {
+        how.stop.check()?;
+        let items = match store.list(&folder.join(&current)) {
+            Ok(items) => items,
+            Err(_) if !current.as_os_str().is_empty() => continue, // reported as unreadable above
+            Err(error) => return Err(error),
+        };
+        for Item { name, kind, size } in items {
+            let path = current.join(&name);
+            let is_frame = current.as_os_str().is_empty()
+                && ["data", "files.jsonl", "manifest.json", "SHA256SUMS"].iter().any(|frame| name == *frame);
+            if !is_frame && !known.contains(&path) {
+                let what = match kind {
+                    ItemKind::File => format!("{size} bytes"),
+                    ItemKind::Directory => "a directory".to_owned(),
+                    ItemKind::Link => "a link".to_owned(),
+                    ItemKind::Other => "a special file".to_owned(),
+                };
+                (how.report)(Damage::new(&path, DamageKind::Extra, "", what));
+            } else if kind == ItemKind::Directory {
+                folders.push(path);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Runs a verification on a thread of its own and hands damage to the caller's thread as it is found, with a tick every
+/// 50 ms so that progress can be shown.
+pub fn with_progress(
+    stop: &StopToken,
+    fresh: bool,
+    tally: &Tally,
+    work: impl FnOnce(&Verification) -> Result<()> + Send,
+    damage: &mut dyn FnMut(Damage),
+    tick: &mut dyn FnMut(&Tally),
+) -> Result<()> {
+    let (send, found) = mpsc::channel();
+    thread::scope(|scope| {
+        let worker = scope.spawn(move || {
+            let report = move |one| {
+                let _ = send.send(one); // the caller listens until this thread ends
+            };
+            work(&Verification { stop, fresh, tally, report: &report })
+        });
+        loop {
+            match found.recv_timeout(crate::stream::stop::WATCH_INTERVAL) {
+                Ok(one) => damage(one),
+                Err(mpsc::RecvTimeoutError::Timeout) => tick(tally),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}

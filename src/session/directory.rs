@@ -1,0 +1,296 @@
+//! The state directory: one folder a session, found by storage or by id.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::event::Event;
+use super::journal::{Durability, Journal};
+use super::record::Record;
+use super::{Session, no_session};
+use crate::durable;
+use crate::error::{Error, ExitCode, Jet, Result};
+
+/// Where the sessions of this machine and user are kept.
+#[derive(Clone, Debug)]
+pub struct StateDirectory(PathBuf);
+
+/// Which session is meant.
+#[derive(Clone, Debug)]
+pub enum Which {
+    /// The one of this storage.
+    Storage(PathBuf),
+    /// The one with this id.
+    Id(String),
+}
+
+/// A session's folder whose content cannot be believed.
+#[derive(Debug)]
+pub struct Damaged {
+    /// The folder.
+    pub folder: PathBuf,
+    /// What is wrong.
+    pub error: Error,
+}
+
+/// Holds off every other begin while it lives.
+#[derive(Debug)]
+pub struct BeginLock(#[expect(dead_code, reason = "the lock lives as long as its file")] File);
+
+impl StateDirectory {
+    /// The directory to use: as given, else by who we are (`/var/lib/jetbak` for root, else below the home).
+    pub fn choose(given: Option<PathBuf>) -> Result<Self> {
+        if let Some(path) = given {
+            return Ok(Self(std::path::absolute(&path).map_err(|e| Error::io("find", &path, &e))?));
+        }
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        default_path(rustix::process::getuid().is_root(), variable("XDG_STATE_HOME"), variable("HOME")).map(Self)
+    }
+
+    /// The directory's path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes the directory if it is missing, and refuses one whose locks cannot be trusted.
+    pub fn prepare(&self) -> Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(|e| {
+            Error::io("create the state directory", &self.0, &e)
+                .hint("Name another one with --state-dir or JETBAK_STATE_DIR.")
+        })?;
+        let kind = rustix::fs::statfs(&self.0).map_err(|e| Error::io("look at", &self.0, &e.into()))?.f_type;
+        #[expect(clippy::cast_sign_loss, reason = "the kernel's numbers are bit patterns of 32 bits")]
+        refuse_network(&self.0, kind as u64 & 0xffff_ffff)
+    }
+
+    /// Holds off every other begin in this directory; waits for the one that runs.
+    pub fn lock_begin(&self) -> Result<BeginLock> {
+        let path = self.0.join("begin.lock");
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(|e| {
+                Error::io("write in the state directory", &path, &e)
+                    .hint("Name another one with --state-dir or JETBAK_STATE_DIR.")
+            })?;
+        file.lock().map_err(|e| Error::io("lock", &path, &e))?;
+        Ok(BeginLock(file))
+    }
+
+    /// Every session in progress, and the folders that cannot be read.
+    pub fn sessions(&self) -> Result<(Vec<Session>, Vec<Damaged>)> {
+        let mut sessions = Vec::new();
+        let mut damaged = Vec::new();
+        for folder in self.folders()? {
+            match Session::open(&folder) {
+                Ok(session) => {
+                    if session.state()?.in_progress() {
+                        sessions.push(session);
+                    }
+                }
+                Err(error) if error.is_not_found() => {} // ended meanwhile, or a begin that has not got far
+                Err(error) => damaged.push(Damaged { folder, error }),
+            }
+        }
+        sessions.sort_by(|a, b| a.record().session.cmp(&b.record().session));
+        Ok((sessions, damaged))
+    }
+
+    /// The session in progress that is meant, if there is one; a damaged one that is meant is an error.
+    pub fn find(&self, which: &Which) -> Result<Option<Session>> {
+        let (sessions, damaged) = self.sessions()?;
+        let meant = |record: &Record| match which {
+            Which::Storage(path) => record.is_for(path),
+            Which::Id(id) => record.session == *id,
+        };
+        if let Some(session) = sessions.into_iter().find(|session| meant(session.record())) {
+            return Ok(Some(session));
+        }
+        for Damaged { folder, error } in damaged {
+            if Record::read(&folder).is_ok_and(|record| meant(&record)) {
+                return Err(error);
+            }
+        }
+        match which {
+            Which::Id(id) => {
+                let message = format!("no session has the id {}", crate::error::printable(id));
+                Err(Error::jet(Jet::InvalidParameter, message).hint("`jetbak status` lists the sessions."))
+            }
+            Which::Storage(_) => Ok(None),
+        }
+    }
+
+    /// The session in progress that is meant; -520 where there is none.
+    pub fn require(&self, which: &Which) -> Result<Session> {
+        self.find(which)?.ok_or_else(|| match which {
+            Which::Storage(path) => no_session(Some(path)),
+            Which::Id(_) => no_session(None),
+        })
+    }
+
+    /// Makes a session: its folder, its plan of databases, then the first event, which makes it exist.
+    ///
+    /// `plan` is the finished plan file, on the same file system; it is moved. With `owner` the session is one that this
+    /// process also ends: the returned file holds the owner's lock.
+    pub fn create(
+        &self,
+        _held: &BeginLock,
+        record: Record,
+        plan: &Path,
+        databases: u64,
+    ) -> Result<(Session, Option<File>)> {
+        let folder = self.0.join(&record.session);
+        durable::make_folder(&folder)?;
+        let made = fill(&folder, &record, plan, databases);
+        match made {
+            Ok((journal, owner)) => Ok((Session::new(folder, record, journal), owner)),
+            Err(error) => {
+                let _ = fs::remove_dir_all(&folder); // without its first event it is no session; the next begin sweeps it
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes what crashed begins and interrupted ends left; call it while no other begin can run.
+    pub fn sweep(&self, _held: &BeginLock) -> Result<()> {
+        for folder in self.folders()? {
+            let dead = match Journal::open(&folder) {
+                Ok(journal) => !journal.state().in_progress(),
+                Err(error) => error.is_not_found(),
+            };
+            if dead {
+                remove(&folder)?;
+            }
+        }
+        durable::sweep_temporaries(&self.0)?;
+        Ok(())
+    }
+
+    /// Removes a session that has ended.
+    pub fn forget(&self, session: &Session) -> Result<()> {
+        remove(session.folder())
+    }
+
+    fn folders(&self) -> Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(&self.0) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io("list the state directory", &self.0, &error)),
+        };
+        let mut folders = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|e| Error::io("list the state directory", &self.0, &e))?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(entry.path());
+            }
+        }
+        Ok(folders)
+    }
+}
+
+fn fill(folder: &Path, record: &Record, plan: &Path, databases: u64) -> Result<(Journal, Option<File>)> {
+    let readers = folder.join("readers");
+    DirBuilder::new().mode(0o700).create(&readers).map_err(|e| Error::io("create", &readers, &e))?;
+    let target = folder.join("databases.jsonl");
+    fs::rename(plan, &target).map_err(|e| Error::io("write", &target, &e))?;
+    let owner = if record.one_shot { Some(lock_owner(folder)?) } else { None };
+    record.write(folder)?;
+    let mut journal = Journal::create(folder)?;
+    durable::sync_folder(folder)?;
+    journal.append::<Error>(Durability::Synced, |_, _| Ok(vec![Event::Begun { databases }]))?;
+    Ok((journal, owner))
+}
+
+/// Takes the lock that says "a `backup` process runs this session", or nothing where somebody holds it.
+pub fn try_lock_owner(folder: &Path) -> Result<Option<File>> {
+    let path = folder.join("owner.lock");
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|e| Error::io("open", &path, &e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(Error::io("lock", &path, &error)),
+    }
+}
+
+fn lock_owner(folder: &Path) -> Result<File> {
+    try_lock_owner(folder)?.ok_or_else(|| Error::new(ExitCode::OutOfOrder, "the new session has an owner already"))
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", folder, &error)),
+        _ => Ok(()),
+    }
+}
+
+fn default_path(root: bool, xdg: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf> {
+    if root {
+        return Ok(PathBuf::from("/var/lib/jetbak"));
+    }
+    let base = xdg.filter(|path| path.is_absolute()).or_else(|| home.map(|home| home.join(".local/state")));
+    base.map(|base| base.join("jetbak")).ok_or_else(|| {
+        Error::new(ExitCode::Failed, "there is no home directory to keep the state of sessions in")
+            .hint("Name a directory with --state-dir or JETBAK_STATE_DIR.")
+    })
+}
+
+/// File systems whose locks or attributes another machine may contradict, by the kernel's magic number.
+const NETWORK_FILE_SYSTEMS: &[(u64, &str)] = &[
+    (0x6969, "NFS"),
+    (0x517b, "SMB"),
+    (0xff53_4d42, "CIFS"),
+    (0xfe53_4d42, "SMB2"),
+    (0x0102_1997, "9P"),
+    (0x6573_5546, "FUSE"),
+    (0x00c3_6400, "Ceph"),
+    (0x5346_414f, "AFS"),
+    (0x6b41_4653, "kAFS"),
+    (0x7375_7245, "Coda"),
+    (0x0bd0_0bd0, "Lustre"),
+    (0x4750_4653, "GPFS"),
+    (0x1983_0326, "BeeGFS"),
+    (0x786f_4256, "VirtualBox shared folder"),
+];
+
+fn refuse_network(path: &Path, magic: u64) -> Result<()> {
+    match NETWORK_FILE_SYSTEMS.iter().find(|(number, _)| *number == magic) {
+        None => Ok(()),
+        Some((_, name)) => Err(Error::new(
+            ExitCode::Failed,
+            format!("the state directory {} is on {name}, whose locks cannot be trusted", path.display()),
+        )
+        .file(path)
+        .hint("Name a directory on a local disk with --state-dir or JETBAK_STATE_DIR.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_directory_is_where_an_administrator_looks_for_it() {
+        let path = |root, xdg: Option<&str>, home: Option<&str>| {
+            default_path(root, xdg.map(PathBuf::from), home.map(PathBuf::from))
+                .map(|path| path.display().to_string())
+                .ok()
+        };
+        assert_eq!(path(true, Some("/x"), Some("/root")).as_deref(), Some("/var/lib/jetbak"));
+        assert_eq!(path(false, Some("/x"), Some("/home/a")).as_deref(), Some("/x/jetbak"));
+        assert_eq!(path(false, Some("relative"), Some("/home/a")).as_deref(), Some("/home/a/.local/state/jetbak"));
+        assert_eq!(path(false, None, None), None);
+    }
+
+    #[test]
+    fn a_network_file_system_is_refused_by_name_and_says_what_to_do() {
+        let error = refuse_network(Path::new("/mnt/state"), 0x6969).expect_err("NFS");
+        assert_eq!(error.to_string(), "the state directory /mnt/state is on NFS, whose locks cannot be trusted");
+        assert_eq!(error.exit_code().number(), 1);
+        assert!(error.advice().expect("advice").contains("--state-dir"));
+        assert!(refuse_network(Path::new("/"), 0xef53).is_ok(), "ext4 is fine");
+    }
+}

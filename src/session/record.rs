@@ -1,0 +1,209 @@
+//! What begin fixed for a whole session: `session.json` in the session's folder.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::event::Kind;
+use super::state::Terms;
+use crate::durable;
+use crate::engine::{EngineName, LeftOut};
+use crate::error::{Error, ExitCode, Result};
+use crate::paths;
+
+/// The version of `session.json` and of the journal beside it.
+const FORMAT: u32 = 1;
+
+/// What was said at begin, by whom and when.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    #[serde(rename = "type")]
+    type_name: String,
+    format: u32,
+    /// The session's id.
+    pub session: String,
+    storage: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    storage_base64: Option<String>,
+    storage_given: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    storage_given_base64: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    repository: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    repository_base64: Option<String>,
+    /// The engine, as chosen.
+    pub engine: EngineName,
+    /// The kind asked for.
+    pub kind: Kind,
+    /// What `--log` named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logs: Vec<String>,
+    /// `--keep-going`: leave out what cannot be read.
+    #[serde(default)]
+    pub keep_going: bool,
+    /// `--keep-partial`: a stop or an abort leaves the partial.
+    #[serde(default)]
+    pub keep_partial: bool,
+    /// `--retries`: how often a file that changes while it is read is read again.
+    pub retries: u32,
+    /// When the session began (UTC).
+    pub began: jiff::Timestamp,
+    /// Begun by a `backup` that also ends it.
+    pub one_shot: bool,
+    /// Who began it.
+    pub by: Who,
+    /// Bytes of the files in the database list.
+    pub databases_bytes: u64,
+    /// What the engine leaves out, with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A person or job on a machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Who {
+    /// The user's number.
+    pub uid: u32,
+    /// The user's name, where the environment tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The process.
+    pub pid: u32,
+    /// The host.
+    pub host: String,
+}
+
+impl Who {
+    /// The user and process that run this code.
+    pub fn current() -> Self {
+        let user = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+        Self {
+            uid: rustix::process::getuid().as_raw(),
+            user: user.filter(|name| !name.is_empty()),
+            pid: std::process::id(),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        }
+    }
+}
+
+impl std::fmt::Display for Who {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.user {
+            Some(user) => write!(f, "{user}")?,
+            None => write!(f, "uid {}", self.uid)?,
+        }
+        write!(f, " (pid {} on {})", self.pid, self.host)
+    }
+}
+
+/// The parts of a record that are not said by the code that makes it.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// The session's id.
+    pub session: String,
+    /// The storage's canonical path.
+    pub storage: PathBuf,
+    /// The storage as it was given, made absolute but not resolved.
+    pub storage_given: PathBuf,
+    /// The repository's canonical path, where there is one.
+    pub repository: Option<PathBuf>,
+    /// The engine, as chosen.
+    pub engine: EngineName,
+    /// The kind asked for.
+    pub kind: Kind,
+    /// When the session began (UTC).
+    pub began: jiff::Timestamp,
+    /// Begun by a `backup` that also ends it.
+    pub one_shot: bool,
+}
+
+impl Record {
+    /// The record of a new session, with every option at its default.
+    pub fn new(given: &Given) -> Self {
+        let (storage, storage_base64) = paths::to_fields(&given.storage);
+        let (storage_given, storage_given_base64) = paths::to_fields(&given.storage_given);
+        let (repository, repository_base64) = match &given.repository {
+            Some(path) => {
+                let (text, base64) = paths::to_fields(path);
+                (Some(text), base64)
+            }
+            None => (None, None),
+        };
+        Self {
+            type_name: "session".to_owned(),
+            format: FORMAT,
+            session: given.session.clone(),
+            storage,
+            storage_base64,
+            storage_given,
+            storage_given_base64,
+            repository,
+            repository_base64,
+            engine: given.engine,
+            kind: given.kind,
+            logs: Vec::new(),
+            keep_going: false,
+            keep_partial: false,
+            retries: 0,
+            began: given.began,
+            one_shot: given.one_shot,
+            by: Who::current(),
+            databases_bytes: 0,
+            left_out: Vec::new(),
+        }
+    }
+
+    /// Reads the record of a session's folder.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("session.json");
+        let text = std::fs::read(&path).map_err(|e| Error::io("read", &path, &e))?;
+        let damaged = |reason: String| {
+            Error::new(ExitCode::Failed, format!("{} is damaged: {reason}", path.display()))
+                .file(&path)
+                .hint("Remove the session's folder from the state directory, then begin anew.")
+        };
+        let record: Self = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
+        if record.format > FORMAT {
+            return Err(Error::new(ExitCode::Failed, format!("{} was written by a newer jetbak", path.display()))
+                .file(&path)
+                .hint("Use the newer version, or end the session with it."));
+        }
+        Ok(record)
+    }
+
+    /// Writes the record into a session's folder, durably.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let text = serde_json::to_vec_pretty(self).expect("a record has only fields that JSON can hold");
+        durable::write(&folder.join("session.json"), &text, durable::Put::New)
+    }
+
+    /// The storage's canonical path.
+    pub fn storage(&self) -> PathBuf {
+        paths::from_fields(&self.storage, self.storage_base64.as_deref()).unwrap_or_default()
+    }
+
+    /// The repository's canonical path, where there is one.
+    pub fn repository(&self) -> Option<PathBuf> {
+        paths::from_fields(self.repository.as_deref()?, self.repository_base64.as_deref())
+    }
+
+    /// Whether a path on the command line means this session's storage: canonical, or literally as at begin.
+    pub fn is_for(&self, given: &Path) -> bool {
+        let literal = paths::from_fields(&self.storage_given, self.storage_given_base64.as_deref());
+        let absolute = std::path::absolute(given).unwrap_or_else(|_| given.to_owned());
+        Some(&absolute) == literal.as_ref()
+            || absolute == self.storage()
+            || given.canonicalize().is_ok_and(|canonical| canonical == self.storage())
+    }
+
+    /// What decisions depend on.
+    pub fn terms(&self) -> Terms {
+        Terms { kind: self.kind, repository: self.repository.is_some() }
+    }
+
+    /// Who began it and when, for messages: `root (pid 4711 on backup1) since 2026-11-22T09:30:15Z`.
+    pub fn holder(&self) -> String {
+        format!("{} since {}", self.by, self.began.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    }
+}

@@ -1,0 +1,5 @@
+//! Moving bytes: source → hash → sink, with bounded buffers and a look for a stop before every chunk.
+
+pub mod pipeline;
+pub mod source;
+pub mod stop;

@@ -1,0 +1,507 @@
+//! The pipeline: one thread reads and verifies, one hashes, one writes, and the caller's thread hears of each file.
+//!
+//! The threads overlap, and a small file passes as one message, so neither many files nor large ones wait for a round
+//! trip. At most [`BUFFERS`] chunks exist at a time. The caller's thread looks for a stop while it waits: a thread that
+//! is stuck in the kernel (a pipe that nobody reads, a dead disk) is left behind, not joined.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use super::source::{Attributes, Opened, Settled, Source};
+use super::stop::{StopToken, WATCH_INTERVAL};
+use crate::error::{Error, ExitCode, Result};
+
+/// Bytes of one chunk: large enough that a system call costs nothing beside it, small enough to stay in a cache.
+pub const CHUNK_BYTES: usize = 512 * 1024;
+/// Chunks in flight: 8 MiB in all, enough to cover the hiccups of one stage.
+const BUFFERS: usize = 16;
+/// How long threads get to see a stop before they are left behind.
+const FAREWELL: Duration = Duration::from_millis(100);
+
+/// Where jobs come from; runs on the reading thread.
+pub trait Feed: Send {
+    /// The next thing to read, none when nothing is left.
+    fn next(&mut self) -> Result<Option<Job>>;
+
+    /// Opens it, or opens it anew for another attempt.
+    fn open(&mut self, job: &Job) -> Result<Opened>;
+}
+
+/// Where bytes go; runs on the writing thread.
+pub trait Sink: Send {
+    /// Begins a file; an earlier attempt at it is forgotten.
+    fn begin(&mut self, path: &Path) -> Result<()>;
+
+    /// Adds a chunk to the file that was begun.
+    fn write(&mut self, chunk: &[u8]) -> Result<()>;
+
+    /// Ends the file that was begun.
+    fn finish(&mut self, path: &Path, attributes: &Attributes) -> Result<()>;
+
+    /// Forgets the file that was begun.
+    fn abandon(&mut self, path: &Path) -> Result<()>;
+
+    /// Takes a directory.
+    fn directory(&mut self, path: &Path, attributes: &Attributes) -> Result<()>;
+
+    /// Takes a symbolic link.
+    fn link(&mut self, path: &Path, target: &Path, attributes: &Attributes) -> Result<()>;
+
+    /// Whether a file that was begun can be begun anew; false for a pipe.
+    fn can_restart(&self) -> bool {
+        true
+    }
+}
+
+/// One thing to read.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The caller's number for it.
+    pub ticket: u64,
+    /// Relative to the storage.
+    pub path: Arc<Path>,
+}
+
+/// What the caller hears, in the order of the jobs.
+#[derive(Debug)]
+pub enum Report {
+    /// It was read, verified, hashed and handed to the sink in full.
+    Done(Finished),
+    /// It could not be read; nothing of it counts.
+    Failed {
+        /// The caller's number.
+        ticket: u64,
+        /// Why.
+        error: Error,
+    },
+    /// It changed while it was read and is read again.
+    Repeating {
+        /// Relative to the storage.
+        path: Arc<Path>,
+        /// In which respect it changed.
+        what: String,
+    },
+}
+
+/// An entry that was read in full.
+#[derive(Debug)]
+pub struct Finished {
+    /// The caller's number.
+    pub ticket: u64,
+    /// Bytes of content.
+    pub bytes: u64,
+    /// SHA-256 of the content; none for what has no content.
+    pub sha256: Option<[u8; 32]>,
+    /// Where a symbolic link points.
+    pub target: Option<PathBuf>,
+    /// What is known beside the content.
+    pub attributes: Attributes,
+}
+
+/// How far the sink is; shared with whoever shows it.
+#[derive(Debug, Default)]
+pub struct Gauge {
+    bytes: AtomicU64,
+    file: Mutex<Option<Arc<Path>>>,
+}
+
+impl Gauge {
+    /// Bytes handed to the sink so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The file that is being written.
+    pub fn file(&self) -> Option<Arc<Path>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn begin(&self, path: &Arc<Path>) {
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(path));
+    }
+}
+
+/// How failures of single files are treated.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Go on with the next file after one that could not be read.
+    pub keep_going: bool,
+    /// How often a file that changes while it is read is read again.
+    pub retries: u32,
+}
+
+/// Reads every job of `feed` into `sink`. Reports come on the caller's thread; so does `tick`, every 50 ms or sooner.
+///
+/// Fails with the stop when the token fires, with the sink's error, with the feed's, or with the caller's own. A file
+/// that cannot be read is a report; unless the policy says to keep going, it also ends the run (with success: the report
+/// has told).
+pub fn run(
+    feed: impl Feed + 'static,
+    sink: impl Sink + 'static,
+    stop: &StopToken,
+    gauge: &Arc<Gauge>,
+    policy: Policy,
+    report: &mut dyn FnMut(Report) -> Result<()>,
+    tick: &mut dyn FnMut() -> Result<()>,
+) -> Result<()> {
+    let (to_hash, from_source) = mpsc::sync_channel(BUFFERS);
+    let (to_sink, from_hash) = mpsc::sync_channel(BUFFERS);
+    let (to_caller, reports) = mpsc::channel();
+    let (give_back, buffers) = mpsc::channel();
+    let reader = Reader {
+        stop: stop.clone(),
+        policy,
+        restartable: sink.can_restart(),
+        out: to_hash,
+        buffers,
+        allocated: 0,
+        reports: to_caller.clone(),
+    };
+    let writer = Writer { sink, stop: stop.clone(), gauge: Arc::clone(gauge), reports: to_caller, give_back };
+    let threads = [
+        spawn("source", move || reader.run(feed))?,
+        spawn("hash", move || hash(&from_source, &to_sink))?,
+        spawn("sink", move || writer.run(&from_hash))?,
+    ];
+    let result = listen(&reports, stop, report, tick);
+    drop(reports);
+    if result.is_err() {
+        leave(&threads);
+    } else {
+        for thread in threads {
+            let _ = thread.join(); // they have nothing left to tell
+        }
+    }
+    result
+}
+
+/// What the threads tell the caller.
+enum News {
+    Report(Report),
+    /// A thread had to give up.
+    Broken(Error),
+}
+
+fn listen(
+    news: &Receiver<News>,
+    stop: &StopToken,
+    report: &mut dyn FnMut(Report) -> Result<()>,
+    tick: &mut dyn FnMut() -> Result<()>,
+) -> Result<()> {
+    let mut ticked = Instant::now();
+    loop {
+        match news.recv_timeout(WATCH_INTERVAL) {
+            Ok(News::Report(one)) => report(one)?,
+            Ok(News::Broken(error)) => {
+                // A stop makes the other stages fail too; the stop is the reason.
+                stop.check()?;
+                return Err(error);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return stop.check(),
+        }
+        if ticked.elapsed() >= WATCH_INTERVAL {
+            stop.check()?;
+            tick()?;
+            ticked = Instant::now();
+        }
+    }
+}
+
+/// Gives threads a moment to see that it is over; whoever is stuck in the kernel stays behind.
+fn leave(threads: &[JoinHandle<()>]) {
+    let begun = Instant::now();
+    while begun.elapsed() < FAREWELL && !threads.iter().all(JoinHandle::is_finished) {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    let builder = thread::Builder::new().name(name.to_owned());
+    builder.spawn(work).map_err(|e| Error::new(ExitCode::Failed, format!("cannot start a thread: {e}")))
+}
+
+/// What flows from stage to stage.
+enum Message {
+    Piece(Piece),
+    Directory(Job, Attributes),
+    Link(Job, Attributes, PathBuf),
+    Failed(Job, Error),
+}
+
+/// A chunk of a file; the first one begins it, the last one ends it, and a small file is one piece.
+struct Piece {
+    job: Job,
+    begins: bool,
+    buffer: Vec<u8>,
+    length: usize,
+    end: Option<End>,
+}
+
+enum End {
+    Still(Attributes, Option<[u8; 32]>),
+    /// The file was begun but cannot be finished.
+    Failed(Error),
+}
+
+/// The stage behind has gone; it or the caller has told why.
+struct Gone;
+
+struct Reader {
+    stop: StopToken,
+    policy: Policy,
+    restartable: bool,
+    out: SyncSender<Message>,
+    buffers: Receiver<Vec<u8>>,
+    allocated: usize,
+    reports: Sender<News>,
+}
+
+impl Reader {
+    fn run(mut self, mut feed: impl Feed) {
+        loop {
+            let job = match self.stop.check().and_then(|()| feed.next()) {
+                Ok(Some(job)) => job,
+                Ok(None) => return,
+                Err(error) => {
+                    let _ = self.reports.send(News::Broken(error)); // without a caller nobody needs to know
+                    return;
+                }
+            };
+            match self.read(&mut feed, &job) {
+                Ok(true) => {}
+                Ok(false) if self.policy.keep_going => {}
+                Ok(false) | Err(Gone) => return,
+            }
+        }
+    }
+
+    /// Reads one job into the pipeline, again if it changes meanwhile; false where it failed.
+    fn read(&mut self, feed: &mut impl Feed, job: &Job) -> Result<bool, Gone> {
+        for attempt in 0.. {
+            let source = match feed.open(job) {
+                Ok(Opened::Data(source)) => source,
+                Ok(Opened::Directory(attributes)) => {
+                    self.send(Message::Directory(job.clone(), attributes))?;
+                    return Ok(true);
+                }
+                Ok(Opened::Link(attributes, target)) => {
+                    self.send(Message::Link(job.clone(), attributes, target))?;
+                    return Ok(true);
+                }
+                Err(error) => {
+                    self.send(Message::Failed(job.clone(), error))?;
+                    return Ok(false);
+                }
+            };
+            let Some(what) = self.stream(source, job)? else { return Ok(true) };
+            let what = match what {
+                Trouble::Failed => return Ok(false),
+                Trouble::Changed { what, sent } => {
+                    if attempt >= self.policy.retries || (sent && !self.restartable) {
+                        let error = changed(job, &what, attempt);
+                        let message = if sent {
+                            let end = Some(End::Failed(error));
+                            Message::Piece(Piece {
+                                job: job.clone(),
+                                begins: false,
+                                buffer: Vec::new(),
+                                length: 0,
+                                end,
+                            })
+                        } else {
+                            Message::Failed(job.clone(), error)
+                        };
+                        self.send(message)?;
+                        return Ok(false);
+                    }
+                    what
+                }
+            };
+            let _ = self.reports.send(News::Report(Report::Repeating { path: Arc::clone(&job.path), what })); // news only
+            let pause = Duration::from_millis(100) * (attempt + 1);
+            self.stop.sleep(pause).map_err(|_| Gone)?;
+        }
+        Ok(false)
+    }
+
+    /// Streams one attempt; what went wrong, if anything did.
+    fn stream(&mut self, mut source: Box<dyn Source>, job: &Job) -> Result<Option<Trouble>, Gone> {
+        let mut sent = false;
+        loop {
+            let mut buffer = self.buffer()?;
+            let (length, ended) = match self.fill(&mut *source, &mut buffer) {
+                Ok(filled) => filled,
+                Err(error) => {
+                    if self.stop.cause().is_some() {
+                        return Err(Gone);
+                    }
+                    let end = Some(End::Failed(error));
+                    self.send(Message::Piece(Piece { job: job.clone(), begins: !sent, buffer, length: 0, end }))?;
+                    return Ok(Some(Trouble::Failed));
+                }
+            };
+            if !ended {
+                self.send(Message::Piece(Piece { job: job.clone(), begins: !sent, buffer, length, end: None }))?;
+                sent = true;
+                continue;
+            }
+            let end = match source.finish() {
+                Ok(Settled::Still(attributes)) => End::Still(attributes, None),
+                Ok(Settled::Changed(what)) => {
+                    self.allocated -= 1; // this buffer goes out of circulation
+                    return Ok(Some(Trouble::Changed { what, sent }));
+                }
+                Err(error) => End::Failed(error),
+            };
+            let failed = matches!(end, End::Failed(_));
+            let piece = Piece { job: job.clone(), begins: !sent, buffer, length, end: Some(end) };
+            self.send(Message::Piece(piece))?;
+            return Ok(failed.then_some(Trouble::Failed));
+        }
+    }
+
+    /// Fills a buffer as far as the file goes; whether the file ended in it.
+    fn fill(&self, source: &mut dyn Source, buffer: &mut [u8]) -> Result<(usize, bool)> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            self.stop.check()?;
+            let got = source.read(&mut buffer[filled..])?;
+            if got == 0 {
+                return Ok((filled, true));
+            }
+            filled += got;
+        }
+        Ok((filled, false))
+    }
+
+    fn buffer(&mut self) -> Result<Vec<u8>, Gone> {
+        if let Ok(buffer) = self.buffers.try_recv() {
+            return Ok(buffer);
+        }
+        if self.allocated < BUFFERS {
+            self.allocated += 1;
+            return Ok(vec![0; CHUNK_BYTES]);
+        }
+        self.buffers.recv().map_err(|_| Gone)
+    }
+
+    fn send(&self, message: Message) -> Result<(), Gone> {
+        self.out.send(message).map_err(|_| Gone)
+    }
+}
+
+enum Trouble {
+    /// It was told downstream already.
+    Failed,
+    /// It did not hold still; whether a part of it was sent downstream.
+    Changed { what: String, sent: bool },
+}
+
+fn changed(job: &Job, what: &str, retries: u32) -> Error {
+    let path = crate::error::printable(&*job.path);
+    let times = match retries {
+        0 => String::new(),
+        1 => ", also when it was read again".to_owned(),
+        n => format!(", also when it was read {n} times more"),
+    };
+    Error::new(ExitCode::Unfit, format!("{path} changed while it was read{times}: {what}"))
+        .file(&*job.path)
+        .hint("Back up while nothing writes to it, or from a snapshot.")
+}
+
+fn hash(input: &Receiver<Message>, output: &SyncSender<Message>) {
+    let mut hasher = Sha256::new();
+    for mut message in input {
+        if let Message::Piece(piece) = &mut message {
+            if piece.begins {
+                hasher = Sha256::new();
+            }
+            hasher.update(&piece.buffer[..piece.length]);
+            if let Some(End::Still(_, digest)) = &mut piece.end {
+                *digest = Some(hasher.finalize_reset().into());
+            }
+        }
+        if output.send(message).is_err() {
+            return;
+        }
+    }
+}
+
+struct Writer<S> {
+    sink: S,
+    stop: StopToken,
+    gauge: Arc<Gauge>,
+    reports: Sender<News>,
+    give_back: Sender<Vec<u8>>,
+}
+
+impl<S: Sink> Writer<S> {
+    fn run(mut self, input: &Receiver<Message>) {
+        let mut bytes = 0;
+        for message in input {
+            let news = match self.stop.check().and_then(|()| self.take(message, &mut bytes)) {
+                Ok(None) => continue,
+                Ok(Some(report)) => News::Report(report),
+                Err(error) => News::Broken(error),
+            };
+            let broken = matches!(news, News::Broken(_));
+            if self.reports.send(news).is_err() || broken {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message, bytes: &mut u64) -> Result<Option<Report>> {
+        let finished = |job: &Job, bytes, sha256, target, attributes| {
+            Some(Report::Done(Finished { ticket: job.ticket, bytes, sha256, target, attributes }))
+        };
+        match message {
+            Message::Directory(job, attributes) => {
+                self.sink.directory(&job.path, &attributes)?;
+                Ok(finished(&job, 0, None, None, attributes))
+            }
+            Message::Link(job, attributes, target) => {
+                self.sink.link(&job.path, &target, &attributes)?;
+                Ok(finished(&job, 0, None, Some(target), attributes))
+            }
+            Message::Failed(job, error) => {
+                self.sink.abandon(&job.path)?; // an earlier attempt may have left something
+                Ok(Some(Report::Failed { ticket: job.ticket, error }))
+            }
+            Message::Piece(Piece { job, begins, buffer, length, end }) => {
+                if begins {
+                    self.gauge.begin(&job.path);
+                    self.gauge.bytes.fetch_sub(std::mem::take(bytes), Ordering::Relaxed); // an attempt that came to nothing
+                    self.sink.begin(&job.path)?;
+                }
+                if length > 0 {
+                    self.sink.write(&buffer[..length])?;
+                    *bytes += length as u64;
+                    self.gauge.bytes.fetch_add(length as u64, Ordering::Relaxed);
+                }
+                if !buffer.is_empty() {
+                    let _ = self.give_back.send(buffer); // the reader may have finished
+                }
+                match end {
+                    None => Ok(None),
+                    Some(End::Still(attributes, sha256)) => {
+                        self.sink.finish(&job.path, &attributes)?;
+                        Ok(finished(&job, std::mem::take(bytes), sha256, None, attributes))
+                    }
+                    Some(End::Failed(error)) => {
+                        self.gauge.bytes.fetch_sub(std::mem::take(bytes), Ordering::Relaxed);
+                        self.sink.abandon(&job.path)?;
+                        Ok(Some(Report::Failed { ticket: job.ticket, error }))
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! JSON objects that several commands print.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use crate::error::Error;
+use crate::paths;
+use crate::protocol::{Progress, Warning};
+use crate::repository::verify::Damage;
+use crate::session::event::Failure;
+
+/// The fields of an object given as `json!({…})`.
+pub fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(object) => object,
+        other => Map::from_iter([("value".to_owned(), other)]),
+    }
+}
+
+/// `{"type":"error",…}`
+pub fn error(error: &anyhow::Error) -> Map<String, Value> {
+    let typed = error.downcast_ref::<Error>();
+    let jet = typed.and_then(Error::jet_code);
+    let message = match typed {
+        Some(typed) => {
+            let chain: Vec<_> = error.chain().map(ToString::to_string).collect();
+            let context = chain.split_last().map_or(&[][..], |(_, before)| before);
+            context.iter().map(String::as_str).chain([typed.message()]).collect::<Vec<_>>().join(": ")
+        }
+        None => format!("{error:#}"),
+    };
+    let mut fields = object(json!({
+        "type": "error",
+        "jet": jet.map(crate::error::Jet::symbol),
+        "code": jet.map(crate::error::Jet::number),
+        "exit_code": crate::ui::exit_code(error).number(),
+        "message": message,
+        "hint": typed.and_then(Error::advice),
+        "page": typed.and_then(Error::page_number),
+    }));
+    insert_file(&mut fields, typed.and_then(Error::path));
+    fields
+}
+
+/// `{"type":"warning",…}`
+pub fn warning(warning: &Warning) -> Map<String, Value> {
+    let mut fields = object(json!({
+        "type": "warning",
+        "jet": warning.jet.map(crate::error::Jet::symbol),
+        "code": warning.jet.map(crate::error::Jet::number),
+        "message": warning.message,
+    }));
+    insert_file(&mut fields, warning.file.as_deref());
+    fields
+}
+
+/// `{"type":"progress",…}`
+pub fn progress(progress: &Progress, bytes_per_second: u64) -> Map<String, Value> {
+    let mut fields = object(json!({
+        "type": "progress",
+        "phase": progress.activity.name(),
+        "bytes_done": progress.bytes_done,
+        "bytes_total": progress.bytes_total,
+        "bytes_per_second": bytes_per_second,
+    }));
+    insert_file(&mut fields, progress.file.as_deref());
+    fields
+}
+
+/// `{"type":"damage",…}`; the file's path is relative to the backup's folder.
+pub fn damage(backup: &str, damage: &Damage) -> Map<String, Value> {
+    let mut fields = object(json!({
+        "type": "damage",
+        "backup": backup,
+        "page": null,
+        "segment": null,
+        "kind": damage.kind.name(),
+        "stored": damage.stored,
+        "computed": damage.computed,
+    }));
+    insert_file(&mut fields, Some(&damage.file));
+    fields
+}
+
+/// One file that was left out because it could not be read.
+pub fn failure(failure: &Failure) -> Value {
+    json!({
+        "path": failure.path,
+        "message": failure.message,
+        "code": failure.jet,
+        "exit_code": failure.exit_code,
+    })
+}
+
+fn insert_file(fields: &mut Map<String, Value>, file: Option<&Path>) {
+    match file {
+        Some(path) => paths::insert(fields, "file", path),
+        None => {
+            fields.insert("file".to_owned(), Value::Null);
+        }
+    }
+}

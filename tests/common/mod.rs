@@ -1,0 +1,303 @@
+//! A backup host in a temporary directory: storages, repositories, a state directory, and the real binary.
+#![allow(dead_code, reason = "each story uses its part")]
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A machine with a storage `app`, a repository `repo` and a state directory `state`.
+pub struct Host {
+    folder: TempDir,
+}
+
+/// A command that has ended.
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+    pub took: Duration,
+}
+
+impl Host {
+    /// An empty machine; `app` exists and holds nothing.
+    pub fn new() -> Self {
+        let host = Self { folder: tempfile::tempdir().expect("a temporary directory") };
+        fs::create_dir(host.path("app")).expect("created");
+        host
+    }
+
+    /// A machine whose storage holds a database, a file in a directory, and four logs `wal.1` to `wal.4`.
+    pub fn with_app() -> Self {
+        let host = Self::new();
+        host.write("app/main.db", "the database");
+        host.write("app/conf/settings.ini", "colour = blue\n");
+        for number in 1..=4 {
+            host.write(&format!("app/wal.{number}"), &format!("log {number}\n"));
+        }
+        host
+    }
+
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file below the machine's folder, with the directories above it.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("created");
+        fs::write(path, content).expect("written");
+    }
+
+    /// A file of so many bytes, all holes: it reads as long as any other and costs nothing to make.
+    pub fn write_huge(&self, name: &str, bytes: u64) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("created");
+        fs::File::create(path).expect("created").set_len(bytes).expect("sized");
+    }
+
+    /// jetbak with its state directory on this machine, started in the machine's folder.
+    pub fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jetbak"));
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("JETBAK_STATE_DIR", self.path("state"))
+            .env("TZ", "UTC")
+            .env_remove("JETBAK_REPOSITORY")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs jetbak to its end.
+    pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Ran {
+        finish(self.command(arguments))
+    }
+
+    /// Runs jetbak and demands exit code 0.
+    pub fn ok<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Ran {
+        self.run(arguments).exits(0)
+    }
+
+    /// Starts jetbak in the background; its output is kept. It is killed when the returned value goes.
+    pub fn start<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Running {
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running(Some(command.spawn().expect("started")))
+    }
+
+    /// The folders of the sessions that the state directory holds.
+    pub fn session_folders(&self) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(self.path("state")) else { return Vec::new() };
+        entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+    }
+
+    /// The lines of the only session's journal, as JSON.
+    pub fn journal(&self) -> Vec<Value> {
+        let folders = self.session_folders();
+        assert_eq!(folders.len(), 1, "one session");
+        let text = fs::read_to_string(folders[0].join("journal.jsonl")).expect("read");
+        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+
+    /// The ids of the backups that stand in a repository, in order.
+    pub fn backups(&self, repository: &str) -> Vec<String> {
+        names(&self.path(repository).join("backups"))
+    }
+
+    /// What lies under `partial/` of a repository.
+    pub fn partials(&self, repository: &str) -> Vec<String> {
+        names(&self.path(repository).join("partial"))
+    }
+
+    /// A file of the only or newest backup in `repo`.
+    pub fn stored(&self, name: &str) -> PathBuf {
+        let newest = self.backups("repo").pop().expect("a backup");
+        self.path("repo").join("backups").join(newest).join("data").join(name)
+    }
+
+    /// Demands that nothing is left of any session: no state, no partial, no trash.
+    pub fn is_tidy(&self, repository: &str) {
+        assert_eq!(self.session_folders(), Vec::<PathBuf>::new(), "no session is left");
+        assert_eq!(self.partials(repository), Vec::<String>::new(), "no partial is left");
+    }
+
+    /// Demands that every backup of a repository verifies, with jetbak and with coreutils.
+    pub fn verifies(&self, repository: &str) {
+        self.ok(&["verify", repository]);
+        for id in self.backups(repository) {
+            let folder = self.path(repository).join("backups").join(id);
+            let sums = Command::new("sha256sum")
+                .args(["-c", "--quiet", "--strict", "SHA256SUMS"])
+                .current_dir(folder)
+                .output();
+            let sums = sums.expect("sha256sum runs");
+            assert!(sums.status.success(), "{}", String::from_utf8_lossy(&sums.stderr));
+        }
+    }
+}
+
+/// Runs a command to its end.
+pub fn finish(mut command: Command) -> Ran {
+    let began = Instant::now();
+    let output = command.output().expect("started");
+    Ran {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        took: began.elapsed(),
+    }
+}
+
+impl Ran {
+    /// Demands an exit code.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Demands that the messages for people hold a text.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "{text:?} is not in:\n{}", self.stderr);
+        self
+    }
+
+    /// Demands that the data on stdout hold a text.
+    #[track_caller]
+    pub fn prints(self, text: &str) -> Self {
+        assert!(self.stdout.contains(text), "{text:?} is not in:\n{}", self.stdout);
+        self
+    }
+
+    /// The lines of stdout as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Vec<Value> {
+        self.stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {line:?}")))
+            .collect()
+    }
+
+    /// The last object on stdout.
+    #[track_caller]
+    pub fn summary(&self) -> Value {
+        self.json().pop().unwrap_or_else(|| panic!("no JSON on stdout; stderr:\n{}", self.stderr))
+    }
+}
+
+/// A jetbak in the background.
+pub struct Running(Option<Child>);
+
+impl Running {
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.0.as_ref().expect("running").id()).expect("a pid")
+    }
+
+    pub fn child(&mut self) -> &mut Child {
+        self.0.as_mut().expect("running")
+    }
+
+    /// Sends a signal by name, such as `INT`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([format!("-{name}"), self.pid().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    pub fn is_over(&mut self) -> bool {
+        self.child().try_wait().expect("waited").is_some()
+    }
+
+    /// Waits for the end.
+    pub fn wait(mut self) -> Ran {
+        let began = Instant::now();
+        let output = self.0.take().expect("running").wait_with_output().expect("waited");
+        Ran {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            took: began.elapsed(),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill(); // it may have ended
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Waits until something holds, for ten seconds at most.
+#[track_caller]
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(10), "{what} does not come true");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Makes a command run as an ordinary user, also where the tests run as root: then from a copy of the binary that
+/// everybody can reach. Call it on a command of [`Host::command`], after `open_to_all`.
+pub fn as_ordinary_user(host: &Host, mut command: Command) -> Command {
+    if !rustix::process::getuid().is_root() {
+        return command;
+    }
+    let copy = host.path("jetbak-for-all");
+    if !copy.exists() {
+        fs::copy(env!("CARGO_BIN_EXE_jetbak"), &copy).expect("copied");
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("opened");
+    }
+    let arguments: Vec<OsString> = command.get_args().map(OsStr::to_owned).collect();
+    let mut other = Command::new(copy);
+    other.args(arguments).stdin(Stdio::null()).uid(65534).gid(65534);
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => other.env(name, value),
+            None => other.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        other.current_dir(folder);
+    }
+    command = other;
+    command
+}
+
+/// Lets everybody read and write below a path, and pass through the machine's folder.
+pub fn open_to_all(host: &Host, name: &str) {
+    fs::set_permissions(host.path(""), fs::Permissions::from_mode(0o777)).expect("opened");
+    let path = host.path(name);
+    let done = Command::new("chmod").args(["-R", "a+rwX"]).arg(path).status();
+    assert!(done.expect("chmod runs").success());
+}
+
+/// Writes a shell's `printf` of bytes: a name that is not UTF-8.
+pub fn odd_name() -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    PathBuf::from(OsString::from_vec(b"odd\xff\n'\"\\name".to_vec()))
+}
+
+/// Says why a story is skipped, where it is.
+pub fn skip(why: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {why}"); // only for people
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut names: Vec<_> =
+        entries.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
