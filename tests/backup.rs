@@ -47,8 +47,8 @@ fn backups_are_numbered_and_listed_and_refer_to_the_one_before() {
         list,
         str![[r#"
 number  kind  began                      files  size  outcome    id
-     1  full  2026-11-22 10:37:46 +0000      6  50 B  completed  000001-20261122T103746Z-full
-     2  copy  2026-11-22 10:37:46 +0000      6  50 B  completed  000002-20261122T103746Z-copy
+     1  full  [..]      6  50 B  completed  000001-[..]Z-full
+     2  copy  [..]      6  50 B  completed  000002-[..]Z-copy
 
 "#]]
     );
