@@ -43,7 +43,14 @@ pub struct Global {
     /// Keep the state of sessions in this directory, on a local file system
     ///
     /// Without it: /var/lib/jetbak for root, else jetbak below `$XDG_STATE_HOME` or ~/.local/state.
-    #[arg(long, global = true, value_name = "DIR", env = "JETBAK_STATE_DIR", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "JETBAK_STATE_DIR",
+        hide_env_values = true,
+        help_heading = "Global options"
+    )]
     pub state_dir: Option<PathBuf>,
     /// Print JSON: one document, or one object a line with the summary last
     #[arg(long, global = true, help_heading = "Global options")]
@@ -167,7 +174,7 @@ pub struct BackupArgs {
     #[command(flatten)]
     pub session: SessionArgs,
     /// The repository; made if it is missing
-    #[arg(long, value_name = "REPO", env = "JETBAK_REPOSITORY")]
+    #[arg(long, value_name = "REPO", env = "JETBAK_REPOSITORY", hide_env_values = true)]
     pub to: PathBuf,
     /// Delete the logs that this backup makes needless, after it is published and proven
     #[arg(long)]
@@ -187,10 +194,16 @@ pub struct BeginArgs {
     #[command(flatten)]
     pub session: SessionArgs,
     /// The repository; made if it is missing
-    #[arg(long, value_name = "REPO", env = "JETBAK_REPOSITORY", required_unless_present = "no_repository")]
+    #[arg(
+        long,
+        value_name = "REPO",
+        env = "JETBAK_REPOSITORY",
+        hide_env_values = true,
+        required_unless_present = "no_repository"
+    )]
     pub to: Option<PathBuf>,
     /// Read into no repository: files go where `read --out` sends them
-    #[arg(long, conflicts_with = "to")]
+    #[arg(long)]
     pub no_repository: bool,
 }
 
@@ -305,7 +318,7 @@ pub struct StatusArgs {
 #[derive(Args, Debug)]
 pub struct ListArgs {
     /// The repository
-    #[arg(value_name = "REPO", env = "JETBAK_REPOSITORY")]
+    #[arg(value_name = "REPO", env = "JETBAK_REPOSITORY", hide_env_values = true)]
     pub repository: PathBuf,
 }
 

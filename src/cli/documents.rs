@@ -35,10 +35,9 @@ fn pages() -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     let mut pages = Vec::new();
     let subcommands: Vec<_> = root.get_subcommands().cloned().collect();
     for command in std::iter::once(root).chain(subcommands) {
-        let name = command.get_display_name().unwrap_or_else(|| command.get_name()).replace(' ', "-");
+        let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
         let mut page = Vec::new();
-        let man = clap_mangen::Man::new(command.name(name.clone()));
-        man.render(&mut page).map_err(|e| Error::io("write", Path::new(&name), &e))?;
+        clap_mangen::Man::new(command).render(&mut page).map_err(|e| Error::io("write", Path::new(&name), &e))?;
         pages.push((format!("{name}.1"), page));
     }
     Ok(pages)

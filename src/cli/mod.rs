@@ -16,7 +16,9 @@ mod verify;
 
 use std::ffi::OsString;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches};
 
 use self::args::{Cli, Color, Command, Global, Selection};
 use crate::error::{Error, ExitCode, Jet, Result};
@@ -29,10 +31,23 @@ use crate::ui::{ClosedPipe, Manner, Ui, json, wants_color, write_stdout};
 /// Runs a command line and says how the process is to end.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<_> = arguments.into_iter().collect();
-    match Cli::try_parse_from(&arguments) {
+    match parse(&arguments) {
         Ok(cli) => run(&cli),
         Err(error) => explain(&error, arguments.iter().any(|argument| argument == "--json")),
     }
+}
+
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(arguments)?;
+    // A flag wins over the environment; clap would take the two for a conflict.
+    if let Some(("begin", begin)) = matches.subcommand()
+        && begin.get_flag("no_repository")
+        && begin.value_source("to") == Some(ValueSource::CommandLine)
+    {
+        let message = "--no-repository cannot be used with --to";
+        return Err(Cli::command().error(ErrorKind::ArgumentConflict, message));
+    }
+    Cli::from_arg_matches(&matches)
 }
 
 fn run(cli: &Cli) -> ExitCode {

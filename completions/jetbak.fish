@@ -1,0 +1,180 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_jetbak_global_optspecs
+    string join \n state-dir= json q/quiet v/verbose color= h/help V/version
+end
+
+function __fish_jetbak_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_jetbak_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_jetbak_using_subcommand
+    set -l cmd (__fish_jetbak_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c jetbak -n "__fish_jetbak_needs_command" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_needs_command" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_needs_command" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_needs_command" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_needs_command" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_needs_command" -s V -l version -d 'Print version'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "backup" -d 'Back up a storage: begin, read, truncate and end in one go'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "begin" -d 'Begin a session: judge the storage and fix the list of what is read first'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "files" -d 'Show what a session reads, and what is done; change nothing'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "read" -d 'Read all that is left of a session, or the named files'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "truncate" -d 'Publish the backup, then delete the logs that it makes needless'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "end" -d 'End a session: publish what was read, or leave nothing behind'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "stop" -d 'Stop a session from any process; its remaining reads fail'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "status" -d 'Show the sessions in progress, and how far they are'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "list" -d 'List the backups of a repository'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "verify" -d 'Prove backups: every hash, every size, nothing missing, nothing extra'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "completions" -d 'Print the completions of a shell'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "man" -d 'Print the man page, or write all of them into a directory'
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l kind -d 'What is asked for' -r -f -a "full\t'Complete; a parent for later kinds; may truncate'
+copy\t'Complete; never a parent, never truncates'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l engine -d 'What understands the storage; `auto` looks at its content' -r -f -a "auto\t'By content'
+files\t'Any directory, as it is'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l name -d 'Tie the repository to this name instead of the storage\'s path' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l log -d 'Take files that match as logs: read last, and deleted by truncate' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l retries -d 'Read a file that changes while it is read so many times again' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l replace-idle -d 'End an earlier session of this storage in which nothing has happened for so long, such as 30m or 12h' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l to -d 'The repository; made if it is missing' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l keep-going -d 'Leave out files that cannot be read, instead of failing'
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l keep-partial -d 'Keep what was read of a session that is stopped, aborted or fails, until the next backup is published'
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l truncate -d 'Delete the logs that this backup makes needless, after it is published and proven'
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l dry-run -d 'Say what would be read and how much, and stop there'
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l kind -d 'What is asked for' -r -f -a "full\t'Complete; a parent for later kinds; may truncate'
+copy\t'Complete; never a parent, never truncates'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l engine -d 'What understands the storage; `auto` looks at its content' -r -f -a "auto\t'By content'
+files\t'Any directory, as it is'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l name -d 'Tie the repository to this name instead of the storage\'s path' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l log -d 'Take files that match as logs: read last, and deleted by truncate' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l retries -d 'Read a file that changes while it is read so many times again' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l replace-idle -d 'End an earlier session of this storage in which nothing has happened for so long, such as 30m or 12h' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l to -d 'The repository; made if it is missing' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l keep-going -d 'Leave out files that cannot be read, instead of failing'
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l keep-partial -d 'Keep what was read of a session that is stopped, aborted or fails, until the next backup is published'
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l no-repository -d 'Read into no repository: files go where `read --out` sends them'
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_using_subcommand files" -l session -d 'The session\'s id, instead of its storage' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand files" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand files" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand files" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_using_subcommand files" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_using_subcommand files" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_using_subcommand files" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_using_subcommand read" -l session -d 'The session\'s id, instead of its storage' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand read" -l out -d 'Write the one named file to this path, or to stdout with `-`' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand read" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand read" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand read" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_using_subcommand read" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_using_subcommand read" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_using_subcommand read" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_using_subcommand truncate" -l session -d 'The session\'s id, instead of its storage' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand truncate" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand truncate" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand truncate" -l dry-run -d 'Say what would be deleted; change nothing'
+complete -c jetbak -n "__fish_jetbak_using_subcommand truncate" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_using_subcommand truncate" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_using_subcommand truncate" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_using_subcommand truncate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_using_subcommand end" -l session -d 'The session\'s id, instead of its storage' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand end" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand end" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand end" -l abort -d 'End without a backup; stops readers that still work'
+complete -c jetbak -n "__fish_jetbak_using_subcommand end" -l require-success -d 'Exit 4 where the session had been stopped'
+complete -c jetbak -n "__fish_jetbak_using_subcommand end" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_using_subcommand end" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_using_subcommand end" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_using_subcommand end" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_using_subcommand stop" -l session -d 'The session\'s id, instead of its storage' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand stop" -l reason -d 'Why; kept with the session and shown to those who are stopped' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand stop" -l wait -d 'Wait so long until no process reads in it any more' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand stop" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand stop" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand stop" -l all -d 'Stop every session of this state directory'
+complete -c jetbak -n "__fish_jetbak_using_subcommand stop" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_using_subcommand stop" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_using_subcommand stop" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_using_subcommand stop" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_using_subcommand status" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand status" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand status" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_using_subcommand status" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_using_subcommand status" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_using_subcommand list" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand list" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand list" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_using_subcommand list" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_using_subcommand list" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_using_subcommand completions" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand completions" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand completions" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_using_subcommand completions" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_using_subcommand completions" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_using_subcommand man" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand man" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand man" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_using_subcommand man" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_using_subcommand man" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
