@@ -9,7 +9,6 @@ use super::{Observer, read};
 use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::session::event::Outcome;
-use crate::session::state::State;
 use crate::stream::stop::{Cause, StopToken};
 
 /// What a one-shot backup came to.
@@ -77,7 +76,7 @@ fn run(
             report.ended = Some(end::end(&context, observer, &stop).or_else(|error| {
                 // Whatever stands in the way of publishing, a one-shot leaves no session behind.
                 report.error = Some(error);
-                give_up(&context, &now, &stop, observer)
+                give_up(&context, &stop, observer)
             })?);
             report.error = report.error.take().or(failure);
             let stopped = report.ended.as_ref().is_some_and(|ended| ended.outcome == Outcome::Stopped);
@@ -86,8 +85,11 @@ fn run(
             }
         }
         Err(error) => {
-            report.error = Some(error);
-            report.ended = Some(give_up(&context, &now, &stop, observer)?);
+            let ended = give_up(&context, &stop, observer)?;
+            let stopped = ended.outcome == Outcome::Stopped && !options.keep_partial;
+            let nothing_left = "Nothing was published, and nothing of it is left behind.";
+            report.error = Some(if stopped { error.hint(nothing_left) } else { error });
+            report.ended = Some(ended);
         }
     }
     drop(begun.owner);
@@ -95,7 +97,7 @@ fn run(
 }
 
 /// Ends a session that came to nothing: stopped, if somebody stopped it, else failed.
-fn give_up(context: &super::Context, _: &State, stop: &StopToken, observer: &mut dyn Observer) -> Result<Ended> {
+fn give_up(context: &super::Context, stop: &StopToken, observer: &mut dyn Observer) -> Result<Ended> {
     if let Some(Cause::Signal(number)) = stop.cause() {
         context.session.stop_by_signal(number)?;
     }

@@ -266,7 +266,10 @@ impl<'a> Reader<'a> {
         {
             return Err(Cause::Signal(number).error());
         }
-        done?;
+        if let Err(error) = done {
+            let stopped = error.jet_code() == Some(Jet::BackupAbortByServer);
+            return Err(if stopped { error.hint("End the session with `jetbak end`.") } else { error });
+        }
         let mut report = self.report;
         report.excluded = self.context.session.state()?.excluded().values().cloned().collect();
         Ok(report)
