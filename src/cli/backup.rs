@@ -31,7 +31,6 @@ pub fn run(global: &Global, args: &BackupArgs, ui: &mut Ui) -> anyhow::Result<Ex
         backup::backup(&state, &options, args.truncate, &mut SharedVoice(&voice), &signals, &mut |session, survey| {
             record = Some(session.record().clone());
             super::begin::show(session, survey, &mut voice.borrow_mut())
-                .or_else(|error| if error.is::<crate::ui::ClosedPipe>() { Ok(()) } else { Err(error) })
                 .map_err(|error| Error::new(ExitCode::Failed, format!("{error:#}")))
         });
     finish(&report, record.as_ref(), &options, ui)

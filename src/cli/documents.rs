@@ -44,6 +44,11 @@ fn pages() -> anyhow::Result<Vec<(String, Vec<u8>)>> {
 }
 
 fn print(text: &[u8]) -> anyhow::Result<ExitCode> {
-    crate::ui::write_stdout(String::from_utf8_lossy(text).trim_end_matches('\n'))?;
-    Ok(ExitCode::Done)
+    let written = crate::ui::write_stdout(String::from_utf8_lossy(text).trim_end_matches('\n'));
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::io("write to", Path::new("stdout"), &error).into())
+        }
+        _ => Ok(ExitCode::Done),
+    }
 }

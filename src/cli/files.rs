@@ -8,7 +8,7 @@ use crate::error::{Error, ExitCode, printable};
 use crate::paths;
 use crate::protocol::files::{self, Listed};
 use crate::session::event::Phase;
-use crate::ui::{ClosedPipe, Ui, json as objects};
+use crate::ui::{Ui, json as objects};
 
 pub fn run(global: &Global, args: &FilesArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     args.selection.refuse_both()?;
@@ -32,32 +32,17 @@ pub fn run(global: &Global, args: &FilesArgs, ui: &mut Ui) -> anyhow::Result<Exi
         })))?;
         return Ok(ExitCode::Done);
     }
-    let mut closed = false;
-    let listing = files::files(&context, &signals, &mut |phase, listed| {
-        let mark = if listed.excluded {
-            "left out"
-        } else if listed.done {
-            "done"
-        } else {
-            "-"
+    files::files(&context, &signals, &mut |phase, listed| {
+        let mark = match &listed {
+            Listed { excluded: true, .. } => "left out",
+            Listed { done: true, .. } => "done",
+            Listed { .. } => "-",
         };
         let what = if phase == Phase::Logs { "log" } else { "database" };
-        let size = listed.entry.size;
-        match ui.line(&format!("{mark:8}  {what:8}  {size:>15}  {}", printable(&listed.entry.path))) {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                closed = error.is::<ClosedPipe>();
-                Err(Error::new(ExitCode::Failed, format!("{error:#}")))
-            }
-        }
-    });
-    match listing {
-        Err(_) if closed => Ok(ExitCode::Done),
-        listing => {
-            listing?;
-            Ok(ExitCode::Done)
-        }
-    }
+        let line = format!("{mark:8}  {what:8}  {:>15}  {}", listed.entry.size, printable(&listed.entry.path));
+        ui.line(&line).map_err(|error| Error::new(ExitCode::Failed, format!("{error:#}")))
+    })?;
+    Ok(ExitCode::Done)
 }
 
 fn object(listed: &Listed) -> Value {

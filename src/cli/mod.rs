@@ -26,7 +26,7 @@ use crate::protocol::Context;
 use crate::session::directory::{StateDirectory, Which};
 use crate::session::signals;
 use crate::stream::stop::{Cause, StopToken};
-use crate::ui::{ClosedPipe, Manner, Ui, json, wants_color, write_stdout};
+use crate::ui::{Manner, Ui, json, wants_color, write_stdout};
 
 /// Runs a command line and says how the process is to end.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -71,9 +71,7 @@ fn run(cli: &Cli) -> ExitCode {
     match done {
         Ok(exit_code) => exit_code,
         Err(error) => {
-            if !error.is::<ClosedPipe>() {
-                ui.error(&error);
-            }
+            ui.error(&error);
             crate::ui::exit_code(&error)
         }
     }

@@ -1,6 +1,7 @@
 //! The `files` engine: any directory, taken as it is. Logs are what `--log GLOB` names.
 
 use std::cmp::Ordering;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -126,20 +127,15 @@ impl FilesEngine {
         rustix::fs::openat(&folder, path.file_name().unwrap_or_default(), flags, Mode::empty())
     }
 
-    fn stat(&self, path: &Path) -> io::Result<Attributes> {
-        let stat = rustix::fs::statat(&self.root, path, AtFlags::SYMLINK_NOFOLLOW)?;
-        Ok(Attributes {
-            stamp: Stamp {
-                device: stat.st_dev,
-                inode: stat.st_ino,
-                size: u64::try_from(stat.st_size).unwrap_or(0),
-                modified_ns: nanoseconds(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
-                changed_ns: nanoseconds(stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0)),
-            },
-            mode: stat.st_mode & 0o7777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-        })
+    /// The directory that a path lies in, reached without following a link, and the path's last part.
+    fn folder_of<'a>(&self, path: &'a Path) -> io::Result<(OwnedFd, &'a OsStr)> {
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => {
+                self.open_below(parent, OFlags::RDONLY | OFlags::DIRECTORY)?.into()
+            }
+            _ => self.root.try_clone()?,
+        };
+        Ok((folder, path.file_name().unwrap_or_default()))
     }
 
     fn cannot_read(&self, path: &Path, error: &io::Error) -> Error {
@@ -238,13 +234,14 @@ impl Engine for FilesEngine {
                 Ok(Opened::Directory(attributes(&folder).map_err(|e| self.cannot_read(path, &e))?))
             }
             Role::Link => {
-                let target = rustix::fs::readlinkat(&self.root, path, Vec::new());
+                let (folder, name) = self.folder_of(path).map_err(|e| self.cannot_read(path, &e))?;
+                let target = rustix::fs::readlinkat(&folder, name, Vec::new());
                 let target = target.map_err(|e| match e {
                     rustix::io::Errno::INVAL => self.replaced(path),
                     e => self.cannot_read(path, &e.into()),
                 })?;
-                let attributes = self.stat(path).map_err(|e| self.cannot_read(path, &e))?;
-                let target = PathBuf::from(std::ffi::OsStr::from_bytes(target.as_bytes()));
+                let attributes = stat(&folder, name).map_err(|e| self.cannot_read(path, &e))?;
+                let target = PathBuf::from(OsStr::from_bytes(target.as_bytes()));
                 Ok(Opened::Link(attributes, target))
             }
             Role::Database | Role::Log => {
@@ -278,15 +275,8 @@ impl Engine for FilesEngine {
         if let Some(what) = difference(&log.stamp, &now) {
             return Ok(Deletion::Changed(what));
         }
-        let (parent, name) = (log.path.parent().unwrap_or(Path::new("")), log.path.file_name().unwrap_or_default());
-        let unlinked = if parent.as_os_str().is_empty() {
-            rustix::fs::unlinkat(&self.root, name, AtFlags::empty())
-        } else {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-            let folder = self.open_below(parent, flags).map_err(|e| Error::io("open", &absolute, &e))?;
-            rustix::fs::unlinkat(&folder, name, AtFlags::empty())
-        };
-        match unlinked {
+        let (folder, name) = self.folder_of(&log.path).map_err(|e| Error::io("open", &absolute, &e))?;
+        match rustix::fs::unlinkat(&folder, name, AtFlags::empty()) {
             Ok(()) => Ok(Deletion::Deleted),
             Err(rustix::io::Errno::NOENT) => Ok(Deletion::Missing),
             Err(errno) => Err(Error::io("delete", &absolute, &errno.into())
@@ -349,6 +339,22 @@ impl Source for PlainFile {
         }
         Ok(Settled::Still(after))
     }
+}
+
+fn stat(folder: &OwnedFd, name: &OsStr) -> io::Result<Attributes> {
+    let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(Attributes {
+        stamp: Stamp {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified_ns: nanoseconds(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
+            changed_ns: nanoseconds(stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0)),
+        },
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+    })
 }
 
 fn attributes(file: &File) -> io::Result<Attributes> {
@@ -453,7 +459,7 @@ mod tests {
     #[test]
     fn a_pattern_without_a_slash_matches_names_and_bytes() {
         let matches = |glob: &str, path: &[u8]| {
-            compile(&[glob.to_owned()]).expect("a pattern").is_match(Path::new(std::ffi::OsStr::from_bytes(path)))
+            compile(&[glob.to_owned()]).expect("a pattern").is_match(Path::new(OsStr::from_bytes(path)))
         };
         assert!(matches("wal.*", b"wal.1") && matches("wal.*", b"deep/er/wal.1"));
         assert!(matches("logs/*.log", b"logs/1.log") && !matches("logs/*.log", b"logs/old/1.log"));

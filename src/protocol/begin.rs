@@ -13,7 +13,7 @@ use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::repository::partial::Owner;
 use crate::repository::store::Held;
 use crate::repository::{Identity, Repository};
-use crate::session::directory::{StateDirectory, Which};
+use crate::session::directory::{StateDirectory, Which, new_session_id};
 use crate::session::event::Kind;
 use crate::session::record::{Given, Record};
 use crate::stream::stop::StopToken;
@@ -106,6 +106,10 @@ pub fn begin(
 ) -> Result<Begun> {
     let places = resolve(options)?;
     state.prepare()?;
+    if state.path().canonicalize().is_ok_and(|path| path == places.storage) {
+        let message = format!("{} is the state directory itself", printable(&options.storage));
+        return Err(Error::jet(Jet::InvalidParameter, message).hint("Name another state directory with --state-dir."));
+    }
     let which = Which::Storage(options.storage.clone());
     if let Some(session) = state.find(&which)? {
         heal::make_way(state, session, options.replace_idle, observer)?;
@@ -115,14 +119,13 @@ pub fn begin(
             refuse_nesting(&places.storage, path)?;
             let identity = Identity::of(&places.storage, options.name.as_deref());
             let repository = Repository::open_or_create(path, &identity, places.engine)?;
-            heal::sweep(&repository, state, false, observer)?;
+            heal::sweep(&repository, state, false, observer, stop)?;
             Some(repository)
         }
         None => None,
     };
     let began = times::now();
-    let session_id = format!("{}-{:06x}", times::compact(began), durable::random() & 0x00ff_ffff);
-    let mut record = record_of(options, &places, repository.as_ref().map(Repository::root), session_id);
+    let mut record = record_of(options, &places, repository.as_ref().map(Repository::root), new_session_id(began));
     record.began = began;
     let engine = open_engine(&record, state)?;
     let mut spool = Spool::create(state)?;

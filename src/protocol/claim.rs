@@ -202,9 +202,9 @@ impl Feed for Claims {
             if current.proven.contains(&index) {
                 continue;
             }
-            let path = Arc::from(entry.path.as_path());
+            let (path, has_content) = (Arc::from(entry.path.as_path()), entry.role.is_file());
             lock(&self.ledger).send(index, entry, current.batch.first);
-            return Ok(Some(Job { ticket: index, path }));
+            return Ok(Some(Job { ticket: index, path, has_content }));
         }
     }
 

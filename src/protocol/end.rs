@@ -82,7 +82,7 @@ pub fn abort(context: &Context, observer: &mut dyn Observer) -> Result<Ended> {
     heal::stop_and_wait(&context.session, &format!("`jetbak end --abort` by {}", Who::current()))?;
     let state = context.session.state()?;
     if state.publication().is_some() {
-        publish::finish_rename(context)?;
+        publish::finish_rename(context, &StopToken::never())?;
         let published = publish::describe(context)?;
         heal::end(context, published.outcome)?;
         observer.said("the backup was published before; it stays");

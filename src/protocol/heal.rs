@@ -10,6 +10,7 @@ use crate::session::directory::{StateDirectory, try_lock_owner};
 use crate::session::event::{Event, Outcome};
 use crate::session::journal::Durability;
 use crate::session::{Session, StopAnswer};
+use crate::stream::stop::StopToken;
 use crate::times;
 
 /// How long the readers of a session get to leave after it was stopped.
@@ -38,7 +39,7 @@ pub fn make_way(
     let context = Context::open(state.clone(), session)?;
     let journal = context.session.state()?;
     if journal.publication().is_some() {
-        let id = publish::finish_rename(&context)?;
+        let id = publish::finish_rename(&context, &StopToken::never())?;
         end(&context, Outcome::Completed)?;
         observer.said(&format!("finished the backup {id} {whose}: {why}"));
         return Ok(());
@@ -112,10 +113,11 @@ pub fn sweep(
     state: &StateDirectory,
     published: bool,
     observer: &mut dyn Observer,
+    stop: &StopToken,
 ) -> Result<()> {
     repository.empty_trash()?;
     for found in repository.partials()? {
-        match fate(&found, state, published)? {
+        match fate(&found, state, published, stop)? {
             Fate::Lives => {}
             Fate::Unclear(why) => {
                 let place = repository.store().describe(&found.partial.backup());
@@ -137,10 +139,11 @@ enum Fate {
     Unclear(&'static str),
 }
 
-fn fate(found: &Found, state: &StateDirectory, published: bool) -> Result<Fate> {
+fn fate(found: &Found, state: &StateDirectory, published: bool, stop: &StopToken) -> Result<Fate> {
     let Some(owner) = &found.owner else {
-        // Its first file is missing: a begin that crashed, or one that is at it right now.
-        return Ok(Fate::Unclear("it does not say whose it is"));
+        // Its first file is missing: a begin that crashed, or, without the lock, one that is at it right now.
+        let _held = found.partial.repository().lock(stop)?;
+        return Ok(if found.partial.owner().is_some() { Fate::Lives } else { Fate::Dead });
     };
     if owner.host != Owner::new("", state.path(), false).host {
         return Ok(Fate::Unclear("it belongs to another host"));

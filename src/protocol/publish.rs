@@ -55,7 +55,7 @@ pub fn publish(
     let partial = context.partial.as_ref().ok_or_else(|| Error::from(Refusal::NoRepository))?;
     let (state, events) = context.session.state_and_events()?;
     if state.publication().is_some() {
-        finish_rename(context)?;
+        finish_rename(context, stop)?;
         return describe(context);
     }
     state.decide(Call::Publish, context.session.record().terms(), &context.session.live()?)?;
@@ -66,7 +66,7 @@ pub fn publish(
     }
     let totals = sealing.totals.clone();
     let repository = partial.repository();
-    let held = repository.lock()?;
+    let held = repository.lock(stop)?;
     let manifest = manifest_of(context, repository, &state, &totals, how)?;
     let id = BackupId::new(manifest.sequence, manifest.began, manifest.kind);
     sealing.finish(&manifest)?;
@@ -74,7 +74,7 @@ pub fn publish(
     repository.publish(partial, &id, &manifest.session)?;
     drop(held);
     context.session.append::<Error>(Durability::Lazy, |_| Ok(vec![Event::Published]))?;
-    if let Err(error) = heal::sweep(repository, &context.state, true, observer) {
+    if let Err(error) = heal::sweep(repository, &context.state, true, observer, stop) {
         // The backup stands; what could not be cleared away, the next run tries again.
         observer.warning(&Warning { jet: error.jet_code(), message: error.message().to_owned(), file: None });
     }
@@ -88,7 +88,7 @@ pub fn publish(
 }
 
 /// Finishes a rename that a crash interrupted, or finds it done; returns the id.
-pub fn finish_rename(context: &Context) -> Result<String> {
+pub fn finish_rename(context: &Context, stop: &StopToken) -> Result<String> {
     let partial = context.partial.as_ref().ok_or_else(|| Error::from(Refusal::NoRepository))?;
     let repository = partial.repository();
     let state = context.session.state()?;
@@ -100,7 +100,7 @@ pub fn finish_rename(context: &Context) -> Result<String> {
     if publication.done {
         return Ok(id.text);
     }
-    let _held = repository.lock()?;
+    let _held = repository.lock(stop)?;
     let session = &context.session.record().session;
     match repository.publish(partial, &id, session) {
         Err(error) if error.is_already_there() => id = renumber(context, partial)?,

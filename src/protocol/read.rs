@@ -91,6 +91,9 @@ pub fn read_out(
     stop: &StopToken,
 ) -> Result<ReadReport> {
     let state = context.session.decide(Call::Read)?;
+    if let Output::File(target) = &out {
+        refuse_storage(context, target)?;
+    }
     let counts = context.partial.is_none();
     let found = find_file(context, &state, name)?;
     if counts && let EntryState::Taken(holder, _) = state.entry(found.phase, found.index) {
@@ -106,6 +109,17 @@ pub fn read_out(
         reader.look(found.phase, found.entry, sink, observer)
     };
     reader.leave(done)
+}
+
+/// The source is read-only: nothing is written into it, not even when asked.
+fn refuse_storage(context: &Context, target: &Path) -> Result<()> {
+    let absolute = std::path::absolute(target).map_err(|e| Error::io("find", target, &e))?;
+    let folder = absolute.parent().and_then(|parent| parent.canonicalize().ok());
+    if !folder.is_some_and(|folder| folder.starts_with(context.session.record().storage())) {
+        return Ok(());
+    }
+    let message = format!("{} lies inside of the storage", printable(target));
+    Err(Error::jet(Jet::InvalidParameter, message).file(target).hint("Write it somewhere else."))
 }
 
 /// Where `--out` sends a file.
@@ -592,7 +606,7 @@ struct OneEntry {
 
 impl Feed for OneEntry {
     fn next(&mut self) -> Result<Option<Job>> {
-        Ok(self.entry.take().map(|entry| Job { ticket: 0, path: Arc::from(entry.path.as_path()) }))
+        Ok(self.entry.take().map(|entry| Job { ticket: 0, path: Arc::from(entry.path.as_path()), has_content: true }))
     }
 
     fn open(&mut self, _: &Job) -> Result<Opened> {

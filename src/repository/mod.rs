@@ -13,7 +13,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -25,12 +25,13 @@ use crate::durable::{self, Put};
 use crate::engine::EngineName;
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::paths;
+use crate::stream::stop::StopToken;
 use crate::times;
 
 /// The version of `repository.json` that this program writes, and the newest it reads.
 const FORMAT: u32 = 1;
-/// How long a command waits for another one that publishes.
-const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+/// How often a command looks whether another one is done publishing.
+const LOCK_POLL: Duration = Duration::from_millis(5);
 /// Largest small file that is read whole.
 const SMALL_FILE_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -226,18 +227,14 @@ impl Repository {
         &self.store
     }
 
-    /// The lock for publishing and pruning; waits for the one who has it, then exit 5.
-    pub fn lock(&self) -> Result<Box<dyn Held>> {
-        let begun = Instant::now();
+    /// The lock for publishing and pruning. Waits for the one who has it: a lock dies with its process, and hours of
+    /// reading are worth more than a short wait; a stop ends it.
+    pub fn lock(&self, stop: &StopToken) -> Result<Box<dyn Held>> {
         loop {
             if let Some(held) = self.store.try_lock(Path::new("lock"))? {
                 return Ok(held);
             }
-            if begun.elapsed() > LOCK_PATIENCE {
-                let message = format!("another process is publishing in {}", printable(&self.root));
-                return Err(Error::jet(Jet::InvalidBackupSequence, message).hint("Try again when it is done."));
-            }
-            std::thread::sleep(Duration::from_millis(5));
+            stop.sleep(LOCK_POLL)?;
         }
     }
 }

@@ -19,6 +19,7 @@ use super::{Repository, read_small};
 use crate::durable::Put;
 use crate::error::Result;
 use crate::paths;
+use crate::stream::stop::StopToken;
 
 /// What `owner.json` may hold at most, in bytes.
 const OWNER_BYTES_MAX: u64 = 64 * 1024;
@@ -85,9 +86,12 @@ impl Repository {
     pub fn create_partial(&self, owner: &Owner) -> Result<(Partial, Option<Box<dyn Held>>)> {
         let partial = self.partial(&owner.session);
         let store = self.store();
+        // Under the lock, so that whoever holds it knows: a partial without an owner is nobody's.
+        let _held = self.lock(&StopToken::never())?;
+        store.make_directory(&partial.folder)?;
+        store.put(&partial.folder.join("owner.json"), &owner.to_bytes(), Put::New)?;
         store.make_directory(&partial.data())?;
         store.make_directory(&partial.folder.join("records"))?;
-        store.put(&partial.folder.join("owner.json"), &owner.to_bytes(), Put::New)?;
         let held = if owner.one_shot { store.try_lock(&partial.folder.join("lock"))? } else { None };
         Ok((partial, held))
     }
@@ -107,10 +111,7 @@ impl Repository {
                 continue;
             };
             let partial = self.partial(name);
-            let owner = read_small(&**self.store(), &partial.folder.join("owner.json"), OWNER_BYTES_MAX);
-            let owner = owner.ok().and_then(|text| serde_json::from_slice(&text).ok());
-            let sealed = partial.is_sealed();
-            found.push(Found { name: name.to_owned(), owner, sealed, partial });
+            found.push(Found { name: name.to_owned(), owner: partial.owner(), sealed: partial.is_sealed(), partial });
         }
         Ok(found)
     }
@@ -147,6 +148,13 @@ impl Partial {
     /// Where its readers keep their records.
     pub fn records(&self) -> RecordFolder {
         RecordFolder { store: Arc::clone(self.repository.store()), folder: self.folder.join("records") }
+    }
+
+    /// Whose it is, if it says so.
+    pub fn owner(&self) -> Option<Owner> {
+        let store = &**self.repository.store();
+        let text = read_small(store, &self.folder.join("owner.json"), OWNER_BYTES_MAX).ok()?;
+        serde_json::from_slice(&text).ok()
     }
 
     /// Whether a process of a one-shot holds it.

@@ -178,7 +178,8 @@ impl StateDirectory {
         let mut folders = Vec::new();
         for entry in entries {
             let entry = entry.map_err(|e| Error::io("list the state directory", &self.0, &e))?;
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_folder && entry.file_name().to_str().is_some_and(is_session_id) {
                 folders.push(entry.path());
             }
         }
@@ -197,6 +198,22 @@ fn fill(folder: &Path, record: &Record, plan: &Path, databases: u64) -> Result<(
     durable::sync_folder(folder)?;
     journal.append::<Error>(Durability::Synced, |_, _| Ok(vec![Event::Begun { databases }]))?;
     Ok((journal, owner))
+}
+
+/// A new session's id: when it began, and six digits that no other session is likely to draw.
+pub fn new_session_id(began: jiff::Timestamp) -> String {
+    format!("{}-{:06x}", crate::times::compact(began), durable::random() & 0x00ff_ffff)
+}
+
+/// Whether a name is one that [`new_session_id`] gives: nothing else in a state directory is ours to look into or remove.
+fn is_session_id(name: &str) -> bool {
+    let pattern = "ddddddddTddddddZ-hhhhhh";
+    name.len() == pattern.len()
+        && name.bytes().zip(pattern.bytes()).all(|(byte, wanted)| match wanted {
+            b'd' => byte.is_ascii_digit(),
+            b'h' => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
+            literal => byte == literal,
+        })
 }
 
 /// Takes the lock that says "a `backup` process runs this session", or nothing where somebody holds it.
@@ -283,6 +300,21 @@ mod tests {
         assert_eq!(path(false, Some("/x"), Some("/home/a")).as_deref(), Some("/x/jetbak"));
         assert_eq!(path(false, Some("relative"), Some("/home/a")).as_deref(), Some("/home/a/.local/state/jetbak"));
         assert_eq!(path(false, None, None), None);
+    }
+
+    #[test]
+    fn only_sessions_of_ours_are_looked_into_and_swept() {
+        assert!(is_session_id(&new_session_id(jiff::Timestamp::now())));
+        for other in ["", "Documents", "20261122T093015Z", "20261122T093015Z-1AC1AB", "20261122T093015Z-1ac1abc"] {
+            assert!(!is_session_id(other), "{other}");
+        }
+        let state = tempfile::tempdir().expect("temporary directory");
+        fs::create_dir(state.path().join("Documents")).expect("created");
+        let crashed = state.path().join(new_session_id(jiff::Timestamp::now()));
+        fs::create_dir(&crashed).expect("created");
+        let state = StateDirectory(state.path().to_owned());
+        state.sweep(&state.lock_begin().expect("locked")).expect("swept");
+        assert!(state.0.join("Documents").exists() && !crashed.exists());
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub struct Job {
     pub ticket: u64,
     /// Relative to the storage.
     pub path: Arc<Path>,
+    /// Whether it has content.
+    pub has_content: bool,
 }
 
 /// What the caller hears, in the order of the jobs.
@@ -472,7 +474,9 @@ impl<S: Sink> Writer<S> {
                 Ok(finished(&job, 0, None, Some(target), attributes))
             }
             Message::Failed(job, error) => {
-                self.sink.abandon(&job.path)?; // an earlier attempt may have left something
+                if job.has_content {
+                    self.sink.abandon(&job.path)?; // an earlier attempt may have left something
+                }
                 Ok(Some(Report::Failed { ticket: job.ticket, error }))
             }
             Message::Piece(Piece { job, begins, buffer, length, end }) => {

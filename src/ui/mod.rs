@@ -13,11 +13,6 @@ use self::progress::Shown;
 use crate::error::{Error, ExitCode, printable};
 use crate::protocol::{Observer, Progress, Warning};
 
-/// Stdout was closed by whoever read it: for a listing that is an end, not an error.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("stdout was closed")]
-pub struct ClosedPipe;
-
 /// How much to say, and how.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
@@ -40,6 +35,8 @@ pub struct Ui {
     manner: Manner,
     shown: Shown,
     warnings: u64,
+    /// Whoever read stdout has gone.
+    deaf: bool,
 }
 
 impl Ui {
@@ -47,7 +44,7 @@ impl Ui {
     pub fn new(manner: Manner) -> Self {
         let bar = io::stderr().is_terminal() && !is_dumb() && !manner.quiet && !manner.json;
         let lines = !bar && !manner.quiet && !manner.json;
-        Self { manner, shown: Shown::new(bar, lines), warnings: 0 }
+        Self { manner, shown: Shown::new(bar, lines), warnings: 0, deaf: false }
     }
 
     /// Whether answers are JSON.
@@ -67,16 +64,23 @@ impl Ui {
         }
     }
 
-    /// A line of data.
+    /// A line of data. Once whoever read stdout has gone, lines are dropped: the command still ends as it should.
     pub fn line(&mut self, text: &str) -> anyhow::Result<()> {
-        write_stdout(text)
+        if self.deaf {
+            return Ok(());
+        }
+        match write_stdout(text) {
+            Err(error) if is_closed_pipe(&error) => self.deaf = true,
+            written => written.map_err(|e| Error::io("write to", std::path::Path::new("stdout"), &e))?,
+        }
+        Ok(())
     }
 
     /// A JSON object: to stdout, or to stderr where stdout carries data.
     pub fn json(&mut self, object: Map<String, Value>) -> anyhow::Result<()> {
         let text = Value::Object(object).to_string();
         if !self.manner.data_on_stdout {
-            return write_stdout(&text);
+            return self.line(&text);
         }
         let _ = writeln!(io::stderr(), "{text}"); // nobody listens to stderr: nobody can be told
         Ok(())
@@ -91,7 +95,7 @@ impl Ui {
     pub fn error(&mut self, error: &anyhow::Error) {
         self.shown.finish();
         if self.manner.json {
-            let _ = self.json(json::error(error)); // a closed stdout: the exit code tells
+            let _ = self.json(json::error(error)); // the exit code tells all the same
             return;
         }
         let prefix = if self.manner.color { "jetbak:".red().bold().to_string() } else { "jetbak:".to_owned() };
@@ -106,7 +110,7 @@ impl Observer for Ui {
     fn progress(&mut self, progress: &Progress) {
         if self.manner.json {
             if let Some(object) = self.shown.json(progress) {
-                let _ = self.json(object); // a reader that went away hears no more; the backup goes on
+                let _ = self.json(object); // the backup goes on, heard or not
             }
         } else {
             self.shown.show(progress);
@@ -144,20 +148,17 @@ fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
-/// Writes one line to stdout; a closed pipe is told apart, so that a listing can end quietly.
-pub fn write_stdout(text: &str) -> anyhow::Result<()> {
+/// Writes one line to stdout.
+pub fn write_stdout(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(ClosedPipe.into()),
-        Err(error) => Err(Error::io("write to", std::path::Path::new("stdout"), &error).into()),
-    }
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush())
+}
+
+fn is_closed_pipe(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
 }
 
 /// The exit code of an error, through whatever context it got.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
-    if error.is::<ClosedPipe>() {
-        return ExitCode::Done;
-    }
     error.downcast_ref::<Error>().map_or(ExitCode::Failed, Error::exit_code)
 }
