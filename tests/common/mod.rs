@@ -40,7 +40,7 @@ impl Host {
         host.write("app/main.db", "the database");
         host.write("app/conf/settings.ini", "colour = blue\n");
         for number in 1..=4 {
-            host.write(&format!("app/wal.{number}"), &format!("log {number}\n"));
+            host.write(&format!("app/wal.{number}"), format!("log {number}\n"));
         }
         host
     }
