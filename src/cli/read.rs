@@ -12,6 +12,7 @@ use crate::protocol::read::{self, Output, ReadReport};
 use crate::protocol::{Context, exit_of};
 use crate::session::event::Outcome;
 use crate::session::signals;
+use crate::session::state::Call;
 use crate::ui::Ui;
 
 pub fn run(global: &Global, args: &ReadArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
@@ -20,14 +21,15 @@ pub fn run(global: &Global, args: &ReadArgs, ui: &mut Ui) -> anyhow::Result<Exit
     signals::install()?;
     let stop = context.session.stop_token()?;
     let started = Instant::now();
-    let done = match &args.out {
+    // After a stop that is the answer, whatever the other arguments are worth.
+    let done = context.session.decide(Call::Read).and_then(|_| match &args.out {
         Some(out) => output(out).and_then(|output| match files.as_slice() {
             [file] => read::read_out(&context, file, output, ui, &stop),
             _ => Err(Error::jet(Jet::InvalidParameter, "--out takes exactly one FILE")),
         }),
         None if files.is_empty() => read::read_all(&context, ui, &stop),
         None => read::read_named(&context, &files, ui, &stop),
-    };
+    });
     show(&context, done, started, ui)
 }
 

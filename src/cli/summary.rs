@@ -5,7 +5,7 @@ use std::time::Duration;
 use indicatif::BinaryBytes;
 use serde_json::{Map, Value, json};
 
-use crate::error::{Error, ExitCode, printable};
+use crate::error::{Error, ExitCode, Jet, printable};
 use crate::paths;
 use crate::protocol::begin::Options;
 use crate::protocol::end::Ended;
@@ -83,7 +83,13 @@ impl Summary<'_> {
             }
         }
         if self.outcome != Outcome::Completed {
-            let jet = self.error.and_then(Error::jet_code).map(|jet| (jet.symbol(), jet.number()));
+            // Where ending was asked for and worked, no error names the reason; the outcome still has a number.
+            let of_outcome = match (self.error, self.outcome) {
+                (None, Outcome::Stopped) => Some(Jet::BackupAbortByServer),
+                (None, Outcome::Aborted) => Some(Jet::BackupAbortByCaller),
+                _ => None,
+            };
+            let jet = self.error.and_then(Error::jet_code).or(of_outcome).map(|jet| (jet.symbol(), jet.number()));
             let code = jet.map(|(_, code)| code).or_else(|| self.excluded.first().and_then(|failure| failure.jet));
             fields.insert("jet".into(), jet.map(|(symbol, _)| symbol).into());
             fields.insert("code".into(), code.into());

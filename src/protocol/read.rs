@@ -62,8 +62,9 @@ pub fn read_named(
     observer: &mut dyn Observer,
     stop: &StopToken,
 ) -> Result<ReadReport> {
-    let state = context.session.decide(Call::Read)?;
+    context.session.decide(Call::Read)?;
     require_repository(context)?;
+    let state = state_for_names(context, stop)?;
     let selection = select(context, &state, names)?;
     if selection.batches.is_empty() {
         return Ok(ReadReport { already: true, ..ReadReport::default() });
@@ -90,10 +91,11 @@ pub fn read_out(
     observer: &mut dyn Observer,
     stop: &StopToken,
 ) -> Result<ReadReport> {
-    let state = context.session.decide(Call::Read)?;
+    context.session.decide(Call::Read)?;
     if let Output::File(target) = &out {
         refuse_storage(context, target)?;
     }
+    let state = state_for_names(context, stop)?;
     let counts = context.partial.is_none();
     let found = find_file(context, &state, name)?;
     if counts && let EntryState::Taken(holder, _) = state.entry(found.phase, found.index) {
@@ -128,6 +130,18 @@ pub enum Output {
     Stdout(std::fs::File),
     /// A file that is there whole or not at all.
     File(PathBuf),
+}
+
+/// The state in which names are looked up: where no database is left to read, the logs are listed first.
+fn state_for_names(context: &Context, stop: &StopToken) -> Result<State> {
+    let state = context.session.decide(Call::Read)?;
+    if state.phase() == Phase::Logs || !state.is_complete(Phase::Databases) {
+        return Ok(state);
+    }
+    let mut reader = Reader::start(context, stop)?;
+    let listed = reader.list_logs();
+    reader.leave(listed)?;
+    context.session.state()
 }
 
 /// Entries that names stand for.

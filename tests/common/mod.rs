@@ -76,6 +76,21 @@ impl Host {
         command
     }
 
+    /// A shell on this machine that runs a script in which `"$@"` is jetbak with its arguments.
+    pub fn shell<S: AsRef<OsStr>>(&self, script: &str, arguments: &[S]) -> Command {
+        let jetbak = self.command(arguments);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "sh"]).arg(jetbak.get_program()).args(jetbak.get_args());
+        shell.current_dir(self.folder.path()).stdin(Stdio::null());
+        for (name, value) in jetbak.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        shell
+    }
+
     /// Runs jetbak to its end.
     pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Ran {
         finish(self.command(arguments))
@@ -89,8 +104,40 @@ impl Host {
     /// Starts jetbak in the background; its output is kept. It is killed when the returned value goes.
     pub fn start<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Running {
         let mut command = self.command(arguments);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running(Some(command.spawn().expect("started")))
+        command.stdout(Stdio::piped());
+        Running::spawn(command)
+    }
+
+    /// Starts jetbak in the background and waits until it has begun to read this file.
+    pub fn start_reading<S: AsRef<OsStr>>(&self, arguments: &[S], file: &str) -> Running {
+        let running = self.start(arguments);
+        self.is_reading(file);
+        running
+    }
+
+    /// Waits until some reader says that it reads this file.
+    pub fn is_reading(&self, file: &str) {
+        eventually(&format!("reading {file}"), || {
+            let readers = self.status().into_iter().flat_map(|mut session| match session["reading"].take() {
+                Value::Array(readers) => readers,
+                _ => Vec::new(),
+            });
+            readers.into_iter().any(|reader| reader["file"] == file)
+        });
+    }
+
+    /// The sessions that `status` shows.
+    pub fn status(&self) -> Vec<Value> {
+        match self.ok(&["status", "--json"]).summary()["sessions"].take() {
+            Value::Array(sessions) => sessions,
+            other => panic!("no list of sessions: {other}"),
+        }
+    }
+
+    /// The SHA-256 of a file, from coreutils.
+    pub fn sha256(&self, name: &str) -> String {
+        let output = Command::new("sha256sum").arg("--").arg(self.path(name)).output().expect("sha256sum runs");
+        String::from_utf8_lossy(&output.stdout).split_whitespace().next().expect("a hash").to_owned()
     }
 
     /// The folders of the sessions that the state directory holds.
@@ -198,6 +245,30 @@ impl Ran {
 pub struct Running(Option<Child>);
 
 impl Running {
+    /// Starts a command; what it writes to stderr is kept, and to stdout where that is a pipe.
+    pub fn spawn(mut command: Command) -> Self {
+        Self(Some(command.stderr(Stdio::piped()).spawn().expect("started")))
+    }
+
+    /// Demands that it leaves by itself, while nobody reads what it writes to stdout; two seconds are for slow machines.
+    #[track_caller]
+    pub fn leaves(mut self) -> Ran {
+        let began = Instant::now();
+        while !self.is_over() {
+            assert!(began.elapsed() < Duration::from_secs(2), "it does not leave");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let took = began.elapsed();
+        Ran { took, ..self.wait() }
+    }
+
+    /// Demands that it is still there after a while in which it could have noticed anything.
+    #[track_caller]
+    pub fn stays(&mut self) {
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(!self.is_over(), "it has left");
+    }
+
     pub fn pid(&self) -> i32 {
         i32::try_from(self.0.as_ref().expect("running").id()).expect("a pid")
     }
