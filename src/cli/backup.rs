@@ -30,10 +30,9 @@ pub fn run(global: &Global, args: &BackupArgs, ui: &mut Ui) -> anyhow::Result<Ex
     let report =
         backup::backup(&state, &options, args.truncate, &mut SharedVoice(&voice), &signals, &mut |session, survey| {
             record = Some(session.record().clone());
-            super::begin::show(session, survey, &mut voice.borrow_mut())
-                .map_err(|error| Error::new(ExitCode::Failed, format!("{error:#}")))
+            super::begin::show(session, survey, &mut voice.borrow_mut());
         });
-    finish(&report, record.as_ref(), &options, ui)
+    Ok(finish(&report, record.as_ref(), &options, ui))
 }
 
 /// Two places speak while a backup runs, never at once.
@@ -54,7 +53,7 @@ impl crate::protocol::Observer for SharedVoice<'_, '_> {
     }
 }
 
-fn finish(report: &BackupReport, record: Option<&Record>, options: &Options, ui: &mut Ui) -> anyhow::Result<ExitCode> {
+fn finish(report: &BackupReport, record: Option<&Record>, options: &Options, ui: &mut Ui) -> ExitCode {
     let ended = report.ended.as_ref();
     let error = report.error.as_ref().or_else(|| ended.and_then(|ended| ended.error.as_ref()));
     let exit_code = match (error, ended) {
@@ -85,9 +84,9 @@ fn finish(report: &BackupReport, record: Option<&Record>, options: &Options, ui:
         error,
     };
     if error.is_none() || ui.is_json() || ended.is_some_and(|ended| ended.published.is_some()) {
-        summary.print(ui)?;
+        summary.print(ui);
     }
-    Ok(exit_code)
+    exit_code
 }
 
 fn dry_run(
@@ -105,7 +104,7 @@ fn dry_run(
             "logs": survey.logs,
             "logs_bytes": survey.logs_bytes,
             "left_out": survey.left_out,
-        })))?;
+        })));
         return Ok(ExitCode::Done);
     }
     ui.line(&format!(
@@ -115,9 +114,9 @@ fn dry_run(
         indicatif::BinaryBytes(survey.bytes),
         count(survey.logs, "log"),
         indicatif::BinaryBytes(survey.logs_bytes)
-    ))?;
+    ));
     for left_out in &survey.left_out {
-        ui.line(&format!("left out: {} ({})", printable(&left_out.path), left_out.reason))?;
+        ui.line(&format!("left out: {} ({})", printable(&left_out.path), left_out.reason));
     }
     Ok(ExitCode::Done)
 }

@@ -43,12 +43,12 @@ pub fn run(global: &Global, args: &BeginArgs, ui: &mut Ui) -> anyhow::Result<Exi
     let options = args.session.options(repository, false);
     let signals = signal_token()?;
     let begun = begin::begin(&state_directory(global)?, &options, ui, &signals)?;
-    show(&begun.context.session, &begun.survey, ui)?;
+    show(&begun.context.session, &begun.survey, ui);
     Ok(ExitCode::Done)
 }
 
 /// Tells of a session that was just begun.
-pub fn show(session: &Session, survey: &Survey, ui: &mut Ui) -> anyhow::Result<()> {
+pub fn show(session: &Session, survey: &Survey, ui: &mut Ui) {
     let record = session.record();
     if !ui.is_json() {
         let logs = if survey.logs > 0 { format!(" and {}", count(survey.logs, "log")) } else { String::new() };
@@ -61,7 +61,7 @@ pub fn show(session: &Session, survey: &Survey, ui: &mut Ui) -> anyhow::Result<(
             record.engine,
             record.kind.name()
         ));
-        return Ok(());
+        return;
     }
     let mut object = objects::object(json!({
         "type": "begun",
@@ -76,5 +76,5 @@ pub fn show(session: &Session, survey: &Survey, ui: &mut Ui) -> anyhow::Result<(
     if let Some(repository) = record.repository() {
         paths::insert(&mut object, "repository", &repository);
     }
-    ui.json(object)
+    ui.json(object);
 }

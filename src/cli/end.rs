@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::args::{EndArgs, Global};
 use super::open_session;
 use super::summary::Summary;
-use crate::error::{ExitCode, printable};
+use crate::error::{Error, ExitCode, Jet, printable};
 use crate::paths;
 use crate::protocol::end;
 use crate::session::event::Outcome;
@@ -22,10 +22,12 @@ pub fn run(global: &Global, args: &EndArgs, ui: &mut Ui) -> anyhow::Result<ExitC
     // Only signals: whether the session was stopped is decided by its journal, at the commit.
     let stop = StopToken::new(|| signals::pending().map(Cause::Signal));
     let started = Instant::now();
-    let ended = if args.abort { end::abort(&context, ui)? } else { end::end(&context, ui, &stop)? };
+    let ended = if args.abort { end::abort(&context, ui, &stop)? } else { end::end(&context, ui, &stop)? };
     let strict = args.require_success && ended.outcome == Outcome::Stopped;
     let exit_code = if strict { ExitCode::Stopped } else { ended.exit_code };
-    if let Some(error) = &ended.error {
+    let strictly = strict
+        .then(|| Error::jet(Jet::BackupAbortByServer, "the session had been stopped").hint("Nothing was published."));
+    if let Some(error) = ended.error.as_ref().or(strictly.as_ref()) {
         ui.error(&anyhow::Error::new(error.clone()));
     }
     let record = context.session.record();
@@ -34,9 +36,9 @@ pub fn run(global: &Global, args: &EndArgs, ui: &mut Ui) -> anyhow::Result<ExitC
             if ui.is_json() {
                 let mut fields = objects::object(json!({"type": "file", "size": size, "sha256": sha256}));
                 paths::insert(&mut fields, "path", path);
-                ui.json(fields)?;
+                ui.json(fields);
             } else {
-                ui.line(&format!("{sha256}  {}", printable(path)))?;
+                ui.line(&format!("{sha256}  {}", printable(path)));
             }
         }
     }
@@ -59,9 +61,9 @@ pub fn run(global: &Global, args: &EndArgs, ui: &mut Ui) -> anyhow::Result<ExitC
         let missing: Vec<Value> = ended.missing.iter().map(|path| path.to_string_lossy().into()).collect();
         fields.insert("missing".into(), missing.into());
         fields.insert("missing_count".into(), ended.missing_count.into());
-        ui.json(fields)?;
+        ui.json(fields);
     } else if ended.error.is_none() {
-        summary.print(ui)?;
+        summary.print(ui);
     }
     Ok(exit_code)
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::args::{FilesArgs, Global};
 use super::{open_session, signal_token};
-use crate::error::{Error, ExitCode, printable};
+use crate::error::{ExitCode, printable};
 use crate::paths;
 use crate::protocol::files::{self, Listed};
 use crate::session::event::Phase;
@@ -29,7 +29,7 @@ pub fn run(global: &Global, args: &FilesArgs, ui: &mut Ui) -> anyhow::Result<Exi
             "phase": phase.name(),
             "databases": databases,
             "logs": logs,
-        })))?;
+        })));
         return Ok(ExitCode::Done);
     }
     files::files(&context, &signals, &mut |phase, listed| {
@@ -40,7 +40,8 @@ pub fn run(global: &Global, args: &FilesArgs, ui: &mut Ui) -> anyhow::Result<Exi
         };
         let what = if phase == Phase::Logs { "log" } else { "database" };
         let line = format!("{mark:8}  {what:8}  {:>15}  {}", listed.entry.size, printable(&listed.entry.path));
-        ui.line(&line).map_err(|error| Error::new(ExitCode::Failed, format!("{error:#}")))
+        ui.line(&line);
+        Ok(())
     })?;
     Ok(ExitCode::Done)
 }

@@ -17,11 +17,11 @@ pub fn run(args: &ListArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let backups = repository.backups()?;
     if ui.is_json() {
         let backups: Vec<Value> = backups.iter().map(object).collect();
-        ui.json(objects::object(json!({"type": "list", "backups": backups})))?;
+        ui.json(objects::object(json!({"type": "list", "backups": backups})));
     } else if backups.is_empty() {
         ui.say("no backups yet");
     } else {
-        show(&backups, ui)?;
+        show(&backups, ui);
     }
     let mut exit_code = ExitCode::Done;
     for backup in &backups {
@@ -44,7 +44,7 @@ pub fn run(args: &ListArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     Ok(exit_code)
 }
 
-fn show(backups: &[Backup], ui: &mut Ui) -> anyhow::Result<()> {
+fn show(backups: &[Backup], ui: &mut Ui) {
     let columns = [
         ("number", Align::Right),
         ("kind", Align::Left),
@@ -73,7 +73,9 @@ fn show(backups: &[Backup], ui: &mut Ui) -> anyhow::Result<()> {
             ]
         })
         .collect();
-    table(&columns, &rows).iter().try_for_each(|line| ui.line(line))
+    for line in table(&columns, &rows) {
+        ui.line(&line);
+    }
 }
 
 fn outcome(outcome: Outcome, truncated: bool) -> String {

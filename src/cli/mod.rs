@@ -26,14 +26,14 @@ use crate::protocol::Context;
 use crate::session::directory::{StateDirectory, Which};
 use crate::session::signals;
 use crate::stream::stop::{Cause, StopToken};
-use crate::ui::{Manner, Ui, json, wants_color, write_stdout};
+use crate::ui::{Manner, Ui, wants_color};
 
 /// Runs a command line and says how the process is to end.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<_> = arguments.into_iter().collect();
     match parse(&arguments) {
         Ok(cli) => run(&cli),
-        Err(error) => explain(&error, arguments.iter().any(|argument| argument == "--json")),
+        Err(error) => explain(&error, &arguments),
     }
 }
 
@@ -67,14 +67,11 @@ fn run(cli: &Cli) -> ExitCode {
         Command::Completions(args) => documents::completions(args),
         Command::Man(args) => documents::man(args),
     };
-    ui.finish_progress();
-    match done {
-        Ok(exit_code) => exit_code,
-        Err(error) => {
-            ui.error(&error);
-            crate::ui::exit_code(&error)
-        }
-    }
+    let exit_code = done.unwrap_or_else(|error| {
+        ui.error(&error);
+        crate::ui::exit_code(&error)
+    });
+    ui.close(exit_code)
 }
 
 fn manner(cli: &Cli) -> Manner {
@@ -95,16 +92,24 @@ fn manner(cli: &Cli) -> Manner {
 }
 
 /// What clap has to say: help and version are answers, everything else is a wrong command line.
-fn explain(error: &clap::Error, as_json: bool) -> ExitCode {
-    if error.exit_code() != 0 && as_json {
-        let text = error.render().to_string();
-        let message = text.trim_start_matches("error: ").lines().next().unwrap_or("the command line is wrong");
-        let typed = Error::new(ExitCode::Usage, message).hint("`jetbak --help` shows the command line.");
-        let _ = write_stdout(&serde_json::Value::Object(json::error(&typed.into())).to_string()); // nobody listens
+fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    if error.exit_code() == 0 {
+        let _ = error.print(); // a closed pipe: nobody listens
+        return ExitCode::Done;
+    }
+    if !arguments.iter().any(|argument| argument == "--json") {
+        let _ = error.print(); // likewise
         return ExitCode::Usage;
     }
-    let _ = error.print(); // a closed pipe: nobody listens
-    if error.exit_code() == 0 { ExitCode::Done } else { ExitCode::Usage }
+    let text = error.render().to_string();
+    let message = text.trim_start_matches("error: ").lines().next().unwrap_or("the command line is wrong");
+    let typed = Error::new(ExitCode::Usage, message).hint("`jetbak --help` shows the command line.");
+    let data_on_stdout = arguments.iter().any(|argument| argument == "--out=-")
+        || arguments.windows(2).any(|pair| pair[0] == "--out" && pair[1] == "-");
+    let manner = Manner { json: true, quiet: false, verbose: false, color: false, data_on_stdout };
+    let mut ui = Ui::new(manner);
+    ui.error(&typed.into());
+    ui.close(ExitCode::Usage)
 }
 
 fn state_directory(global: &Global) -> Result<StateDirectory> {
@@ -133,7 +138,7 @@ impl Selection {
 fn open_session(global: &Global, selection: &Selection) -> Result<Context> {
     let state = state_directory(global)?;
     let session = state.require(&selection.which()?)?;
-    Context::open(state, session)
+    Ok(Context::open(state, session))
 }
 
 /// From here a signal asks instead of killing; the token fires on it.

@@ -30,7 +30,7 @@ pub fn run(global: &Global, args: &ReadArgs, ui: &mut Ui) -> anyhow::Result<Exit
         None if files.is_empty() => read::read_all(&context, ui, &stop),
         None => read::read_named(&context, &files, ui, &stop),
     });
-    show(&context, done, started, ui)
+    Ok(show(&context, done, started, ui))
 }
 
 /// With `--session` every name is a file; without it the first one is the storage.
@@ -59,7 +59,7 @@ fn output(out: &Path) -> Result<Output> {
     Ok(Output::Stdout(stdout.map_err(|e| Error::io("open", Path::new("stdout"), &e))?.into()))
 }
 
-fn show(context: &Context, done: Result<ReadReport>, started: Instant, ui: &mut Ui) -> anyhow::Result<ExitCode> {
+fn show(context: &Context, done: Result<ReadReport>, started: Instant, ui: &mut Ui) -> ExitCode {
     let (report, error) = match done {
         Ok(report) => (report, None),
         Err(error) => (ReadReport::default(), Some(error)),
@@ -91,7 +91,7 @@ fn show(context: &Context, done: Result<ReadReport>, started: Instant, ui: &mut 
             truncated: 0,
             error: error.as_ref(),
         };
-        return summary.print(ui).map(|()| exit_code);
+        summary.print(ui);
     }
-    Ok(exit_code)
+    exit_code
 }

@@ -26,7 +26,7 @@ pub fn run(global: &Global, args: &StatusArgs, ui: &mut Ui) -> anyhow::Result<Ex
             "type": "status",
             "sessions": sessions.iter().map(object).collect::<Vec<_>>(),
             "damaged": damaged,
-        })))?;
+        })));
         return Ok(ExitCode::Done);
     }
     for one in &damaged {
@@ -37,7 +37,7 @@ pub fn run(global: &Global, args: &StatusArgs, ui: &mut Ui) -> anyhow::Result<Ex
     }
     for session in &sessions {
         for line in lines(session) {
-            ui.line(&line)?;
+            ui.line(&line);
         }
     }
     Ok(ExitCode::Done)
@@ -65,6 +65,7 @@ fn object(session: &SessionStatus) -> Value {
         "phase": session.activity.name(),
         "stopped": session.stopped.is_some(),
         "stopped_by": session.stopped,
+        "stopped_reason": session.reason,
         "one_shot": session.record.one_shot,
         "owner_alive": session.owner_lives,
         "readers": session.readers_alive,
@@ -88,7 +89,10 @@ fn lines(session: &SessionStatus) -> Vec<String> {
     let record = &session.record;
     let what = if record.one_shot { "backup" } else { "session" };
     let state = match (&session.stopped, session.readers_alive, session.owner_lives) {
-        (Some(who), ..) => format!("stopped by {}", printable(who)),
+        (Some(who), ..) => {
+            let reason = session.reason.as_ref().map(|text| format!(": {}", printable(text))).unwrap_or_default();
+            format!("stopped by {}{reason}", printable(who))
+        }
         (None, 0, false) if record.one_shot => "its process is gone; the next backup clears it away".to_owned(),
         (None, 0, _) => "nobody is reading".to_owned(),
         (None, readers, _) => format!("{} reading", count(readers as u64, "reader")),

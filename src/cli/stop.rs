@@ -18,8 +18,7 @@ pub fn run(global: &Global, args: &StopArgs, ui: &mut Ui) -> anyhow::Result<Exit
         (None, None) if args.all => Target::All,
         (None, None) => Target::TheOne,
     };
-    let signals = signal_token()?;
-    let answers = stop::stop(&state_directory(global)?, &target, args.reason.as_deref(), args.wait, &signals)?;
+    let (answers, sessions) = stop::stop(&state_directory(global)?, &target, args.reason.as_deref())?;
     if ui.is_json() {
         let of = |wanted| -> Vec<Value> { answers.iter().filter(|one| one.answer == wanted).map(object).collect() };
         ui.json(objects::object(json!({
@@ -27,21 +26,30 @@ pub fn run(global: &Global, args: &StopArgs, ui: &mut Ui) -> anyhow::Result<Exit
             "stopped": of(StopAnswer::Stopped),
             "already": of(StopAnswer::Already),
             "too_late": of(StopAnswer::TooLate),
-        })))?;
-        return Ok(ExitCode::Done);
+        })));
+    } else {
+        say(&answers, ui);
     }
+    if let Some(patience) = args.wait {
+        stop::wait(&sessions, patience, &signal_token()?)?;
+    }
+    Ok(ExitCode::Done)
+}
+
+fn say(answers: &[Answered], ui: &mut Ui) {
     if answers.is_empty() {
         ui.say("nothing to stop");
     }
-    for Answered { storage, answer, .. } in &answers {
+    for Answered { storage, answer, .. } in answers {
         let storage = printable(storage);
         ui.say(&match answer {
             StopAnswer::Stopped => format!("stopped the backup of {storage}"),
             StopAnswer::Already => format!("the backup of {storage} was stopped before"),
-            StopAnswer::TooLate | StopAnswer::Over => format!("too late: the backup of {storage} is being published"),
+            StopAnswer::TooLate | StopAnswer::Over => {
+                format!("too late: the backup of {storage} is published or about to be; it was not changed")
+            }
         });
     }
-    Ok(ExitCode::Done)
 }
 
 fn object(answered: &Answered) -> Value {

@@ -98,16 +98,16 @@ impl Summary<'_> {
     }
 
     /// Prints it, as JSON or for people.
-    pub fn print(&self, ui: &mut Ui) -> anyhow::Result<()> {
+    pub fn print(&self, ui: &mut Ui) {
         ui.finish_progress();
         if ui.is_json() {
             let object = self.to_json(ui.warnings());
-            return ui.json(object);
+            ui.json(object);
+            return;
         }
         for line in self.lines(ui.warnings()) {
             ui.say(&line);
         }
-        Ok(())
     }
 
     fn lines(&self, warnings: u64) -> Vec<String> {

@@ -18,7 +18,7 @@ pub fn run(global: &Global, args: &TruncateArgs, ui: &mut Ui) -> anyhow::Result<
     let context = open_session(global, &args.selection)?;
     if args.dry_run {
         let would = truncate::dry_run(&context)?;
-        show(&would, ExitCode::Done, ui)?;
+        show(&would, ExitCode::Done, ui);
         return Ok(ExitCode::Done);
     }
     signals::install()?;
@@ -28,20 +28,20 @@ pub fn run(global: &Global, args: &TruncateArgs, ui: &mut Ui) -> anyhow::Result<
     if let Some(failure) = failure {
         ui.error(&failure.into());
     }
-    show(&done, exit_code, ui)?;
+    show(&done, exit_code, ui);
     Ok(exit_code)
 }
 
-fn show(done: &Truncated, exit_code: ExitCode, ui: &mut Ui) -> anyhow::Result<()> {
+fn show(done: &Truncated, exit_code: ExitCode, ui: &mut Ui) {
     ui.finish_progress();
     if !ui.is_json() {
         if done.dry_run {
             for log in &done.deleted {
-                ui.line(&printable(log))?;
+                ui.line(&printable(log));
             }
         }
         say(done, ui);
-        return Ok(());
+        return;
     }
     let names = |logs: &[std::path::PathBuf]| -> Vec<Value> { logs.iter().map(|log| name(log)).collect() };
     ui.json(objects::object(json!({
@@ -53,7 +53,7 @@ fn show(done: &Truncated, exit_code: ExitCode, ui: &mut Ui) -> anyhow::Result<()
         "remaining": names(&done.remaining),
         "exit_code": exit_code.number(),
         "id": done.published.as_ref().map(|published| published.id.clone()),
-    })))
+    })));
 }
 
 /// The few words for people.

@@ -49,7 +49,7 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
             },
         )?;
         damages += found.len() as u64;
-        show(backup, &mut found, ui)?;
+        show(backup, &mut found, ui);
     }
     ui.finish_progress();
     let exit_code = if damages == 0 { ExitCode::Done } else { ExitCode::Verification };
@@ -67,7 +67,7 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
             "damages": damages,
             "seconds": seconds(took),
             "warnings": ui.warnings(),
-        })))?;
+        })));
     } else {
         let (files, bytes) = (count(tally.files(), "file"), BinaryBytes(tally.bytes()));
         let verdict = if damages == 0 { "all good".to_owned() } else { format!("{} found", count(damages, "damage")) };
@@ -86,10 +86,13 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     Ok(exit_code)
 }
 
-fn show(backup: &Backup, found: &mut [Damage], ui: &mut Ui) -> anyhow::Result<()> {
+fn show(backup: &Backup, found: &mut [Damage], ui: &mut Ui) {
     found.sort_by(|a, b| a.file.cmp(&b.file).then_with(|| a.kind.name().cmp(b.kind.name())));
     if ui.is_json() {
-        return found.iter().try_for_each(|damage| ui.json(objects::damage(&backup.id.text, damage)));
+        for damage in &*found {
+            ui.json(objects::damage(&backup.id.text, damage));
+        }
+        return;
     }
     if found.is_empty() {
         ui.say(&format!("{}: good", backup.id.text));
@@ -102,7 +105,6 @@ fn show(backup: &Backup, found: &mut [Damage], ui: &mut Ui) -> anyhow::Result<()
             (true, false) => format!(": {}", printable(computed)),
             (true, true) => String::new(),
         };
-        ui.line(&format!("{}: {}: {}{facts}", backup.id.text, printable(file), kind.name()))?;
+        ui.line(&format!("{}: {}: {}{facts}", backup.id.text, printable(file), kind.name()));
     }
-    Ok(())
 }

@@ -32,7 +32,7 @@ pub fn backup(
     with_truncate: bool,
     observer: &mut dyn Observer,
     signals: &StopToken,
-    begun: &mut dyn FnMut(&Session, &begin::Survey) -> Result<()>,
+    begun: &mut dyn FnMut(&Session, &begin::Survey),
 ) -> BackupReport {
     let started = Instant::now();
     let mut report = BackupReport { ended: None, truncated: None, error: None, session: None, took: Duration::ZERO };
@@ -49,7 +49,7 @@ fn run(
     with_truncate: bool,
     observer: &mut dyn Observer,
     signals: &StopToken,
-    hear: &mut dyn FnMut(&Session, &begin::Survey) -> Result<()>,
+    hear: &mut dyn FnMut(&Session, &begin::Survey),
     report: &mut BackupReport,
 ) -> Result<()> {
     let begun = begin::begin(state, options, observer, signals)?;
@@ -57,7 +57,7 @@ fn run(
     report.session = Some(context.session.record().session.clone());
     let stop = context.session.stop_token()?;
     let mut work = || -> Result<Option<Error>> {
-        hear(&context.session, &begun.survey)?;
+        hear(&context.session, &begun.survey);
         read::read_all(&context, observer, &stop)?;
         if !with_truncate || !context.session.state()?.excluded().is_empty() {
             return Ok(None);
@@ -104,7 +104,7 @@ fn give_up(context: &super::Context, stop: &StopToken, observer: &mut dyn Observ
     let state = context.session.state()?;
     if state.publication().is_some() {
         // Committed: the backup stands, or stands after its rename is finished; nothing may be thrown away.
-        return end::abort(context, observer);
+        return end::abort(context, observer, &StopToken::never());
     }
     let outcome = if state.stop().is_some() { Outcome::Stopped } else { Outcome::Failed };
     end::finish(context, &state, outcome, observer)

@@ -170,7 +170,7 @@ pub fn begin(
         }
     };
     let owner = owner.map(|file| OwnerLocks { _session: file, _partial: partial_lock });
-    Ok(Begun { context: Context { state: state.clone(), session, partial }, survey, owner })
+    Ok(Begun { context: Context { state: state.clone(), session, partial: Ok(partial) }, survey, owner })
 }
 
 fn resolve(options: &Options) -> Result<Places> {

@@ -47,14 +47,14 @@ pub struct Ended {
 pub fn end(context: &Context, observer: &mut dyn Observer, stop: &StopToken) -> Result<Ended> {
     let state = context.session.decide(Call::End)?;
     if state.stop().is_some() {
-        heal::stop_and_wait(&context.session, "")?;
+        heal::stop_and_wait(&context.session, "", stop)?;
         return finish(context, &state, Outcome::Stopped, observer);
     }
     let everything = state.is_complete(Phase::Databases) && state.is_complete(Phase::Logs);
     if state.publication().is_none() && !everything {
         return finish(context, &state, Outcome::Aborted, observer);
     }
-    if context.partial.is_none() {
+    if context.session.record().repository().is_none() {
         return end_without_repository(context, &state, observer);
     }
     let alone = publish::lock_finisher(context)?;
@@ -77,9 +77,9 @@ pub fn end(context: &Context, observer: &mut dyn Observer, stop: &StopToken) -> 
 }
 
 /// Ends a session without a result; a published backup stays.
-pub fn abort(context: &Context, observer: &mut dyn Observer) -> Result<Ended> {
+pub fn abort(context: &Context, observer: &mut dyn Observer, signals: &StopToken) -> Result<Ended> {
     context.session.decide(Call::Abort)?;
-    heal::stop_and_wait(&context.session, &format!("`jetbak end --abort` by {}", Who::current()))?;
+    heal::stop_and_wait(&context.session, &format!("`jetbak end --abort` by {}", Who::current()), signals)?;
     let state = context.session.state()?;
     if state.publication().is_some() {
         publish::finish_rename(context, &StopToken::never())?;

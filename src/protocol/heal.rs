@@ -6,7 +6,7 @@ use super::{Context, Observer, publish};
 use crate::error::{Error, Jet, Result, printable};
 use crate::repository::Repository;
 use crate::repository::partial::{Found, Owner};
-use crate::session::directory::{StateDirectory, try_lock_owner};
+use crate::session::directory::StateDirectory;
 use crate::session::event::{Event, Outcome};
 use crate::session::journal::Durability;
 use crate::session::{Session, StopAnswer};
@@ -26,17 +26,18 @@ pub fn make_way(
     replace_idle: Option<Duration>,
     observer: &mut dyn Observer,
 ) -> Result<()> {
-    let dead_one_shot = session.record().one_shot && try_lock_owner(session.folder())?.is_some();
+    let owned = session.owner_lives()?;
+    let dead_one_shot = session.record().one_shot && !owned;
     let readers = session.live()?;
     let idle = idle_for(&session);
     let idle_enough = replace_idle.is_some_and(|limit| idle >= limit);
-    if !readers.is_empty() || session.owner_lives()? || !(dead_one_shot || idle_enough) {
+    if !readers.is_empty() || owned || !(dead_one_shot || idle_enough) {
         return Err(in_progress(&session)?);
     }
     let whose = format!("of {}", session.record().holder());
     let why =
         if dead_one_shot { "its process is gone".to_owned() } else { format!("idle for {}", times::duration(idle)) };
-    let context = Context::open(state.clone(), session)?;
+    let context = Context::open(state.clone(), session);
     let journal = context.session.state()?;
     if journal.publication().is_some() {
         let id = publish::finish_rename(&context, &StopToken::never())?;
@@ -91,7 +92,7 @@ fn record_end(context: &Context, outcome: Outcome) -> Result<()> {
 }
 
 /// Stops a session and waits for its readers to leave; exit 5 where one does not.
-pub fn stop_and_wait(session: &Session, who: &str) -> Result<StopAnswer> {
+pub fn stop_and_wait(session: &Session, who: &str, signals: &StopToken) -> Result<StopAnswer> {
     let answer = session.stop(who, None)?;
     let begun = Instant::now();
     loop {
@@ -101,6 +102,7 @@ pub fn stop_and_wait(session: &Session, who: &str) -> Result<StopAnswer> {
             return Err(Error::jet(Jet::InvalidBackupSequence, message)
                 .hint("Look for a suspended jetbak process, end it, and repeat `jetbak end`."));
         }
+        signals.check().map_err(|error| error.hint("The session is stopped, but not ended; repeat `jetbak end`."))?;
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -26,6 +26,7 @@ use crate::session::Session;
 use crate::session::directory::StateDirectory;
 use crate::session::event::{Failure, Phase};
 use crate::session::record::Record;
+use crate::session::state::Refusal;
 
 /// What a command does right now, for people and for JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,18 +107,29 @@ pub struct Context {
     pub state: StateDirectory,
     /// The session.
     pub session: Session,
-    /// Its partial, where it has a repository.
-    pub partial: Option<Partial>,
+    /// Its partial, where it has a repository; the error where the repository cannot be opened.
+    partial: Result<Option<Partial>>,
 }
 
 impl Context {
-    /// Opens what a session refers to.
-    pub fn open(state: StateDirectory, session: Session) -> Result<Self> {
+    /// Opens what a session refers to. A repository that is gone fails only what needs it: a session whose repository
+    /// has vanished can still be looked at, stopped and ended.
+    pub fn open(state: StateDirectory, session: Session) -> Self {
         let partial = match session.record().repository() {
-            Some(path) => Some(Repository::open(&path)?.partial(&session.record().session)),
-            None => None,
+            Some(path) => Repository::open(&path).map(|found| Some(found.partial(&session.record().session))),
+            None => Ok(None),
         };
-        Ok(Self { state, session, partial })
+        Self { state, session, partial }
+    }
+
+    /// The session's partial, where it has a repository.
+    pub fn partial(&self) -> Result<Option<&Partial>> {
+        self.partial.as_ref().map(Option::as_ref).map_err(Clone::clone)
+    }
+
+    /// The session's partial; -521 where it has no repository.
+    pub fn require_partial(&self) -> Result<&Partial> {
+        self.partial()?.ok_or_else(|| Refusal::NoRepository.into())
     }
 
     /// The engine of the session's storage.
@@ -127,7 +139,7 @@ impl Context {
 
     /// Where the session's records are: beside the data, or in its own folder where there is no repository.
     pub fn records(&self) -> Result<RecordFolder> {
-        match &self.partial {
+        match self.partial()? {
             Some(partial) => Ok(partial.records()),
             None => Ok(RecordFolder {
                 store: Arc::new(LocalStore::open(self.session.folder())?),
@@ -146,7 +158,15 @@ impl Context {
 
     /// Gets rid of what an unpublished session wrote, unless it was asked to keep it.
     pub fn discard(&self, observer: &mut dyn Observer) -> Result<()> {
-        let Some(partial) = &self.partial else { return Ok(()) };
+        let partial = match self.partial() {
+            Ok(Some(partial)) => partial,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                let message = format!("what was read so far stays where it is: {}", error.message());
+                observer.warning(&Warning { jet: error.jet_code(), message, file: None });
+                return Ok(()); // the next backup into that repository finds it ownerless and removes it
+            }
+        };
         if !self.session.record().keep_partial {
             return partial.discard();
         }

@@ -14,7 +14,7 @@ use crate::repository::seal::{Records, Sealing, Totals};
 use crate::repository::verify::{Expected, Tally, verify_data, with_progress};
 use crate::session::event::{Event, Outcome, Phase};
 use crate::session::journal::Durability;
-use crate::session::state::{Call, Refusal, State};
+use crate::session::state::{Call, State};
 use crate::stream::stop::StopToken;
 use crate::times;
 
@@ -52,7 +52,7 @@ pub fn publish(
     observer: &mut dyn Observer,
     stop: &StopToken,
 ) -> Result<Published> {
-    let partial = context.partial.as_ref().ok_or_else(|| Error::from(Refusal::NoRepository))?;
+    let partial = context.require_partial()?;
     let (state, events) = context.session.state_and_events()?;
     if state.publication().is_some() {
         finish_rename(context, stop)?;
@@ -89,7 +89,7 @@ pub fn publish(
 
 /// Finishes a rename that a crash interrupted, or finds it done; returns the id.
 pub fn finish_rename(context: &Context, stop: &StopToken) -> Result<String> {
-    let partial = context.partial.as_ref().ok_or_else(|| Error::from(Refusal::NoRepository))?;
+    let partial = context.require_partial()?;
     let repository = partial.repository();
     let state = context.session.state()?;
     let Some(publication) = state.publication() else {
@@ -136,7 +136,7 @@ fn renumber(context: &Context, partial: &Partial) -> Result<BackupId> {
 
 /// What is known of a backup that this session published.
 pub fn describe(context: &Context) -> Result<Published> {
-    let partial = context.partial.as_ref().ok_or_else(|| Error::from(Refusal::NoRepository))?;
+    let partial = context.require_partial()?;
     let state = context.session.state()?;
     let id = state.publication().map(|publication| publication.id.clone()).unwrap_or_default();
     let manifest = partial.repository().resolve(&id)?.manifest?;

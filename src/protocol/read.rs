@@ -76,7 +76,7 @@ pub fn read_named(
 }
 
 fn require_repository(context: &Context) -> Result<()> {
-    if context.partial.is_some() {
+    if context.session.record().repository().is_some() {
         return Ok(());
     }
     Err(Error::jet(Jet::InvalidParameter, "this session has no repository to read into")
@@ -96,7 +96,7 @@ pub fn read_out(
         refuse_storage(context, target)?;
     }
     let state = state_for_names(context, stop)?;
-    let counts = context.partial.is_none();
+    let counts = context.session.record().repository().is_none();
     let found = find_file(context, &state, name)?;
     if counts && let EntryState::Taken(holder, _) = state.entry(found.phase, found.index) {
         refuse_second_reader(context, holder, name)?;
@@ -364,7 +364,7 @@ impl<'a> Reader<'a> {
 
     /// Reads one list into the repository.
     fn phase(&mut self, phase: Phase, wanted: Wanted, observer: &mut dyn Observer) -> Result<()> {
-        let partial = self.context.partial.as_ref().ok_or_else(|| Error::from(Refusal::NoRepository))?;
+        let partial = self.context.require_partial()?;
         let sink = StoreSink { store: Arc::clone(partial.repository().store()), data: partial.data(), writing: None };
         self.run(phase, wanted, sink, observer)
     }

@@ -21,6 +21,8 @@ pub struct SessionStatus {
     pub activity: Activity,
     /// Who stopped it, if somebody did.
     pub stopped: Option<String>,
+    /// The reason that was given with the stop.
+    pub reason: Option<String>,
     /// A `backup` process holds it.
     pub owner_lives: bool,
     /// The living readers that have told how far they are.
@@ -72,6 +74,7 @@ fn look(session: &Session) -> Result<SessionStatus> {
         storage: session.record().storage(),
         activity,
         stopped: state.stop().map(|stop| stop.who.clone()),
+        reason: state.stop().and_then(|stop| stop.reason.clone()),
         owner_lives: session.owner_lives()?,
         readers_alive: live.len(),
         bytes_done,

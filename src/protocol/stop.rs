@@ -31,16 +31,8 @@ pub struct Answered {
     pub answer: StopAnswer,
 }
 
-/// Stops sessions; without any session nothing happens, and that is fine.
-///
-/// With `wait` it also waits until no process reads in them any more, and one-shots are gone; exit 5 when that takes longer.
-pub fn stop(
-    state: &StateDirectory,
-    target: &Target,
-    reason: Option<&str>,
-    wait: Option<Duration>,
-    interrupted: &StopToken,
-) -> Result<Vec<Answered>> {
+/// Stops sessions; without any session nothing happens, and that is fine. Returns the sessions, to wait for, too.
+pub fn stop(state: &StateDirectory, target: &Target, reason: Option<&str>) -> Result<(Vec<Answered>, Vec<Session>)> {
     let sessions = meant(state, target)?;
     let who = Who::current().to_string();
     let mut answers = Vec::new();
@@ -51,18 +43,20 @@ pub fn stop(
             answers.push(Answered { storage: record.storage(), session: record.session.clone(), answer });
         }
     }
-    if let Some(patience) = wait {
-        let begun = Instant::now();
-        while let Some(busy) = first_busy(&sessions)? {
-            if begun.elapsed() >= patience {
-                let message =
-                    format!("{} is stopped, but its reader has not left yet", printable(busy.record().storage()));
-                return Err(Error::jet(Jet::InvalidBackupSequence, message).hint("Wait longer with --wait."));
-            }
-            interrupted.sleep(WATCH_INTERVAL / 10)?;
+    Ok((answers, sessions))
+}
+
+/// Waits until no process reads in these sessions any more, and one-shots are gone; exit 5 when that takes longer.
+pub fn wait(sessions: &[Session], patience: Duration, interrupted: &StopToken) -> Result<()> {
+    let begun = Instant::now();
+    while let Some(busy) = first_busy(sessions)? {
+        if begun.elapsed() >= patience {
+            let message = format!("{} is stopped, but its reader has not left yet", printable(busy.record().storage()));
+            return Err(Error::jet(Jet::InvalidBackupSequence, message).hint("Wait longer with --wait."));
         }
+        interrupted.sleep(WATCH_INTERVAL / 10)?;
     }
-    Ok(answers)
+    Ok(())
 }
 
 fn meant(state: &StateDirectory, target: &Target) -> Result<Vec<Session>> {

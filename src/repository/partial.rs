@@ -92,7 +92,11 @@ impl Repository {
         store.put(&partial.folder.join("owner.json"), &owner.to_bytes(), Put::New)?;
         store.make_directory(&partial.data())?;
         store.make_directory(&partial.folder.join("records"))?;
-        let held = if owner.one_shot { store.try_lock(&partial.folder.join("lock"))? } else { None };
+        let mut held = None;
+        while owner.one_shot && held.is_none() {
+            // Nobody else keeps it; a sweep may try it for a moment.
+            held = store.try_lock(&partial.folder.join("lock"))?;
+        }
         Ok((partial, held))
     }
 

@@ -3,6 +3,7 @@
 pub mod json;
 pub mod progress;
 pub mod table;
+mod voice;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -10,6 +11,7 @@ use crossterm::style::Stylize;
 use serde_json::{Map, Value};
 
 use self::progress::Shown;
+use self::voice::{Voice, Words};
 use crate::error::{Error, ExitCode, printable};
 use crate::protocol::{Observer, Progress, Warning};
 
@@ -33,10 +35,8 @@ pub struct Manner {
 #[derive(Debug)]
 pub struct Ui {
     manner: Manner,
-    shown: Shown,
+    voice: Voice,
     warnings: u64,
-    /// Whoever read stdout has gone.
-    deaf: bool,
 }
 
 impl Ui {
@@ -44,7 +44,7 @@ impl Ui {
     pub fn new(manner: Manner) -> Self {
         let bar = io::stderr().is_terminal() && !is_dumb() && !manner.quiet && !manner.json;
         let lines = !bar && !manner.quiet && !manner.json;
-        Self { manner, shown: Shown::new(bar, lines), warnings: 0, deaf: false }
+        Self { manner, voice: Voice::start(manner, Shown::new(bar, lines)), warnings: 0 }
     }
 
     /// Whether answers are JSON.
@@ -60,70 +60,67 @@ impl Ui {
     /// One line for people.
     pub fn say(&mut self, text: &str) {
         if !self.manner.quiet && !self.manner.json {
-            self.shown.print(text);
+            self.voice.say(Words::People(text.to_owned()));
         }
     }
 
-    /// A line of data. Once whoever read stdout has gone, lines are dropped: the command still ends as it should.
-    pub fn line(&mut self, text: &str) -> anyhow::Result<()> {
-        if self.deaf {
-            return Ok(());
-        }
-        match write_stdout(text) {
-            Err(error) if is_closed_pipe(&error) => self.deaf = true,
-            written => written.map_err(|e| Error::io("write to", std::path::Path::new("stdout"), &e))?,
-        }
-        Ok(())
+    /// A line of data.
+    pub fn line(&mut self, text: &str) {
+        self.voice.say(Words::Data(text.to_owned()));
     }
 
     /// A JSON object: to stdout, or to stderr where stdout carries data.
-    pub fn json(&mut self, object: Map<String, Value>) -> anyhow::Result<()> {
-        let text = Value::Object(object).to_string();
-        if !self.manner.data_on_stdout {
-            return self.line(&text);
-        }
-        let _ = writeln!(io::stderr(), "{text}"); // nobody listens to stderr: nobody can be told
-        Ok(())
+    pub fn json(&mut self, object: Map<String, Value>) {
+        self.voice.say(Words::Data(Value::Object(object).to_string()));
     }
 
     /// Takes the bar away; what follows is printed plainly.
     pub fn finish_progress(&mut self) {
-        self.shown.finish();
+        self.voice.say(Words::NoMoreProgress);
     }
 
     /// An error, for people or as JSON. The error's own advice follows on a line of its own.
     pub fn error(&mut self, error: &anyhow::Error) {
-        self.shown.finish();
+        self.finish_progress();
         if self.manner.json {
-            let _ = self.json(json::error(error)); // the exit code tells all the same
+            self.json(json::error(error));
             return;
         }
         let prefix = if self.manner.color { "jetbak:".red().bold().to_string() } else { "jetbak:".to_owned() };
-        let _ = writeln!(io::stderr(), "{prefix} {error:#}"); // nobody listens to stderr: nobody can be told
-        if let Some(hint) = error.downcast_ref::<Error>().and_then(Error::advice) {
-            let _ = writeln!(io::stderr(), "{hint}"); // likewise
+        let hint = error.downcast_ref::<Error>().and_then(Error::advice);
+        let hint = hint.map(|text| format!("\n{text}")).unwrap_or_default();
+        self.voice.say(Words::People(format!("{prefix} {error:#}{hint}")));
+    }
+
+    /// Waits until everything is printed, and says how the command ends: a stdout that takes no data makes a failure of
+    /// a success. After a stop nobody waits for a terminal that is paused.
+    pub fn close(&mut self, exit_code: ExitCode) -> ExitCode {
+        let brief = matches!(exit_code, ExitCode::Stopped | ExitCode::Signal(_));
+        match self.voice.close(brief) {
+            Some(error) => {
+                let error = Error::io("write to", std::path::Path::new("stdout"), &error);
+                let _ = writeln!(io::stderr(), "jetbak: {error}"); // nobody listens to stderr: nobody can be told
+                if exit_code == ExitCode::Done { ExitCode::Failed } else { exit_code }
+            }
+            None => exit_code,
         }
     }
 }
 
 impl Observer for Ui {
     fn progress(&mut self, progress: &Progress) {
-        if self.manner.json {
-            if let Some(object) = self.shown.json(progress) {
-                let _ = self.json(object); // the backup goes on, heard or not
-            }
-        } else {
-            self.shown.show(progress);
+        if !self.manner.quiet {
+            self.voice.say(Words::Progress(progress.clone()));
         }
     }
 
     fn warning(&mut self, warning: &Warning) {
         self.warnings += 1;
         if self.manner.json {
-            let _ = self.json(json::warning(warning)); // likewise
-        } else if !self.manner.quiet {
+            self.json(json::warning(warning));
+        } else {
             let number = warning.jet.map(|jet| format!(" [{}, {}]", jet.symbol(), jet.number())).unwrap_or_default();
-            self.shown.print(&format!("warning: {}{number}", printable(&warning.message)));
+            self.say(&format!("warning: {}{number}", printable(&warning.message)));
         }
     }
 
@@ -152,10 +149,6 @@ fn is_dumb() -> bool {
 pub fn write_stdout(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{text}").and_then(|()| stdout.flush())
-}
-
-fn is_closed_pipe(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::BrokenPipe
 }
 
 /// The exit code of an error, through whatever context it got.
