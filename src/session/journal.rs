@@ -169,7 +169,11 @@ impl Journal {
         let now = jiff::Timestamp::now();
         for event in events {
             state.apply(&event).map_err(|e| Error::new(ExitCode::Failed, format!("cannot record {event:?}: {e}")))?;
-            text.extend(encode(&Line { seq, at: now, event }));
+            let line = encode(&Line { seq, at: now, event });
+            if line.len() as u64 > LINE_BYTES_MAX {
+                return Err(Error::new(ExitCode::Failed, "cannot record an event: its line would be too long").into());
+            }
+            text.extend(line);
             seq += 1;
         }
         let urgent = state.stop().is_some() || !state.in_progress();

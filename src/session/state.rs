@@ -350,15 +350,13 @@ impl State {
         self.progress(phase)?.takeable(live)
     }
 
-    /// Whether an entry is done, left out, or in work: done when in a closed batch.
+    /// Whether an entry is done, left out, or in work: done or left out when in a closed batch.
     pub fn entry(&self, phase: Phase, index: u64) -> EntryState {
-        if self.excluded.contains_key(&(phase, index)) {
-            return EntryState::Excluded;
-        }
         match self.progress(phase).and_then(|progress| progress.holding(index)) {
             None => EntryState::Free,
-            Some(Taken { reader: None, .. }) => EntryState::Done,
             Some(Taken { reader: Some(reader), batch }) => EntryState::Taken(*reader, *batch),
+            Some(Taken { reader: None, .. }) if self.excluded.contains_key(&(phase, index)) => EntryState::Excluded,
+            Some(Taken { reader: None, .. }) => EntryState::Done,
         }
     }
 
@@ -473,19 +471,21 @@ impl State {
         ensure(self.stop.is_none(), "opened after a stop")?;
         ensure(self.publication.is_none(), "opened after publishing")?;
         ensure(phase == self.phase(), "opened in the wrong phase")?;
-        let again = batch.count == 1 && self.excluded.contains_key(&(phase, batch.first));
-        if again {
-            self.excluded.remove(&(phase, batch.first));
-            self.progress_mut(phase)?.reopen(batch, reader);
-            return Ok(());
-        }
+        let again = batch.count == 1 && self.entry(phase, batch.first) == EntryState::Excluded;
         let progress = self.progress_mut(phase)?;
         ensure(batch.count > 0 && batch.next() <= progress.total, "opened outside of its list")?;
         ensure(batch.offset <= batch.end, "opened backwards")?;
+        if again {
+            progress.reopen(batch, reader);
+            self.excluded.remove(&(phase, batch.first));
+            return Ok(());
+        }
         let taken = Taken { batch, reader: Some(reader) };
         if let Some(abandoned) = progress.taken.get_mut(&batch.first) {
             ensure(abandoned.batch == batch && abandoned.reader.is_some(), "opened what was closed")?;
             *abandoned = taken;
+            // Only records are proven: what the dead reader left out is tried again with the rest.
+            self.excluded.retain(|(list, index), _| *list != phase || !(batch.first..batch.next()).contains(index));
             return Ok(());
         }
         ensure(progress.is_free(&batch), "opened what was taken")?;
