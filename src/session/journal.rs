@@ -195,6 +195,10 @@ impl Journal {
     /// Folds whole lines; as the holder of the lock, also cuts off a torn last one.
     fn fold(&mut self, holder: bool) -> Result<()> {
         let length = self.file.metadata().map_err(|e| Error::io("look at", &self.path, &e))?.len();
+        if length < self.folded {
+            // Somebody took back a write that failed half-way, after we had folded its first lines.
+            (self.state, self.folded, self.lines, self.last_at) = (State::default(), 0, 0, None);
+        }
         let mut pending = Vec::new();
         while self.folded + (pending.len() as u64) < length {
             let from = self.folded + pending.len() as u64;
@@ -210,13 +214,14 @@ impl Journal {
             while let Some(end) = pending[used..].iter().position(|byte| *byte == b'\n') {
                 let next = used + end + 1;
                 let is_last = self.folded + (next - used) as u64 == length;
-                match decode(&pending[used..next - 1], self.lines) {
+                let text = &pending[used..next - 1];
+                match decode(text, self.lines) {
                     Ok(line) => {
                         self.state.apply(&line.event).map_err(|e| self.damaged(&e.to_string()))?;
                         self.last_at = Some(line.at);
                     }
-                    Err(_) if is_last && holder => return self.cut(),
-                    Err(_) if is_last => return Ok(()),
+                    Err(_) if is_last && is_torn(text) && holder => return self.cut(),
+                    Err(_) if is_last && is_torn(text) => return Ok(()),
                     Err(reason) => return Err(self.damaged(reason)),
                 }
                 self.lines += 1;
@@ -224,7 +229,8 @@ impl Journal {
                 used = next;
             }
             pending.drain(..used);
-            if pending.len() as u64 > LINE_BYTES_MAX {
+            let is_zero = pending.iter().all(|byte| *byte == 0); // what a power cut leaves
+            if !is_torn(&pending) || (pending.len() as u64 > LINE_BYTES_MAX && !is_zero) {
                 return Err(self.damaged("a line without an end"));
             }
         }
@@ -275,6 +281,13 @@ impl Journal {
                  the next backup removes what it left in the repository.",
             )
     }
+}
+
+/// Whether a last line may have been torn: one with the beginning of another in it has lost its end otherwise. (Inside
+/// of a line every quote of a text is escaped, so that this never occurs there.)
+fn is_torn(text: &[u8]) -> bool {
+    let begin: &[u8] = b"{\"crc\":\"";
+    !text.windows(begin.len()).skip(1).any(|window| window == begin)
 }
 
 fn encode(line: &Line) -> Vec<u8> {
@@ -364,6 +377,37 @@ mod tests {
             let reread = Journal::open(folder.path()).expect("opened");
             assert_eq!(reread.state().outcome(), Some(Outcome::Stopped), "torn at {length}");
         }
+    }
+
+    #[test]
+    fn the_end_of_a_line_that_is_not_the_last_is_missed() {
+        let folder = folder();
+        let path = folder.path().join("journal.jsonl");
+        let mut journal = Journal::create(folder.path()).expect("created");
+        append(&mut journal, Event::Begun { databases: 3 });
+        append(&mut journal, Event::Stopped { who: "a test {\"crc\":\"".into(), reason: None });
+        let good = std::fs::read(&path).expect("read");
+        let end = good.iter().position(|byte| *byte == b'\n').expect("a line");
+        let mut bad = good.clone();
+        bad[end] = b' ';
+        std::fs::write(&path, &bad).expect("written");
+        assert!(Journal::open(folder.path()).is_err(), "two lines became one");
+        std::fs::write(&path, &good[..good.len() - 1]).expect("written");
+        assert!(Journal::open(folder.path()).is_ok(), "a torn line whose text looks like another's beginning");
+    }
+
+    #[test]
+    fn a_write_that_was_taken_back_is_forgotten() {
+        let folder = folder();
+        let path = folder.path().join("journal.jsonl");
+        let mut journal = Journal::create(folder.path()).expect("created");
+        append(&mut journal, Event::Begun { databases: 3 });
+        let length = std::fs::metadata(&path).expect("there").len();
+        append(&mut journal, Event::Stopped { who: "a test".into(), reason: None });
+        let mut other = Journal::open(folder.path()).expect("opened");
+        assert!(other.state().stop().is_some());
+        OpenOptions::new().write(true).open(&path).expect("opened").set_len(length).expect("cut");
+        assert!(other.refresh().expect("read").stop().is_none());
     }
 
     #[test]
