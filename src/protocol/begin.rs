@@ -105,14 +105,19 @@ pub fn begin(
     stop: &StopToken,
 ) -> Result<Begun> {
     let places = resolve(options)?;
+    if let Some(repository) = &options.repository {
+        refuse_nesting(&places.storage, repository)?;
+    }
     state.prepare()?;
+    let engine = open_engine(&record_of(options, &places, None, String::new()), state)?;
     let which = Which::Storage(options.storage.clone());
     if let Some(session) = state.find(&which)? {
         heal::make_way(state, session, options.replace_idle, observer)?;
     }
+    // A repository is made only for a storage that opens, and beside a state directory that can be written.
+    let mut spool = Spool::create(state)?;
     let repository = match &options.repository {
         Some(path) => {
-            refuse_nesting(&places.storage, path)?;
             let identity = Identity::of(&places.storage, options.name.as_deref());
             let repository = Repository::open_or_create(path, &identity, places.engine)?;
             heal::sweep(&repository, state, false, observer)?;
@@ -124,8 +129,6 @@ pub fn begin(
     let session_id = format!("{}-{:06x}", times::compact(began), durable::random() & 0x00ff_ffff);
     let mut record = record_of(options, &places, repository.as_ref().map(Repository::root), session_id);
     record.began = began;
-    let engine = open_engine(&record, state)?;
-    let mut spool = Spool::create(state)?;
     let survey = survey(&*engine, stop, &mut spool.out, &spool.path)?;
     spool.finish()?;
     record.databases_bytes = survey.bytes;
