@@ -31,8 +31,8 @@ impl FilesEngine {
     /// Opens a storage. `logs` are globs (decision 30: on bytes); `own` are absolute paths to leave out.
     pub fn open(storage: &Path, logs: &[String], own: &[PathBuf]) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root =
-            rustix::fs::open(storage, flags, Mode::empty()).map_err(|e| Error::io("open", storage, &e.into()))?;
+        let root = rustix::fs::open(storage, flags, Mode::empty())
+            .map_err(|e| Error::io("open", storage, &e.into()).hint(PERMISSION_HINT))?;
         let own = own.iter().filter_map(|path| path.strip_prefix(storage).ok()).map(Path::to_owned).collect();
         Ok(Self { storage: storage.to_owned(), root, logs: compile(logs)?, own })
     }
@@ -162,7 +162,8 @@ impl FilesEngine {
     }
 }
 
-const PERMISSION_HINT: &str = "Run jetbak as a user who may read everything in the storage.";
+/// What to do about a storage that may not be read.
+pub const PERMISSION_HINT: &str = "Run jetbak as a user who may read everything in the storage.";
 
 fn unfit(path: &Path, storage: &Path, what: &str) -> Error {
     let path_text = crate::error::printable(storage.join(path));

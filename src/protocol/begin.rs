@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::{Context, Observer, Warning, heal, open_engine};
 use crate::durable::{self, TEMPORARY_PREFIX};
+use crate::engine::files::PERMISSION_HINT;
 use crate::engine::{Engine, EngineName, LeftOut, Role, plan};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::repository::partial::Owner;
@@ -178,7 +179,7 @@ fn resolve(options: &Options) -> Result<Places> {
         if e.kind() == std::io::ErrorKind::NotFound {
             return Error::jet(Jet::InvalidPath, format!("there is no storage {}", printable(given))).file(given);
         }
-        Error::io("open the storage", given, &e)
+        Error::io("open the storage", given, &e).hint(PERMISSION_HINT)
     })?;
     if !storage.is_dir() {
         let message = format!("{} is a file, not a storage directory", printable(given));
