@@ -17,7 +17,7 @@ use super::manifest::Manifest;
 use super::store::{Item, ItemKind, Store};
 use super::{Repository, read_small};
 use crate::engine::Role;
-use crate::error::{Error, Result};
+use crate::error::{Error, Jet, Result};
 use crate::stream::pipeline::CHUNK_BYTES;
 use crate::stream::stop::StopToken;
 
@@ -331,7 +331,11 @@ fn work(store: &dyn Store, folder: &Path, lines: &Mutex<ListReader>, known: &Kno
 }
 
 fn not_as_listed(path: &Path, error: &Error) -> Damage {
-    let kind = if error.is_not_found() { DamageKind::Missing } else { DamageKind::Unreadable };
+    let kind = match error.jet_code() {
+        Some(Jet::FileNotFound) => DamageKind::Missing,
+        Some(Jet::FileInvalidType) => DamageKind::FileType,
+        _ => DamageKind::Unreadable,
+    };
     Damage::new(path, kind, "", if error.is_not_found() { "" } else { error.message() })
 }
 
