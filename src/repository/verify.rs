@@ -132,8 +132,18 @@ impl Repository {
         check_chain(backup, manifest, backups, how);
         let store = &**self.store();
         let expected = Expected::of(manifest);
-        let list = verify_data(store, &backup.folder(), &expected, how)?;
-        check_sums(store, &backup.folder(), list, how)
+        let folder = backup.folder();
+        let proven = verify_data(store, &folder, &expected, how);
+        match proven.and_then(|list| check_sums(store, &folder, list, how)) {
+            Err(error) if how.stop.cause().is_none() => {
+                // What describes this backup cannot be read; that says nothing about the next one.
+                let place = error.path().and_then(|path| path.strip_prefix(store.describe(&folder)).ok());
+                let place = place.unwrap_or(Path::new("")).to_owned();
+                (how.report)(not_as_listed(&place, &error));
+                Ok(())
+            }
+            proven => proven,
+        }
     }
 }
 
