@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -91,6 +92,24 @@ impl Host {
         let mut command = self.command(arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Running(Some(command.spawn().expect("started")))
+    }
+
+    /// Runs jetbak, and demands that it comes to an end by itself within ten seconds.
+    pub fn run_soon<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Ran {
+        let running = self.start(arguments);
+        let pid = running.pid();
+        let (over, waits) = mpsc::channel::<()>();
+        let guard = std::thread::spawn(move || {
+            let hangs = waits.recv_timeout(Duration::from_secs(10)) == Err(mpsc::RecvTimeoutError::Timeout);
+            if hangs {
+                let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status(); // the assertion tells
+            }
+            hangs
+        });
+        let ran = running.wait();
+        drop(over);
+        assert!(!guard.join().expect("no panic"), "the command hangs; stderr:\n{}", ran.stderr);
+        ran
     }
 
     /// The folders of the sessions that the state directory holds.
