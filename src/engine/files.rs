@@ -1,6 +1,7 @@
 //! The `files` engine: any directory, taken as it is. Logs are what `--log GLOB` names.
 
 use std::cmp::Ordering;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
 
 use super::{Deletion, Engine, EngineName, Entry, HeldLog, LeftOut, Role};
 use crate::durable;
@@ -106,12 +108,12 @@ impl FilesEngine {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let open = |flags| match openat2(&self.root, path, flags, Mode::empty(), resolve) {
-            Err(rustix::io::Errno::NOSYS) => self.open_step_by_step(path, flags),
+            Err(Errno::NOSYS) => self.open_step_by_step(path, flags),
             opened => opened,
         };
         match open(flags | OFlags::NOATIME) {
             // only the owner may leave the access time alone
-            Err(rustix::io::Errno::PERM) => Ok(File::from(open(flags)?)),
+            Err(Errno::PERM) => Ok(File::from(open(flags)?)),
             opened => Ok(File::from(opened?)),
         }
     }
@@ -126,20 +128,12 @@ impl FilesEngine {
         rustix::fs::openat(&folder, path.file_name().unwrap_or_default(), flags, Mode::empty())
     }
 
-    fn stat(&self, path: &Path) -> io::Result<Attributes> {
-        let stat = rustix::fs::statat(&self.root, path, AtFlags::SYMLINK_NOFOLLOW)?;
-        Ok(Attributes {
-            stamp: Stamp {
-                device: stat.st_dev,
-                inode: stat.st_ino,
-                size: u64::try_from(stat.st_size).unwrap_or(0),
-                modified_ns: nanoseconds(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
-                changed_ns: nanoseconds(stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0)),
-            },
-            mode: stat.st_mode & 0o7777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-        })
+    /// The directory in which a path stands, reached without following any link.
+    fn folder_of(&self, path: &Path) -> io::Result<OwnedFd> {
+        match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            Some(parent) => self.open_below(parent, OFlags::RDONLY | OFlags::DIRECTORY).map(OwnedFd::from),
+            None => self.root.try_clone(),
+        }
     }
 
     fn cannot_read(&self, path: &Path, error: &io::Error) -> Error {
@@ -147,7 +141,8 @@ impl FilesEngine {
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => self.vanished(path),
             io::ErrorKind::PermissionDenied => Error::io("read", &absolute, error).hint(PERMISSION_HINT),
-            _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => self.replaced(path),
+            // a link, or a socket
+            _ if [Some(Errno::LOOP), Some(Errno::NXIO)].contains(&Errno::from_io_error(error)) => self.replaced(path),
             _ => Error::io("read", &absolute, error),
         }
         .file(path)
@@ -235,17 +230,22 @@ impl Engine for FilesEngine {
         match entry.role {
             Role::Directory => {
                 let folder = self.open_below(path, OFlags::RDONLY | OFlags::DIRECTORY);
-                let folder = folder.map_err(|e| self.cannot_read(path, &e))?;
+                let folder = folder.map_err(|e| match e.kind() {
+                    io::ErrorKind::NotADirectory => self.replaced(path), // a link is no directory either
+                    _ => self.cannot_read(path, &e),
+                })?;
                 Ok(Opened::Directory(attributes(&folder).map_err(|e| self.cannot_read(path, &e))?))
             }
             Role::Link => {
-                let target = rustix::fs::readlinkat(&self.root, path, Vec::new());
+                let folder = self.folder_of(path).map_err(|e| self.cannot_read(path, &e))?;
+                let name = path.file_name().unwrap_or_default();
+                let target = rustix::fs::readlinkat(&folder, name, Vec::new());
                 let target = target.map_err(|e| match e {
-                    rustix::io::Errno::INVAL => self.replaced(path),
+                    Errno::INVAL => self.replaced(path),
                     e => self.cannot_read(path, &e.into()),
                 })?;
-                let attributes = self.stat(path).map_err(|e| self.cannot_read(path, &e))?;
-                let target = PathBuf::from(std::ffi::OsStr::from_bytes(target.as_bytes()));
+                let attributes = stat(&folder, name).map_err(|e| self.cannot_read(path, &e))?;
+                let target = PathBuf::from(OsStr::from_bytes(target.as_bytes()));
                 Ok(Opened::Link(attributes, target))
             }
             Role::Database | Role::Log => {
@@ -289,7 +289,7 @@ impl Engine for FilesEngine {
         };
         match unlinked {
             Ok(()) => Ok(Deletion::Deleted),
-            Err(rustix::io::Errno::NOENT) => Ok(Deletion::Missing),
+            Err(Errno::NOENT) => Ok(Deletion::Missing),
             Err(errno) => Err(Error::io("delete", &absolute, &errno.into())
                 .file(&log.path)
                 .hint("The backup is published and safe. Mend this, then run `jetbak truncate` again.")),
@@ -343,13 +343,29 @@ impl Source for PlainFile {
         match rustix::fs::statat(&self.root, &self.path, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if (stat.st_dev, stat.st_ino) == (after.stamp.device, after.stamp.inode) => {}
             Ok(_) => return Ok(Settled::Changed("another file took its name".to_owned())),
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => {
+            Err(Errno::NOENT | Errno::NOTDIR) => {
                 return Ok(Settled::Changed("it was removed".to_owned()));
             }
             Err(errno) => return Err(error(&errno.into())),
         }
         Ok(Settled::Still(after))
     }
+}
+
+fn stat(folder: &OwnedFd, name: &OsStr) -> io::Result<Attributes> {
+    let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(Attributes {
+        stamp: Stamp {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified_ns: nanoseconds(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
+            changed_ns: nanoseconds(stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0)),
+        },
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+    })
 }
 
 fn attributes(file: &File) -> io::Result<Attributes> {
