@@ -435,8 +435,11 @@ fn find_extra(store: &dyn Store, folder: &Path, known: &Known, how: &Verificatio
         how.stop.check()?;
         let items = match store.list(&folder.join(&current)) {
             Ok(items) => items,
-            Err(_) if !current.as_os_str().is_empty() => continue, // reported as unreadable above
-            Err(error) => return Err(error),
+            Err(error) if current.as_os_str().is_empty() => return Err(error),
+            Err(error) => {
+                (how.report)(not_as_listed(&current, &error)); // a second time, where it was unreadable above as well
+                continue;
+            }
         };
         for Item { name, kind, size } in items {
             let path = current.join(&name);
