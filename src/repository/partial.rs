@@ -84,12 +84,20 @@ impl Repository {
     /// Makes the partial of a new session; for a one-shot also takes its lock.
     pub fn create_partial(&self, owner: &Owner) -> Result<(Partial, Option<Box<dyn Held>>)> {
         let partial = self.partial(&owner.session);
+        let made = self.fill_partial(&partial, owner);
+        if made.is_err() {
+            // Without an owner no sweep dares to remove it. The first error is the one to report.
+            let _ = partial.discard();
+        }
+        made.map(|held| (partial, held))
+    }
+
+    fn fill_partial(&self, partial: &Partial, owner: &Owner) -> Result<Option<Box<dyn Held>>> {
         let store = self.store();
         store.make_directory(&partial.data())?;
         store.make_directory(&partial.folder.join("records"))?;
         store.put(&partial.folder.join("owner.json"), &owner.to_bytes(), Put::New)?;
-        let held = if owner.one_shot { store.try_lock(&partial.folder.join("lock"))? } else { None };
-        Ok((partial, held))
+        if owner.one_shot { store.try_lock(&partial.folder.join("lock")) } else { Ok(None) }
     }
 
     /// The partial of a session, whether it exists or not.
