@@ -470,7 +470,7 @@ mod tests {
     #[test]
     fn a_pattern_without_a_slash_matches_names_and_bytes() {
         let matches = |glob: &str, path: &[u8]| {
-            compile(&[glob.to_owned()]).expect("a pattern").is_match(Path::new(std::ffi::OsStr::from_bytes(path)))
+            compile(&[glob.to_owned()]).expect("a pattern").is_match(Path::new(OsStr::from_bytes(path)))
         };
         assert!(matches("wal.*", b"wal.1") && matches("wal.*", b"deep/er/wal.1"));
         assert!(matches("logs/*.log", b"logs/1.log") && !matches("logs/*.log", b"logs/old/1.log"));

@@ -41,7 +41,7 @@ impl Host {
         host.write("app/main.db", "the database");
         host.write("app/conf/settings.ini", "colour = blue\n");
         for number in 1..=4 {
-            host.write(&format!("app/wal.{number}"), &format!("log {number}\n"));
+            host.write(&format!("app/wal.{number}"), format!("log {number}\n"));
         }
         host
     }
@@ -275,7 +275,9 @@ pub fn as_ordinary_user(host: &Host, mut command: Command) -> Command {
     }
     let copy = host.path("jetbak-for-all");
     if !copy.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_jetbak"), &copy).expect("copied");
+        // By another process: a handle that another test's child inherits here would keep the copy from being run.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_jetbak")).arg(&copy).status();
+        assert!(copied.expect("cp runs").success());
         fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("opened");
     }
     let arguments: Vec<OsString> = command.get_args().map(OsStr::to_owned).collect();
