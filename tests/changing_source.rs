@@ -234,7 +234,7 @@ fn a_directory_that_became_a_link_to_the_outside_is_not_followed() {
         let summary = host.run(&["end", "app", "--json"]).exits(6).summary();
         let mut excluded: Vec<_> =
             summary["excluded"].as_array().expect("a list").iter().map(|one| &one["path"]).collect();
-        excluded.sort_by_key(|path| path.to_string());
+        excluded.sort_by_key(ToString::to_string);
         assert_eq!(excluded, ["conf", "conf/link", "conf/settings.ini"]);
         nothing_of_the_outside_is_in(&host, "repo");
         host.verifies("repo");
@@ -359,7 +359,7 @@ fn an_incomplete_backup_is_never_the_latest() {
 fn a_file_without_permission_is_left_out_with_exit_1() {
     let host = Host::with_app();
     open_to_all(&host, "");
-    fs::set_permissions(host.path("app/main.db"), fs::Permissions::from_mode(0)).expect("set");
+    fs::set_permissions(host.path("app/main.db"), fs::Permissions::from_mode(0o000)).expect("set");
     let command = host.command(&["backup", "app", "--to", "repo", "--keep-going", "--json"]);
     let summary = finish(as_ordinary_user(&host, command)).exits(1).summary();
     assert_eq!((&summary["outcome"], &summary["exit_code"]), (&"incomplete".into(), &1.into()));

@@ -82,8 +82,8 @@ fn reseal(folder: &Path, change: impl FnOnce(&mut Value)) {
     fs::write(&path, &text).expect("written");
     let sums = fs::read_to_string(folder.join("SHA256SUMS")).expect("read");
     let kept = sums.lines().filter(|line| !line.ends_with("files.jsonl") && !line.ends_with("manifest.json"));
-    let mut sums: String = kept.map(|line| format!("{line}\n")).collect();
-    sums += &format!("{list}  files.jsonl\n{}  manifest.json\n", sha256(&text));
+    let ends = [format!("{list}  files.jsonl"), format!("{}  manifest.json", sha256(&text)), String::new()];
+    let sums = kept.chain(ends.iter().map(String::as_str)).collect::<Vec<_>>().join("\n");
     fs::write(folder.join("SHA256SUMS"), sums).expect("written");
 }
 
