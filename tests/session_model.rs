@@ -88,6 +88,12 @@ impl Model {
         Some(Takeable::Fresh { first: first as u64, offset: first as u64 * LINE_BYTES, limit })
     }
 
+    /// Whether some entry is left out: in a closed batch, or in one that is still being read.
+    fn leaves_out(&self) -> bool {
+        let out = |cell: &Cell| matches!(cell, Cell::Out) || matches!(cell, Cell::Held(hold) if hold.out);
+        self.databases.iter().any(out) || self.logs.iter().flatten().any(out)
+    }
+
     /// What a call answers, as a number.
     fn answer(&self, call: Call, live: &Live) -> i32 {
         let databases_done = self.is_complete(Phase::Databases);
@@ -102,6 +108,7 @@ impl Model {
             Call::Files => 0,
             Call::ReadFile(Phase::Logs) if self.logs.is_none() => -1203,
             Call::ReadFile(Phase::Databases) if self.logs.is_some() => -521,
+            Call::DryRunTruncate | Call::Truncate if self.leaves_out() => -521,
             Call::DryRunTruncate => {
                 if databases_done {
                     0

@@ -31,6 +31,7 @@ const ANSWERS: &str = "
     L1-read       ok    ok    -521a  ok     ok     ok     ok     ok     ok    ok      ok
     L1-read+r     ok    ok    -521a  ok     ok     ok     -521r  -521r  ok    -521r   ok
     L1-none       ok    ok    -521a  ok     ok     ok     ok     ok     ok    ok      ok
+    L1-out        ok    ok    -521a  ok     ok     -521i  -521i  ok     ok    ok      ok
     X-D0          -801  -801  -801   -801   -801   -801   -801   ok     ok    -801    ok
     X-D1          -801  -801  -801   -801   -801   -801   -801   ok     ok    -801    ok
     X-D-read      -801  -801  -801   -801   -801   -801   -801   ok     ok    -801    ok
@@ -327,6 +328,7 @@ fn answer(decided: Result<(), Refusal>) -> String {
         Refusal::DatabasesLeft => "d",
         Refusal::DatabaseAfterItsPhase => "a",
         Refusal::NoRepository => "n",
+        Refusal::Incomplete => "i",
         Refusal::Published(_) => "p",
         Refusal::NoBackup
         | Refusal::Stopped { .. }
@@ -386,6 +388,14 @@ fn stage(name: &str) -> (State, Live) {
         "L2" => ("L1", vec![opened(1, Logs, 0, 1)]),
         "L1-read" => ("L1", read(Logs, 0, 2).to_vec()),
         "L1-none" => ("D-read", vec![listed(0)]),
+        "L1-out" => (
+            "D1",
+            vec![failed(Databases, 0), Event::Closed { reader: 1, phase: Databases, first: 0 }]
+                .into_iter()
+                .chain(read(Databases, 2, 1))
+                .chain([listed(0)])
+                .collect(),
+        ),
         "P" => ("L1-read", vec![publishing()]),
         "P2" => ("P", vec![Event::Published]),
         "P2-trunc" => ("P2", vec![Event::Truncating { logs: 1 }]),

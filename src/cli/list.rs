@@ -26,9 +26,12 @@ pub fn run(args: &ListArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let mut exit_code = ExitCode::Done;
     for backup in &backups {
         if let Err(error) = &backup.manifest {
-            exit_code = error.exit_code();
+            // Damage weighs more than what is merely unknown, in whatever order the two are met.
+            if exit_code != ExitCode::Verification {
+                exit_code = error.exit_code();
+            }
             if !ui.is_json() {
-                let told = Error::new(exit_code, format!("{}: {}", backup.id.text, error.message()));
+                let told = Error::new(error.exit_code(), format!("{}: {}", backup.id.text, error.message()));
                 ui.error(
                     &told
                         .hint(format!(

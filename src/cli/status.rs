@@ -9,14 +9,18 @@ use super::summary::count;
 use crate::error::{ExitCode, printable};
 use crate::paths;
 use crate::protocol::status::{self, SessionStatus};
+use crate::session::record::Record;
 use crate::times;
 use crate::ui::{Ui, json as objects};
 
 pub fn run(global: &Global, args: &StatusArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
-    let (mut sessions, damaged) = status::status(&state_directory(global)?)?;
+    let (mut sessions, mut damaged) = status::status(&state_directory(global)?)?;
     if let Some(storage) = &args.storage {
         sessions.retain(|session| session.record.is_for(storage));
+        // One that does not even say whose it is may be this one.
+        damaged.retain(|one| Record::read(&one.folder).map_or(true, |record| record.is_for(storage)));
     }
+    let exit_code = if damaged.is_empty() { ExitCode::Done } else { ExitCode::Failed };
     if ui.is_json() {
         let damaged: Vec<Value> = damaged
             .iter()
@@ -27,12 +31,12 @@ pub fn run(global: &Global, args: &StatusArgs, ui: &mut Ui) -> anyhow::Result<Ex
             "sessions": sessions.iter().map(object).collect::<Vec<_>>(),
             "damaged": damaged,
         })));
-        return Ok(ExitCode::Done);
+        return Ok(exit_code);
     }
-    for one in &damaged {
-        ui.say(&format!("warning: {}", printable(one.error.message())));
+    for one in damaged {
+        ui.error(&one.error.into());
     }
-    if sessions.is_empty() {
+    if sessions.is_empty() && exit_code == ExitCode::Done {
         ui.say("no backup is in progress");
     }
     for session in &sessions {
@@ -40,7 +44,7 @@ pub fn run(global: &Global, args: &StatusArgs, ui: &mut Ui) -> anyhow::Result<Ex
             ui.line(&line);
         }
     }
-    Ok(ExitCode::Done)
+    Ok(exit_code)
 }
 
 fn object(session: &SessionStatus) -> Value {

@@ -48,8 +48,10 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
                 ui.progress(&Progress { activity, file: None, bytes_done: tally.bytes(), bytes_total });
             },
         )?;
+        found.sort_by(|a, b| a.file.cmp(&b.file).then_with(|| a.kind.name().cmp(b.kind.name())));
+        found.dedup();
         damages += found.len() as u64;
-        show(backup, &mut found, ui);
+        show(backup, &found, ui);
     }
     ui.finish_progress();
     let exit_code = if damages == 0 { ExitCode::Done } else { ExitCode::Verification };
@@ -86,10 +88,9 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     Ok(exit_code)
 }
 
-fn show(backup: &Backup, found: &mut [Damage], ui: &mut Ui) {
-    found.sort_by(|a, b| a.file.cmp(&b.file).then_with(|| a.kind.name().cmp(b.kind.name())));
+fn show(backup: &Backup, found: &[Damage], ui: &mut Ui) {
     if ui.is_json() {
-        for damage in &*found {
+        for damage in found {
             ui.json(objects::damage(&backup.id.text, damage));
         }
         return;
@@ -97,7 +98,7 @@ fn show(backup: &Backup, found: &mut [Damage], ui: &mut Ui) {
     if found.is_empty() {
         ui.say(&format!("{}: good", backup.id.text));
     }
-    for damage in &*found {
+    for damage in found {
         let Damage { file, kind, stored, computed } = damage;
         let facts = match (stored.is_empty(), computed.is_empty()) {
             (false, false) => format!(": {} stored, {} found", printable(stored), printable(computed)),

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
 
 use super::{Deletion, Engine, EngineName, Entry, HeldLog, LeftOut, Role};
 use crate::durable;
@@ -32,8 +33,8 @@ impl FilesEngine {
     /// Opens a storage. `logs` are globs (decision 30: on bytes); `own` are absolute paths to leave out.
     pub fn open(storage: &Path, logs: &[String], own: &[PathBuf]) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root =
-            rustix::fs::open(storage, flags, Mode::empty()).map_err(|e| Error::io("open", storage, &e.into()))?;
+        let root = rustix::fs::open(storage, flags, Mode::empty())
+            .map_err(|e| Error::io("open", storage, &e.into()).hint(PERMISSION_HINT))?;
         let own = own.iter().filter_map(|path| path.strip_prefix(storage).ok()).map(Path::to_owned).collect();
         Ok(Self { storage: storage.to_owned(), root, logs: compile(logs)?, own })
     }
@@ -107,12 +108,12 @@ impl FilesEngine {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let open = |flags| match openat2(&self.root, path, flags, Mode::empty(), resolve) {
-            Err(rustix::io::Errno::NOSYS) => self.open_step_by_step(path, flags),
+            Err(Errno::NOSYS) => self.open_step_by_step(path, flags),
             opened => opened,
         };
         match open(flags | OFlags::NOATIME) {
             // only the owner may leave the access time alone
-            Err(rustix::io::Errno::PERM) => Ok(File::from(open(flags)?)),
+            Err(Errno::PERM) => Ok(File::from(open(flags)?)),
             opened => Ok(File::from(opened?)),
         }
     }
@@ -143,7 +144,8 @@ impl FilesEngine {
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => self.vanished(path),
             io::ErrorKind::PermissionDenied => Error::io("read", &absolute, error).hint(PERMISSION_HINT),
-            _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => self.replaced(path),
+            // a link, or a socket
+            _ if [Some(Errno::LOOP), Some(Errno::NXIO)].contains(&Errno::from_io_error(error)) => self.replaced(path),
             _ => Error::io("read", &absolute, error),
         }
         .file(path)
@@ -158,7 +160,8 @@ impl FilesEngine {
     }
 }
 
-const PERMISSION_HINT: &str = "Run jetbak as a user who may read everything in the storage.";
+/// What to do about a storage that may not be read.
+pub const PERMISSION_HINT: &str = "Run jetbak as a user who may read everything in the storage.";
 
 fn unfit(path: &Path, storage: &Path, what: &str) -> Error {
     let path_text = crate::error::printable(storage.join(path));
@@ -230,14 +233,17 @@ impl Engine for FilesEngine {
         match entry.role {
             Role::Directory => {
                 let folder = self.open_below(path, OFlags::RDONLY | OFlags::DIRECTORY);
-                let folder = folder.map_err(|e| self.cannot_read(path, &e))?;
+                let folder = folder.map_err(|e| match e.kind() {
+                    io::ErrorKind::NotADirectory => self.replaced(path), // a link is no directory either
+                    _ => self.cannot_read(path, &e),
+                })?;
                 Ok(Opened::Directory(attributes(&folder).map_err(|e| self.cannot_read(path, &e))?))
             }
             Role::Link => {
                 let (folder, name) = self.folder_of(path).map_err(|e| self.cannot_read(path, &e))?;
                 let target = rustix::fs::readlinkat(&folder, name, Vec::new());
                 let target = target.map_err(|e| match e {
-                    rustix::io::Errno::INVAL => self.replaced(path),
+                    Errno::INVAL => self.replaced(path),
                     e => self.cannot_read(path, &e.into()),
                 })?;
                 let attributes = stat(&folder, name).map_err(|e| self.cannot_read(path, &e))?;
@@ -278,7 +284,7 @@ impl Engine for FilesEngine {
         let (folder, name) = self.folder_of(&log.path).map_err(|e| Error::io("open", &absolute, &e))?;
         match rustix::fs::unlinkat(&folder, name, AtFlags::empty()) {
             Ok(()) => Ok(Deletion::Deleted),
-            Err(rustix::io::Errno::NOENT) => Ok(Deletion::Missing),
+            Err(Errno::NOENT) => Ok(Deletion::Missing),
             Err(errno) => Err(Error::io("delete", &absolute, &errno.into())
                 .file(&log.path)
                 .hint("The backup is published and safe. Mend this, then run `jetbak truncate` again.")),
@@ -332,7 +338,7 @@ impl Source for PlainFile {
         match rustix::fs::statat(&self.root, &self.path, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if (stat.st_dev, stat.st_ino) == (after.stamp.device, after.stamp.inode) => {}
             Ok(_) => return Ok(Settled::Changed("another file took its name".to_owned())),
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => {
+            Err(Errno::NOENT | Errno::NOTDIR) => {
                 return Ok(Settled::Changed("it was removed".to_owned()));
             }
             Err(errno) => return Err(error(&errno.into())),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::{Context, Observer, Warning, heal, open_engine};
 use crate::durable::{self, TEMPORARY_PREFIX};
+use crate::engine::files::PERMISSION_HINT;
 use crate::engine::{Engine, EngineName, LeftOut, Role, plan};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::repository::partial::Owner;
@@ -105,18 +106,23 @@ pub fn begin(
     stop: &StopToken,
 ) -> Result<Begun> {
     let places = resolve(options)?;
+    if let Some(repository) = &options.repository {
+        refuse_nesting(&places.storage, repository)?;
+    }
     state.prepare()?;
     if state.path().canonicalize().is_ok_and(|path| path == places.storage) {
         let message = format!("{} is the state directory itself", printable(&options.storage));
         return Err(Error::jet(Jet::InvalidParameter, message).hint("Name another state directory with --state-dir."));
     }
+    let engine = open_engine(&record_of(options, &places, None, String::new()), state)?;
     let which = Which::Storage(options.storage.clone());
     if let Some(session) = state.find(&which)? {
         heal::make_way(state, session, options.replace_idle, observer)?;
     }
+    // A repository is made only for a storage that opens, and beside a state directory that can be written.
+    let mut spool = Spool::create(state)?;
     let repository = match &options.repository {
         Some(path) => {
-            refuse_nesting(&places.storage, path)?;
             let identity = Identity::of(&places.storage, options.name.as_deref());
             let repository = Repository::open_or_create(path, &identity, places.engine)?;
             heal::sweep(&repository, state, false, observer, stop)?;
@@ -127,8 +133,6 @@ pub fn begin(
     let began = times::now();
     let mut record = record_of(options, &places, repository.as_ref().map(Repository::root), new_session_id(began));
     record.began = began;
-    let engine = open_engine(&record, state)?;
-    let mut spool = Spool::create(state)?;
     let wanted = if repository.is_some() { Wanted::Everything } else { Wanted::Content };
     let survey = survey(&*engine, wanted, stop, &mut spool.out, &spool.path)?;
     spool.finish()?;
@@ -179,7 +183,7 @@ fn resolve(options: &Options) -> Result<Places> {
         if e.kind() == std::io::ErrorKind::NotFound {
             return Error::jet(Jet::InvalidPath, format!("there is no storage {}", printable(given))).file(given);
         }
-        Error::io("open the storage", given, &e)
+        Error::io("open the storage", given, &e).hint(PERMISSION_HINT)
     })?;
     if !storage.is_dir() {
         let message = format!("{} is a file, not a storage directory", printable(given));

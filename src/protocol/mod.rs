@@ -108,7 +108,7 @@ pub struct Context {
     /// The session.
     pub session: Session,
     /// Its partial, where it has a repository; the error where the repository cannot be opened.
-    partial: Result<Option<Partial>>,
+    pub partial: Result<Option<Partial>>,
 }
 
 impl Context {

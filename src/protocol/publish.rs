@@ -126,7 +126,7 @@ fn renumber(context: &Context, partial: &Partial) -> Result<BackupId> {
     manifest.sequence = repository.next_sequence()?;
     let id = BackupId::new(manifest.sequence, manifest.began, manifest.kind);
     manifest.id.clone_from(&id.text);
-    manifest.previous = repository.backups()?.last().map(crate::repository::catalogue::Backup::link);
+    manifest.previous = repository.newest_link()?;
     sealing.finish(&manifest)?;
     let again = vec![Event::Publishing { id: id.text.clone() }];
     context.session.append::<Error>(Durability::Synced, |_| Ok(again))?;
@@ -227,7 +227,7 @@ fn manifest_of(
     let id = BackupId::new(sequence, record.began, record.kind);
     let (storage, storage_base64) = paths::to_fields(&record.storage());
     let excluded: Vec<_> = state.excluded().values().cloned().collect();
-    let previous = repository.ids()?.pop().map(|id| repository.backup(id).link());
+    let previous = repository.newest_link()?;
     Ok(Manifest {
         type_name: "backup".to_owned(),
         format: manifest::FORMAT,

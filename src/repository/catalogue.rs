@@ -53,6 +53,14 @@ impl Repository {
         Ok(self.ids()?.into_iter().map(|id| self.backup(id)).collect())
     }
 
+    /// The newest backup whose manifest can be read, for the next one's manifest to refer to.
+    ///
+    /// One that cannot be read is passed over: a link without a hash would call the chain broken once it can be.
+    pub fn newest_link(&self) -> Result<Option<Link>> {
+        let links = self.ids()?.into_iter().rev().map(|id| self.backup(id).link());
+        Ok(links.into_iter().find(|link| !link.manifest_sha256.is_empty()))
+    }
+
     /// Looks into one backup.
     pub fn backup(&self, id: BackupId) -> Backup {
         let path = Path::new("backups").join(&id.text).join("manifest.json");

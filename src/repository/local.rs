@@ -5,11 +5,12 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Advice, AtFlags, CWD, Mode, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT, openat2};
+use rustix::io::Errno;
 
 use super::store::{Held, Item, ItemKind, Store, Writing};
 use crate::durable::{self, Put};
-use crate::error::{Error, Result};
+use crate::error::{Error, Jet, Result, printable};
 use crate::stream::source::Attributes;
 
 /// A directory that holds a repository.
@@ -29,6 +30,18 @@ impl LocalStore {
 
     fn at(&self, path: &Path) -> PathBuf {
         self.root.join(path)
+    }
+
+    /// Opens for reading without following any link on the way, and without waiting for a fifo's writer.
+    fn open_below(&self, path: &Path) -> Result<File, Errno> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let opened = match openat2(&self.handle, path, flags, Mode::empty(), resolve) {
+            // kernels before 5.6: only the last part of the path is guarded
+            Err(Errno::NOSYS) => rustix::fs::openat(&self.handle, path, flags, Mode::empty()),
+            opened => opened,
+        };
+        opened.map(File::from)
     }
 }
 
@@ -50,7 +63,7 @@ impl Writing for LocalFile {
 
     fn finish(self: Box<Self>, attributes: Option<&Attributes>) -> Result<()> {
         let Some(attributes) = attributes else { return Ok(()) };
-        let error = |what: &str, e: rustix::io::Errno| Error::io(what, &self.path, &e.into());
+        let error = |what: &str, e: Errno| Error::io(what, &self.path, &e.into());
         // The owner can always read, move and delete the copy; nobody can run it as somebody else.
         let mode = Mode::from_raw_mode(attributes.mode & 0o777 | 0o600);
         rustix::fs::fchmod(&self.file, mode).map_err(|e| error("set the mode of", e))?;
@@ -81,9 +94,18 @@ impl Store for LocalStore {
     }
 
     fn open(&self, path: &Path, offset: u64, fresh: bool) -> Result<Box<dyn Read + Send>> {
+        let opened = self.open_below(path);
         let path = self.at(path);
-        let opened = OpenOptions::new().read(true).custom_flags(NO_FOLLOW).open(&path);
-        let mut file = opened.map_err(|e| Error::io("open", &path, &e))?;
+        let mut file = opened.map_err(|e| match e {
+            Errno::LOOP => not_as_expected(&path, "a link, or below one"),
+            Errno::NXIO => not_as_expected(&path, "a socket"),
+            e => Error::io("open", &path, &e.into()),
+        })?;
+        let metadata = file.metadata().map_err(|e| Error::io("look at", &path, &e))?;
+        if !metadata.is_file() {
+            let what = if metadata.is_dir() { "a directory" } else { "a special file" };
+            return Err(not_as_expected(&path, what));
+        }
         if fresh {
             // Clean pages leave the cache, so that what is read comes from the disk; a file system may ignore the wish.
             let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
@@ -134,6 +156,10 @@ impl Store for LocalStore {
     fn list(&self, path: &Path) -> Result<Vec<Item>> {
         let path = self.at(path);
         let error = |e: &io::Error| Error::io("list", &path, e);
+        let metadata = fs::symlink_metadata(&path).map_err(|e| error(&e))?;
+        if !metadata.is_dir() {
+            return Err(not_as_expected(&path, if metadata.is_symlink() { "a link" } else { "no directory" }));
+        }
         let mut items = Vec::new();
         for entry in fs::read_dir(&path).map_err(|e| error(&e))? {
             let entry = entry.map_err(|e| error(&e))?;
@@ -152,7 +178,10 @@ impl Store for LocalStore {
 
     fn link_target(&self, path: &Path) -> Result<PathBuf> {
         let path = self.at(path);
-        fs::read_link(&path).map_err(|e| Error::io("read the link", &path, &e))
+        fs::read_link(&path).map_err(|e| match e.kind() {
+            io::ErrorKind::InvalidInput => not_as_expected(&path, "no link"),
+            _ => Error::io("read the link", &path, &e),
+        })
     }
 
     fn promote(&self, from: &Path, to: &Path) -> Result<()> {
@@ -201,7 +230,11 @@ impl Store for LocalStore {
 
 /// A repository never follows a link that somebody put into it.
 #[expect(clippy::cast_possible_wrap, reason = "the kernel's flags are bit patterns of 32 bits")]
-const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+const NO_FOLLOW: i32 = OFlags::NOFOLLOW.bits() as i32;
+
+fn not_as_expected(path: &Path, what: &str) -> Error {
+    Error::jet(Jet::FileInvalidType, format!("{} is {what}", printable(path))).file(path)
+}
 
 fn make_directories(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)

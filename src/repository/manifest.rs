@@ -61,7 +61,7 @@ pub struct Manifest {
     pub files_sha256: String,
     /// The backup that this one builds on; none for one that stands alone.
     pub parent: Option<Link>,
-    /// The backup that was the newest when this one was made.
+    /// The newest backup with a readable manifest when this one was made.
     pub previous: Option<Link>,
     /// The logs in this backup, oldest first.
     pub logs: Vec<String>,

@@ -84,6 +84,12 @@ struct Header {
     created: jiff::Timestamp,
 }
 
+/// The one field that every version of `repository.json` has.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
+
 /// An opened repository.
 #[derive(Clone, Debug)]
 pub struct Repository {
@@ -122,19 +128,21 @@ impl Repository {
             Error::new(ExitCode::Verification, format!("{} is damaged: {reason}", store.describe(path).display()))
                 .file(store.describe(path))
         };
-        let header: Header = serde_json::from_slice(&text).map_err(|e| damaged(&e.to_string()))?;
-        if header.format > FORMAT {
+        // The version first: a newer one may hold words that this one takes for damage.
+        let version: Version = serde_json::from_slice(&text).map_err(|e| damaged(&e.to_string()))?;
+        if version.format > FORMAT {
             return Err(Error::new(
                 ExitCode::Failed,
                 format!(
                     "{} was written by a newer jetbak (format {}, this one knows {FORMAT})",
                     printable(&root),
-                    header.format
+                    version.format
                 ),
             )
             .file(&root)
             .hint("Use the newer version."));
         }
+        let header: Header = serde_json::from_slice(&text).map_err(|e| damaged(&e.to_string()))?;
         Ok(Self { store, root, header })
     }
 

@@ -85,6 +85,15 @@ impl Repository {
     /// Makes the partial of a new session; for a one-shot also takes its lock.
     pub fn create_partial(&self, owner: &Owner) -> Result<(Partial, Option<Box<dyn Held>>)> {
         let partial = self.partial(&owner.session);
+        let made = self.fill_partial(&partial, owner);
+        if made.is_err() {
+            // Without an owner no sweep dares to remove it. The first error is the one to report.
+            let _ = partial.discard();
+        }
+        made.map(|held| (partial, held))
+    }
+
+    fn fill_partial(&self, partial: &Partial, owner: &Owner) -> Result<Option<Box<dyn Held>>> {
         let store = self.store();
         // Under the lock, so that whoever holds it knows: a partial without an owner is nobody's.
         let _held = self.lock(&StopToken::never())?;
@@ -97,7 +106,7 @@ impl Repository {
             // Nobody else keeps it; a sweep may try it for a moment.
             held = store.try_lock(&partial.folder.join("lock"))?;
         }
-        Ok((partial, held))
+        Ok(held)
     }
 
     /// The partial of a session, whether it exists or not.

@@ -56,6 +56,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn create(&self, path: &Path) -> Result<Box<dyn Writing>>;
 
     /// Opens a file for reading from a byte on; `fresh` asks for the medium's own bytes instead of a cache's.
+    ///
+    /// Whatever is no regular file is -1812 at once: no link is followed, and nothing is waited for.
     fn open(&self, path: &Path, offset: u64, fresh: bool) -> Result<Box<dyn Read + Send>>;
 
     /// Writes a small file that stands alone; there whole and durable when this returns.
@@ -70,10 +72,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Gives a directory its mode (the owner keeps access), and a directory or link its modification time.
     fn dress(&self, path: &Path, attributes: &Attributes) -> Result<()>;
 
-    /// What stands in a directory, in the order of the names' bytes.
+    /// What stands in a directory, in the order of the names' bytes; -1812 where it is no directory.
     fn list(&self, path: &Path) -> Result<Vec<Item>>;
 
-    /// Where a symbolic link points.
+    /// Where a symbolic link points; -1812 where it is none.
     fn link_target(&self, path: &Path) -> Result<PathBuf>;
 
     /// Gives a folder its final name in one step, never replacing anything; durable when this returns.

@@ -17,7 +17,7 @@ use super::manifest::Manifest;
 use super::store::{Item, ItemKind, Store};
 use super::{Repository, read_small};
 use crate::engine::Role;
-use crate::error::{Error, Result};
+use crate::error::{Error, Jet, Result};
 use crate::stream::pipeline::CHUNK_BYTES;
 use crate::stream::stop::StopToken;
 
@@ -132,8 +132,18 @@ impl Repository {
         check_chain(backup, manifest, backups, how);
         let store = &**self.store();
         let expected = Expected::of(manifest);
-        let list = verify_data(store, &backup.folder(), &expected, how)?;
-        check_sums(store, &backup.folder(), list, how)
+        let folder = backup.folder();
+        let proven = verify_data(store, &folder, &expected, how);
+        match proven.and_then(|list| check_sums(store, &folder, list, how)) {
+            Err(error) if how.stop.cause().is_none() => {
+                // What describes this backup cannot be read; that says nothing about the next one.
+                let place = error.path().and_then(|path| path.strip_prefix(store.describe(&folder)).ok());
+                let place = place.unwrap_or(Path::new("")).to_owned();
+                (how.report)(not_as_listed(&place, &error));
+                Ok(())
+            }
+            proven => proven,
+        }
     }
 }
 
@@ -331,7 +341,11 @@ fn work(store: &dyn Store, folder: &Path, lines: &Mutex<ListReader>, known: &Kno
 }
 
 fn not_as_listed(path: &Path, error: &Error) -> Damage {
-    let kind = if error.is_not_found() { DamageKind::Missing } else { DamageKind::Unreadable };
+    let kind = match error.jet_code() {
+        Some(Jet::FileNotFound) => DamageKind::Missing,
+        Some(Jet::FileInvalidType) => DamageKind::FileType,
+        _ => DamageKind::Unreadable,
+    };
     Damage::new(path, kind, "", if error.is_not_found() { "" } else { error.message() })
 }
 
@@ -421,8 +435,11 @@ fn find_extra(store: &dyn Store, folder: &Path, known: &Known, how: &Verificatio
         how.stop.check()?;
         let items = match store.list(&folder.join(&current)) {
             Ok(items) => items,
-            Err(_) if !current.as_os_str().is_empty() => continue, // reported as unreadable above
-            Err(error) => return Err(error),
+            Err(error) if current.as_os_str().is_empty() => return Err(error),
+            Err(error) => {
+                (how.report)(not_as_listed(&current, &error)); // a second time, where it was unreadable above as well
+                continue;
+            }
         };
         for Item { name, kind, size } in items {
             let path = current.join(&name);

@@ -60,6 +60,12 @@ pub struct Record {
     pub left_out: Vec<LeftOut>,
 }
 
+/// The one field that every version of `session.json` has.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
+
 /// A person or job on a machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Who {
@@ -163,13 +169,14 @@ impl Record {
                 .file(&path)
                 .hint("Remove the session's folder from the state directory, then begin anew.")
         };
-        let record: Self = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
-        if record.format > FORMAT {
+        // The version first: a newer one may hold words that this one takes for damage.
+        let version: Version = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
+        if version.format > FORMAT {
             return Err(Error::new(ExitCode::Failed, format!("{} was written by a newer jetbak", path.display()))
                 .file(&path)
                 .hint("Use the newer version, or end the session with it."));
         }
-        Ok(record)
+        serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))
     }
 
     /// Writes the record into a session's folder, durably.

@@ -78,6 +78,9 @@ pub enum Refusal {
     /// The session's kind keeps every log.
     #[error("a {0} backup never truncates")]
     KindKeepsLogs(&'static str),
+    /// Files were left out: the backup is incomplete, and makes no log needless.
+    #[error("files were left out of this backup, so it makes no log needless")]
+    Incomplete,
     /// Without a repository nothing is held that could make a log needless.
     #[error("this session has no repository")]
     NoRepository,
@@ -100,6 +103,9 @@ impl From<Refusal> for JetError {
             Refusal::KindKeepsLogs(_) => (Jet::InvalidParameter, "Only a full backup truncates."),
             Refusal::NoRepository => {
                 (Jet::InvalidBackupSequence, "Begin with `--to REPO`: logs go only after a backup that holds them.")
+            }
+            Refusal::Incomplete => {
+                (Jet::InvalidBackupSequence, "End the session, and truncate with a complete backup.")
             }
             Refusal::Published(_) => (Jet::InvalidBackupSequence, "End the session with `jetbak end`."),
         };
@@ -380,11 +386,11 @@ impl State {
                 if self.is_complete(Phase::Databases) { Ok(()) } else { Err(databases_left(live)) }
             }
             Call::DryRunTruncate => {
-                may_truncate(terms)?;
+                self.may_truncate(terms)?;
                 if self.is_complete(Phase::Databases) { Ok(()) } else { Err(databases_left(live)) }
             }
             Call::Truncate => {
-                may_truncate(terms)?;
+                self.may_truncate(terms)?;
                 no_reader(live)?;
                 if self.publication.is_some() {
                     return Ok(());
@@ -509,6 +515,16 @@ impl State {
         }
     }
 
+    fn may_truncate(&self, terms: Terms) -> Result<(), Refusal> {
+        if !terms.kind.truncates() {
+            return Err(Refusal::KindKeepsLogs(terms.kind.name()));
+        }
+        if !terms.repository {
+            return Err(Refusal::NoRepository);
+        }
+        if self.excluded.is_empty() { Ok(()) } else { Err(Refusal::Incomplete) }
+    }
+
     fn not_published(&self) -> Result<(), Refusal> {
         match &self.publication {
             Some(publication) => Err(Refusal::Published(publication.id.clone())),
@@ -535,13 +551,6 @@ pub enum EntryState {
     Done,
     /// It failed and was left out.
     Excluded,
-}
-
-fn may_truncate(terms: Terms) -> Result<(), Refusal> {
-    if !terms.kind.truncates() {
-        return Err(Refusal::KindKeepsLogs(terms.kind.name()));
-    }
-    if terms.repository { Ok(()) } else { Err(Refusal::NoRepository) }
 }
 
 fn no_reader(live: &Live) -> Result<(), Refusal> {

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -138,6 +139,24 @@ impl Host {
     pub fn sha256(&self, name: &str) -> String {
         let output = Command::new("sha256sum").arg("--").arg(self.path(name)).output().expect("sha256sum runs");
         String::from_utf8_lossy(&output.stdout).split_whitespace().next().expect("a hash").to_owned()
+    }
+
+    /// Runs jetbak, and demands that it comes to an end by itself within ten seconds.
+    pub fn run_soon<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Ran {
+        let running = self.start(arguments);
+        let pid = running.pid();
+        let (over, waits) = mpsc::channel::<()>();
+        let guard = std::thread::spawn(move || {
+            let hangs = waits.recv_timeout(Duration::from_secs(10)) == Err(mpsc::RecvTimeoutError::Timeout);
+            if hangs {
+                let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status(); // the assertion tells
+            }
+            hangs
+        });
+        let ran = running.wait();
+        drop(over);
+        assert!(!guard.join().expect("no panic"), "the command hangs; stderr:\n{}", ran.stderr);
+        ran
     }
 
     /// The folders of the sessions that the state directory holds.
@@ -327,7 +346,9 @@ pub fn as_ordinary_user(host: &Host, mut command: Command) -> Command {
     }
     let copy = host.path("jetbak-for-all");
     if !copy.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_jetbak"), &copy).expect("copied");
+        // By another process: a handle that another test's child inherits here would keep the copy from being run.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_jetbak")).arg(&copy).status();
+        assert!(copied.expect("cp runs").success());
         fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("opened");
     }
     let arguments: Vec<OsString> = command.get_args().map(OsStr::to_owned).collect();

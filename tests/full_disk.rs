@@ -1,0 +1,338 @@
+//! Disks that are too small or fill up: said before the first byte where it can be known, survived where it cannot.
+//!
+//! The small disks are memory file systems in a mount name space of the test's own; where the kernel does not grant one to an
+//! ordinary user, those stories are skipped, and say so.
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{Host, eventually, finish, skip};
+
+const INSIDE: &str = "JETBAK_TEST_HAS_OWN_MOUNTS";
+const PAGE: usize = 4096;
+
+/// Runs a story again in a name space in which it may mount; true there, false outside.
+fn in_own_mounts(story: &str) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let probe = "mount -t tmpfs -o size=64k jetbak-test /tmp";
+    let granted = Command::new("unshare").args(["-rm", "sh", "-c", probe]).output();
+    if !granted.is_ok_and(|output| output.status.success()) {
+        skip(&format!("{story}: this machine lets nobody make a mount name space"));
+        return false;
+    }
+    let this = std::env::current_exe().expect("a test binary");
+    let mut again = Command::new("unshare");
+    again.arg("-rm").arg(this).args(["--exact", story, "--nocapture"]).env(INSIDE, "1");
+    let ran = finish(again);
+    assert_eq!(ran.code, Some(0), "{}\n{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("1 passed"), "{story} is not the name of this test: {}", ran.stdout);
+    false
+}
+
+/// A small disk on the machine, gone with the story.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(host: &Host, name: &str, kib: u64) -> Self {
+        let path = host.path(name);
+        fs::create_dir(&path).expect("created");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={kib}k"), "jetbak-test"]).arg(&path);
+        assert!(mount.status().expect("mount runs").success());
+        Self(path)
+    }
+
+    fn free(&self) -> u64 {
+        let space = rustix::fs::statvfs(&self.0).expect("looked at");
+        space.f_bavail * space.f_frsize
+    }
+
+    /// Eats space until so many bytes are left, as exactly as pages allow.
+    fn leave(&self, bytes: u64) {
+        let mut file = File::create(self.0.join("eaten")).expect("created");
+        while self.free() > bytes {
+            match file.write_all(&[7; PAGE]) {
+                Err(error) if error.kind() == ErrorKind::StorageFull => break,
+                written => written.expect("written"),
+            }
+        }
+        assert!(self.free() <= bytes);
+    }
+
+    fn give_back(&self) {
+        fs::remove_file(self.0.join("eaten")).expect("removed");
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status(); // else it goes with the name space
+    }
+}
+
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).expect("listed").next().is_none()
+}
+
+// Before the first byte
+
+#[test]
+fn too_little_space_is_said_with_both_numbers_before_the_first_byte() {
+    let host = Host::with_app();
+    let huge = 15 << 40;
+    let file = File::create(host.path("app/huge.db")).expect("created");
+    if let Err(error) = file.set_len(huge) {
+        return skip(&format!("no file can be larger than any disk here: {error}"));
+    }
+    let space = rustix::fs::statvfs(host.path("")).expect("looked at");
+    if space.f_bavail * space.f_frsize > huge {
+        return skip("the disk is larger than the largest file");
+    }
+    let needed = format!("and {} bytes)", huge + 50);
+    for arguments in [&["backup", "app", "--to", "repo"][..], &["begin", "app", "--to", "repo"]] {
+        let ran = host.run_soon(arguments).exits(1).says("repo has ").says(" free, and 15.00 TiB are needed (");
+        let ran = ran.says(&needed).says("[JET_errDiskFull, -1808]").says("Free space there, or choose another");
+        assert!(ran.stdout.is_empty());
+        host.is_tidy("repo");
+        assert_eq!(host.backups("repo").len(), 0);
+    }
+    let error = host.run(&["begin", "app", "--to", "repo", "--json"]).exits(1).summary();
+    assert_eq!((&error["type"], &error["code"]), (&"error".into(), &(-1808).into()));
+    // A session that stores nothing needs no space.
+    host.ok(&["begin", "app", "--no-repository"]);
+    host.ok(&["end", "app", "--abort"]);
+}
+
+#[test]
+fn the_logs_count_in_what_is_needed() {
+    let host = Host::with_app();
+    let huge = 15 << 40;
+    if File::create(host.path("app/wal.5")).expect("created").set_len(huge).is_err() {
+        return skip("no file can be larger than any disk here");
+    }
+    let space = rustix::fs::statvfs(host.path("")).expect("looked at");
+    if space.f_bavail * space.f_frsize > huge {
+        return skip("the disk is larger than the largest file");
+    }
+    host.run_soon(&["backup", "app", "--to", "repo", "--log", "wal.*"]).exits(1).says("[JET_errDiskFull, -1808]");
+}
+
+// The repository's disk
+
+#[test]
+fn a_repository_disk_that_fills_up_between_begin_and_read_keeps_the_session() {
+    if !in_own_mounts("a_repository_disk_that_fills_up_between_begin_and_read_keeps_the_session") {
+        return;
+    }
+    let host = Host::with_app();
+    host.write("app/large.db", vec![b'x'; 3 << 20]);
+    let disk = Disk::mount(&host, "disk", 8 * 1024);
+    host.ok(&["begin", "app", "--to", "disk/repo"]);
+    disk.leave(1 << 20);
+    for _ in 0..2 {
+        host.run_soon(&["read", "app"]).exits(1).says("large.db").says("[JET_errDiskFull, -1808]");
+        host.ok(&["status"]).prints("nobody is reading");
+        assert_eq!(host.backups("disk/repo").len(), 0);
+    }
+    disk.leave(0);
+    host.run_soon(&["read", "app"]).exits(1).says("[JET_errDiskFull, -1808]");
+
+    disk.give_back();
+    host.ok(&["read", "app"]);
+    host.ok(&["end", "app"]).says("backup 000001-");
+    host.is_tidy("disk/repo");
+    host.verifies("disk/repo");
+    let id = host.backups("disk/repo").remove(0);
+    let copy = fs::read(host.path("disk/repo/backups").join(id).join("data/large.db")).expect("read");
+    assert!(copy.len() == 3 << 20 && copy.iter().all(|byte| *byte == b'x'));
+}
+
+#[test]
+fn a_repository_disk_that_fills_up_before_end_keeps_the_session() {
+    if !in_own_mounts("a_repository_disk_that_fills_up_before_end_keeps_the_session") {
+        return;
+    }
+    let host = Host::with_app();
+    let disk = Disk::mount(&host, "disk", 4 * 1024);
+    host.ok(&["begin", "app", "--to", "disk/repo", "--log", "wal.*"]);
+    host.ok(&["read", "app"]);
+    disk.leave(0);
+    host.run_soon(&["end", "app"]).exits(1).says("[JET_errDiskFull, -1808]");
+    host.run_soon(&["truncate", "app"]).exits(1).says("[JET_errDiskFull, -1808]");
+    for number in 1..=4 {
+        assert!(host.path(format!("app/wal.{number}")).exists(), "no log was deleted");
+    }
+    assert_eq!(host.backups("disk/repo").len(), 0);
+    disk.give_back();
+    host.ok(&["truncate", "app"]).says("deleted 3 logs");
+    host.ok(&["end", "app"]);
+    host.is_tidy("disk/repo");
+    host.verifies("disk/repo");
+}
+
+#[test]
+fn a_full_repository_disk_is_no_reason_not_to_end() {
+    if !in_own_mounts("a_full_repository_disk_is_no_reason_not_to_end") {
+        return;
+    }
+    let host = Host::with_app();
+    let disk = Disk::mount(&host, "disk", 4 * 1024);
+    for stop in [true, false] {
+        host.ok(&["begin", "app", "--to", "disk/repo"]);
+        host.ok(&["read", "app", "main.db"]);
+        disk.leave(0);
+        if stop {
+            host.ok(&["stop", "app"]);
+            host.ok(&["end", "app"]).says("stopped");
+        } else {
+            host.ok(&["end", "app", "--abort"]);
+        }
+        host.is_tidy("disk/repo");
+        disk.give_back();
+    }
+}
+
+#[test]
+fn a_one_shot_on_a_disk_that_turns_out_too_small_publishes_nothing_and_leaves_nothing() {
+    if !in_own_mounts("a_one_shot_on_a_disk_that_turns_out_too_small_publishes_nothing_and_leaves_nothing") {
+        return;
+    }
+    // Two thousand files of one byte need two thousand bytes by their sizes and two thousand pages on this disk.
+    let host = Host::new();
+    for number in 0..2000 {
+        host.write(&format!("app/{number}"), "x");
+    }
+    let disk = Disk::mount(&host, "disk", 2 * 1024);
+    let summary = host.run_soon(&["backup", "app", "--to", "disk/repo", "--json"]).exits(1).summary();
+    assert_eq!((&summary["outcome"], &summary["code"]), (&"failed".into(), &(-1808).into()));
+    assert_eq!(host.backups("disk/repo").len(), 0);
+    host.is_tidy("disk/repo");
+    assert!(disk.free() > 1 << 20, "the space was given back");
+
+    // What stood there before is as good as ever, and a smaller storage still fits.
+    fs::remove_dir_all(host.path("app")).expect("removed");
+    host.write("app/only", "x");
+    host.ok(&["backup", "app", "--to", "disk/repo"]);
+    for number in 0..2000 {
+        host.write(&format!("app/{number}"), "x");
+    }
+    host.run_soon(&["backup", "app", "--to", "disk/repo"]).exits(1).says("[JET_errDiskFull, -1808]");
+    assert_eq!(host.backups("disk/repo").len(), 1);
+    host.is_tidy("disk/repo");
+    host.verifies("disk/repo");
+}
+
+#[test]
+fn an_output_on_a_full_disk_is_there_whole_or_not_at_all() {
+    if !in_own_mounts("an_output_on_a_full_disk_is_there_whole_or_not_at_all") {
+        return;
+    }
+    let host = Host::with_app();
+    host.write("app/large.db", vec![b'x'; 1 << 20]);
+    let disk = Disk::mount(&host, "disk", 512);
+    host.write("disk/out", "an earlier one");
+    host.ok(&["begin", "app", "--no-repository"]);
+    host.run_soon(&["read", "app", "large.db", "--out", "disk/out"])
+        .exits(1)
+        .says("disk/out")
+        .says("[JET_errDiskFull, -1808]");
+    assert_eq!(fs::read(host.path("disk/out")).expect("read"), b"an earlier one");
+    assert_eq!(fs::read_dir(&disk.0).expect("listed").count(), 1, "no temporary file is left");
+}
+
+// The disk of the state directory
+
+#[test]
+fn with_every_amount_of_state_space_begin_works_or_fails_cleanly() {
+    if !in_own_mounts("with_every_amount_of_state_space_begin_works_or_fails_cleanly") {
+        return;
+    }
+    let host = Host::with_app();
+    let disk = Disk::mount(&host, "state", 1024);
+    let mut failures = 0;
+    for pages in 0..100 {
+        disk.leave(pages * PAGE as u64);
+        let ran = host.run_soon(&["begin", "app", "--to", "repo"]);
+        if ran.code == Some(0) {
+            host.ok(&["end", "app", "--abort"]);
+            break;
+        }
+        ran.exits(1).says("state").says("[JET_errDiskFull, -1808]");
+        host.is_tidy("repo");
+        disk.give_back();
+        let left: Vec<_> =
+            fs::read_dir(&disk.0).expect("listed").map(|entry| entry.expect("listed").file_name()).collect();
+        assert!(left.iter().all(|name| name == "begin.lock"), "{pages} pages: {left:?} is left");
+        failures += 1;
+    }
+    assert!(failures < 100, "400 KiB must be enough");
+    assert!(failures > 10, "begin reserves space, so that it must have failed often: {failures}");
+    host.is_tidy("repo");
+}
+
+#[test]
+fn a_session_can_be_stopped_and_ended_when_the_state_disk_is_full_to_the_last_byte() {
+    if !in_own_mounts("a_session_can_be_stopped_and_ended_when_the_state_disk_is_full_to_the_last_byte") {
+        return;
+    }
+    let host = Host::with_app();
+    let disk = Disk::mount(&host, "state", 1024);
+    for arguments in [&["end", "app"][..], &["end", "app", "--abort"]] {
+        host.ok(&["begin", "app", "--to", "repo"]);
+        disk.leave(0);
+        host.ok(&["stop", "app", "--reason", "the disk is full"]).says("stopped the backup of");
+        host.ok(&["status"]).prints("stopped by");
+        host.run(&["read", "app"]).exits(4).says("the disk is full [JET_errBackupAbortByServer, -801]");
+        host.ok(arguments);
+        host.is_tidy("repo");
+        disk.give_back();
+    }
+    host.ok(&["begin", "app", "--to", "repo"]);
+    disk.leave(0);
+    host.ok(&["end", "app", "--abort"]);
+    host.is_tidy("repo");
+}
+
+#[test]
+fn a_reader_notices_a_stop_although_the_state_disk_is_full() {
+    if !in_own_mounts("a_reader_notices_a_stop_although_the_state_disk_is_full") {
+        return;
+    }
+    let host = Host::with_app();
+    host.write_huge("app/large.db", 1 << 30);
+    let disk = Disk::mount(&host, "state", 1024);
+    host.ok(&["begin", "app", "--no-repository"]);
+    let mut running = host.start(&["read", "app", "large.db", "--out", "-"]);
+    eventually("a reader", || host.ok(&["status"]).stdout.contains("1 reader reading"));
+    disk.leave(0);
+    // The last space belongs to the stop and the end: another reader does not get it.
+    host.run_soon(&["read", "app", "main.db", "--out", "-"]).exits(1).says("[JET_errDiskFull, -1808]");
+    assert!(!running.is_over(), "it waits for somebody to take what it reads");
+    host.ok(&["stop", "app", "--wait", "5"]);
+    running.wait().exits(4).says("[JET_errBackupAbortByServer, -801]");
+    host.ok(&["end", "app"]);
+    assert_eq!(host.session_folders().len(), 0);
+}
+
+#[test]
+fn a_backup_that_cannot_write_its_state_leaves_an_earlier_backup_alone() {
+    if !in_own_mounts("a_backup_that_cannot_write_its_state_leaves_an_earlier_backup_alone") {
+        return;
+    }
+    let host = Host::with_app();
+    let disk = Disk::mount(&host, "state", 1024);
+    host.ok(&["backup", "app", "--to", "repo"]);
+    disk.leave(0);
+    host.run_soon(&["backup", "app", "--to", "repo"]).exits(1).says("[JET_errDiskFull, -1808]");
+    host.is_tidy("repo");
+    host.verifies("repo");
+    disk.give_back();
+    assert!(!is_empty(&host.path("repo/backups")));
+    host.ok(&["backup", "app", "--to", "repo"]);
+}
