@@ -165,6 +165,7 @@ pub fn begin(
             return Err(error);
         }
     };
+    // Now that the session exists, a sweep can ask it; only a one-shot keeps the lock of its partial.
     let owner = owner.map(|file| OwnerLocks { _session: file, _partial: partial_lock });
     Ok(Begun { context: Context { state: state.clone(), session, partial }, survey, owner })
 }

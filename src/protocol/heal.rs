@@ -139,8 +139,8 @@ enum Fate {
 
 fn fate(found: &Found, state: &StateDirectory, published: bool) -> Result<Fate> {
     let Some(owner) = &found.owner else {
-        // Its first file is missing: a begin that crashed, or one that is at it right now.
-        return Ok(Fate::Unclear("it does not say whose it is"));
+        let nobodys = found.partial.is_nobodys()?;
+        return Ok(if nobodys { Fate::Dead } else { Fate::Unclear("it does not say whose it is") });
     };
     if owner.host != Owner::new("", state.path(), false).host {
         return Ok(Fate::Unclear("it belongs to another host"));

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! partial/<session>/owner.json   which session on which host this is, so that a sweep can ask whether it lives
-//! partial/<session>/lock         held by the process of a one-shot
+//! partial/<session>/lock         held while a session begins, and by the process of a one-shot
 //! partial/<session>/records/<n>  what reader n has read, one line a file
 //! partial/<session>/backup/      what one rename will make a backup
 //! ```
@@ -81,14 +81,18 @@ pub struct Found {
 }
 
 impl Repository {
-    /// Makes the partial of a new session; for a one-shot also takes its lock.
+    /// Makes the partial of a new session and takes its lock; no sweep touches it until that is dropped.
+    ///
+    /// It is made under the lock of the repository, so that what a crash in the middle leaves can be told from one
+    /// that is being made.
     pub fn create_partial(&self, owner: &Owner) -> Result<(Partial, Option<Box<dyn Held>>)> {
         let partial = self.partial(&owner.session);
         let store = self.store();
+        let _making = self.lock()?;
         store.make_directory(&partial.data())?;
+        let held = store.try_lock(&partial.folder.join("lock"))?;
         store.make_directory(&partial.folder.join("records"))?;
         store.put(&partial.folder.join("owner.json"), &owner.to_bytes(), Put::New)?;
-        let held = if owner.one_shot { store.try_lock(&partial.folder.join("lock"))? } else { None };
         Ok((partial, held))
     }
 
@@ -153,6 +157,16 @@ impl Partial {
     pub fn is_held(&self) -> Result<bool> {
         match self.repository.store().try_lock(&self.folder.join("lock")) {
             Ok(held) => Ok(held.is_none()),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether it was never said whose it is: its begin crashed before `owner.json`. Waits for one that is at it.
+    pub fn is_nobodys(&self) -> Result<bool> {
+        let _making = self.repository.lock()?;
+        match self.repository.store().list(&self.folder) {
+            Ok(items) => Ok(items.iter().all(|item| item.name != OsStr::new("owner.json"))),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
         }
