@@ -151,19 +151,14 @@ impl Repository {
     }
 
     fn create(path: &Path, identity: &Identity, engine: EngineName) -> Result<Self> {
-        if !path.exists() {
-            durable::make_folder(path).map_err(|error| {
-                if error.is_not_found() {
-                    return error.hint("Only the last directory of the path is made; is a mount missing?");
-                }
-                error
-            })?;
-        }
-        for name in ["backups", "partial"] {
-            let folder = path.join(name);
-            if !folder.is_dir() {
-                durable::make_folder(&folder)?;
+        make_unless_there(path).map_err(|error| {
+            if error.is_not_found() {
+                return error.hint("Only the last directory of the path is made; is a mount missing?");
             }
+            error
+        })?;
+        for name in ["backups", "partial"] {
+            make_unless_there(&path.join(name))?;
         }
         let header = Header {
             type_name: "repository".to_owned(),
@@ -239,6 +234,14 @@ impl Repository {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+/// Makes a directory; another first backup may be quicker.
+fn make_unless_there(folder: &Path) -> Result<()> {
+    match durable::make_folder(folder) {
+        Err(error) if error.is_already_there() && folder.is_dir() => Ok(()),
+        made => made,
     }
 }
 
