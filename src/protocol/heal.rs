@@ -6,7 +6,7 @@ use super::{Context, Observer, publish};
 use crate::error::{Error, Jet, Result, printable};
 use crate::repository::Repository;
 use crate::repository::partial::{Found, Owner};
-use crate::session::directory::{StateDirectory, try_lock_owner};
+use crate::session::directory::StateDirectory;
 use crate::session::event::{Event, Outcome};
 use crate::session::journal::Durability;
 use crate::session::{Session, StopAnswer};
@@ -25,11 +25,16 @@ pub fn make_way(
     replace_idle: Option<Duration>,
     observer: &mut dyn Observer,
 ) -> Result<()> {
-    let dead_one_shot = session.record().one_shot && try_lock_owner(session.folder())?.is_some();
+    // The owner first, then the journal: an owner that ends its session records that before it goes.
+    let owner_lives = session.owner_lives()?;
     let readers = session.live()?;
+    if !session.state()?.in_progress() {
+        return Ok(()); // it ended while we looked
+    }
+    let dead_one_shot = session.record().one_shot && !owner_lives;
     let idle = idle_for(&session);
     let idle_enough = replace_idle.is_some_and(|limit| idle >= limit);
-    if !readers.is_empty() || session.owner_lives()? || !(dead_one_shot || idle_enough) {
+    if !readers.is_empty() || owner_lives || !(dead_one_shot || idle_enough) {
         return Err(in_progress(&session)?);
     }
     let whose = format!("of {}", session.record().holder());

@@ -91,7 +91,11 @@ pub fn publish(
 pub fn finish_rename(context: &Context) -> Result<String> {
     let partial = context.partial.as_ref().ok_or_else(|| Error::from(Refusal::NoRepository))?;
     let repository = partial.repository();
-    let state = context.session.state()?;
+    if let Some(publication) = context.session.state()?.publication().filter(|known| known.done) {
+        return Ok(publication.id.clone());
+    }
+    let _held = repository.lock()?;
+    let state = context.session.state()?; // again: another healer may have been at it
     let Some(publication) = state.publication() else {
         return Err(Error::new(ExitCode::Failed, "the session was not being published"));
     };
@@ -100,7 +104,6 @@ pub fn finish_rename(context: &Context) -> Result<String> {
     if publication.done {
         return Ok(id.text);
     }
-    let _held = repository.lock()?;
     let session = &context.session.record().session;
     match repository.publish(partial, &id, session) {
         Err(error) if error.is_already_there() => id = renumber(context, partial)?,

@@ -1,6 +1,6 @@
 //! The state directory: one folder a session, found by storage or by id.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -199,25 +199,17 @@ fn fill(folder: &Path, record: &Record, plan: &Path, databases: u64) -> Result<(
     Ok((journal, owner))
 }
 
-/// Takes the lock that says "a `backup` process runs this session", or nothing where somebody holds it.
-pub fn try_lock_owner(folder: &Path) -> Result<Option<File>> {
+/// Takes the lock that says "a `backup` process runs this session".
+fn lock_owner(folder: &Path) -> Result<File> {
     let path = folder.join("owner.lock");
     let file = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(false)
+        .create_new(true)
         .mode(0o600)
         .open(&path)
-        .map_err(|e| Error::io("open", &path, &e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(Error::io("lock", &path, &error)),
-    }
-}
-
-fn lock_owner(folder: &Path) -> Result<File> {
-    try_lock_owner(folder)?.ok_or_else(|| Error::new(ExitCode::OutOfOrder, "the new session has an owner already"))
+        .map_err(|e| Error::io("create", &path, &e))?;
+    file.lock().map_err(|e| Error::io("lock", &path, &e))?;
+    Ok(file)
 }
 
 fn remove(folder: &Path) -> Result<()> {
