@@ -141,8 +141,9 @@ impl Repository {
     pub fn open_or_create(path: &Path, identity: &Identity, engine: EngineName) -> Result<Self> {
         let repository = match Self::open(path) {
             Ok(repository) => repository,
-            Err(error) if error.jet_code() == Some(Jet::InvalidPath) && is_missing_or_empty(path) => {
-                Self::create(path, identity, engine)?
+            Err(error) if error.jet_code() == Some(Jet::InvalidPath) => {
+                // Not empty any more: another first backup may just have made it.
+                if is_missing_or_empty(path) { Self::create(path, identity, engine)? } else { Self::open(path)? }
             }
             Err(error) => return Err(error),
         };
