@@ -127,9 +127,11 @@ pub fn sweep(
                 observer.decided(&format!("left {} alone: {why}", printable(place)));
             }
             Fate::Dead => {
-                found.partial.discard()?;
-                observer
-                    .said(&format!("removed what the dead session {} left in the repository", printable(&found.name)));
+                // One that is not there any more was just ended by its own process.
+                if found.partial.discard()? {
+                    let name = printable(&found.name);
+                    observer.said(&format!("removed what the dead session {name} left in the repository"));
+                }
             }
         }
     }

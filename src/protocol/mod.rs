@@ -148,7 +148,7 @@ impl Context {
     pub fn discard(&self, observer: &mut dyn Observer) -> Result<()> {
         let Some(partial) = &self.partial else { return Ok(()) };
         if !self.session.record().keep_partial {
-            return partial.discard();
+            return partial.discard().map(drop);
         }
         let place = partial.repository().store().describe(&partial.data());
         observer.said(&format!("what was read so far stays in {}", crate::error::printable(&place)));

@@ -194,13 +194,15 @@ impl Partial {
     }
 
     /// Gets it out of the way in one rename, then deletes it; a crash in between leaves trash that the next run empties.
-    pub fn discard(&self) -> Result<()> {
+    /// Says whether it was there.
+    pub fn discard(&self) -> Result<bool> {
         let name = self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let trash = Path::new("partial").join(format!("{TRASH_PREFIX}{name}-{:08x}", crate::durable::random() >> 32));
         match self.repository.store().promote(&self.folder, &trash) {
-            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) if error.is_not_found() => return Ok(false),
             renamed => renamed?,
         }
-        self.repository.store().remove(&trash)
+        self.repository.store().remove(&trash)?;
+        Ok(true)
     }
 }
