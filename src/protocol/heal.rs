@@ -94,14 +94,19 @@ fn record_end(context: &Context, outcome: Outcome) -> Result<()> {
     })
 }
 
-/// Stops a session and waits for its readers to leave; exit 5 where one does not.
+/// Stops a session and waits for its readers to leave, and for one that seals it at this moment; exit 5 where one does
+/// not. Who seals finds the stop when it commits, and needs its partial until then.
 pub fn stop_and_wait(session: &Session, who: &str) -> Result<StopAnswer> {
     let answer = session.stop(who, None)?;
     let begun = Instant::now();
     loop {
-        let Some(reader) = session.live()?.first().copied() else { return Ok(answer) };
+        let reader = session.live()?.first().copied();
+        if reader.is_none() && !session.is_being_finished()? {
+            return Ok(answer);
+        }
         if begun.elapsed() > READER_FAREWELL {
-            let message = format!("reader {reader} does not leave; the session is stopped, but not ended");
+            let holder = reader.map_or("another process".to_owned(), |reader| format!("reader {reader}"));
+            let message = format!("{holder} does not leave; the session is stopped, but not ended");
             return Err(Error::jet(Jet::InvalidBackupSequence, message)
                 .hint("Look for a suspended jetbak process, end it, and repeat `jetbak end`."));
         }
