@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::publish::{self, How, Published};
-use super::{Activity, Context, Observer, Progress};
+use super::{Activity, Context, Observer, Progress, Warning};
 use crate::engine::plan::PlanReader;
 use crate::engine::{Deletion, HeldLog};
 use crate::error::{Error, ExitCode, Result, printable};
@@ -45,7 +45,7 @@ pub fn dry_run(context: &Context) -> Result<Truncated> {
             })
             .collect(),
     };
-    let going = engine.truncatable(&held);
+    let going = if leaves_out(context)? { &held[..0] } else { engine.truncatable(&held) };
     Ok(Truncated {
         dry_run: true,
         deleted: going.iter().map(|log| log.path.clone()).collect(),
@@ -75,10 +75,15 @@ pub fn truncate(
     if context.session.state()?.publication().is_none() {
         keep_held(context, &held)?;
     }
-    let how = How { prove: true, truncate: true };
+    let left_out = leaves_out(context)?;
+    let how = How { prove: true, truncate: !left_out };
     let published = publish::publish(context, &alone, how, observer, stop)?;
     let engine = context.engine()?;
-    let going = engine.truncatable(&held);
+    let going = if left_out { &held[..0] } else { engine.truncatable(&held) };
+    if left_out {
+        let message = "no log is deleted: this backup is incomplete".to_owned();
+        observer.warning(&Warning { jet: None, message, file: None });
+    }
     let mut done = Truncated { published: Some(published), ..Truncated::default() };
     let count = going.len() as u64;
     context.session.append::<Error>(Durability::Synced, |_| Ok(vec![Event::Truncating { logs: count }]))?;
@@ -117,6 +122,11 @@ pub fn truncate(
     let gone = done.deleted.len() + done.missing.len();
     done.remaining = held[gone..].iter().map(|log| log.path.clone()).collect();
     Ok((done, failure))
+}
+
+/// A backup that left files out is never a reason to delete a log (decisions 6 and 17).
+fn leaves_out(context: &Context) -> Result<bool> {
+    Ok(!context.session.state()?.excluded().is_empty())
 }
 
 /// The logs that this session has read, oldest first, as they were when they were read.
