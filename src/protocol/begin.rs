@@ -94,7 +94,7 @@ pub fn dry_run(state: &StateDirectory, options: &Options, stop: &StopToken) -> R
     }
     let record = record_of(options, &places, None, String::new());
     let engine = open_engine(&record, state)?;
-    survey(&*engine, stop, &mut std::io::sink(), Path::new(""))
+    survey(&*engine, stop, true, &mut std::io::sink(), Path::new(""))
 }
 
 /// Begins a session.
@@ -126,7 +126,7 @@ pub fn begin(
     record.began = began;
     let engine = open_engine(&record, state)?;
     let mut spool = Spool::create(state)?;
-    let survey = survey(&*engine, stop, &mut spool.out, &spool.path)?;
+    let survey = survey(&*engine, stop, repository.is_some(), &mut spool.out, &spool.path)?;
     spool.finish()?;
     record.databases_bytes = survey.bytes;
     record.left_out.clone_from(&survey.left_out);
@@ -228,10 +228,14 @@ fn refuse_nesting(storage: &Path, repository: &Path) -> Result<()> {
     Err(Error::jet(Jet::InvalidParameter, message).file(repository).hint("Choose a repository outside of the storage."))
 }
 
-fn survey(engine: &dyn Engine, stop: &StopToken, out: &mut dyn Write, path: &Path) -> Result<Survey> {
+/// `whole` asks for directories and links too; a session without repository has nowhere to put those.
+fn survey(engine: &dyn Engine, stop: &StopToken, whole: bool, out: &mut dyn Write, path: &Path) -> Result<Survey> {
     let mut survey = Survey::default();
     let mut out = BufWriter::with_capacity(256 * 1024, out);
     let left_out = engine.survey(stop, &mut |entry| {
+        if !whole && !entry.role.is_file() {
+            return Ok(());
+        }
         survey.entries += 1;
         if entry.role == Role::Database {
             survey.files += 1;

@@ -62,8 +62,10 @@ pub fn read_named(
     observer: &mut dyn Observer,
     stop: &StopToken,
 ) -> Result<ReadReport> {
-    let state = context.session.decide(Call::Read)?;
+    context.session.decide(Call::Read)?;
     require_repository(context)?;
+    begin_logs_if_due(context, stop)?;
+    let state = context.session.state()?;
     let selection = select(context, &state, names)?;
     if selection.batches.is_empty() {
         return Ok(ReadReport { already: true, ..ReadReport::default() });
@@ -90,7 +92,9 @@ pub fn read_out(
     observer: &mut dyn Observer,
     stop: &StopToken,
 ) -> Result<ReadReport> {
-    let state = context.session.decide(Call::Read)?;
+    context.session.decide(Call::Read)?;
+    begin_logs_if_due(context, stop)?;
+    let state = context.session.state()?;
     let counts = context.partial.is_none();
     let found = find_file(context, &state, name)?;
     if counts && let EntryState::Taken(holder, _) = state.entry(found.phase, found.index) {
@@ -106,6 +110,17 @@ pub fn read_out(
         reader.look(found.phase, found.entry, sink, observer)
     };
     reader.leave(done)
+}
+
+/// A storage may have nothing but logs: then no last database ends the phase of the databases.
+fn begin_logs_if_due(context: &Context, stop: &StopToken) -> Result<()> {
+    let state = context.session.state()?;
+    if state.phase() == Phase::Logs || !state.is_complete(Phase::Databases) {
+        return Ok(());
+    }
+    let mut reader = Reader::start(context, stop)?;
+    let done = reader.end_of_databases();
+    reader.leave(done).map(drop)
 }
 
 /// Where `--out` sends a file.
