@@ -44,6 +44,7 @@ fn of_two_backups_at_once_one_wins_or_both_have_their_turn() {
 #[test]
 fn a_backup_that_runs_is_named_to_the_second_one_and_not_disturbed() {
     let host = Host::quick_with_app();
+    host.write_many(1000); // so that it can be met in the middle
     let mut first = host.start(BACKUP);
     let held = HeldJournal::of_a_new_session(&host, "state", &mut first).expect("quick enough");
     eventually_begun(&held, &mut first);

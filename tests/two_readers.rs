@@ -99,7 +99,7 @@ fn what_a_killed_reader_had_taken_is_read_by_the_others() {
     assert_eq!(doomed.kill().code, None, "killed while it read");
     let summaries = others.map(|running| running.wait().exits(0).summary());
     let read: usize = summaries.iter().map(files).sum();
-    assert!(read <= MANY + 4 && read >= MANY + 4 - 1024 * 3, "{read}");
+    assert!((MANY + 4 - 1024 * 3..=MANY + 4).contains(&read), "{read}");
     all_is_there(&host);
 }
 
@@ -195,8 +195,8 @@ fn a_named_file_whose_reader_was_killed_is_read_when_it_is_named_again() {
     host.write_huge("app/huge.db", 4 << 20);
     host.ok(&["begin", "app", "--no-repository"]);
     let mut doomed = host.start(&["read", "app", "huge.db", "--out", "-"]);
-    let mut head = [0; 4];
-    doomed.child().stdout.as_mut().expect("a pipe").read_exact(&mut head).expect("it reads");
+    let mut first_bytes = [0; 4];
+    doomed.child().stdout.as_mut().expect("a pipe").read_exact(&mut first_bytes).expect("it reads");
     doomed.kill();
     host.ok(&["read", "app", "huge.db", "--out", "copy"]);
     assert_eq!(fs::metadata(host.path("copy")).expect("there").len(), 4 << 20);
