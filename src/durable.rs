@@ -85,7 +85,9 @@ pub fn sweep_temporaries(folder: &Path) -> Result<Vec<PathBuf>> {
         let entry = entry.map_err(|e| Error::io("list", folder, &e))?;
         if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
             let path = entry.path();
-            if File::open(&path).is_ok_and(|file| file.try_lock().is_err()) {
+            // Held until the file is gone: whoever locks it after us sees that it has lost its name.
+            let file = File::open(&path).ok();
+            if file.as_ref().is_some_and(|file| file.try_lock().is_err()) {
                 continue;
             }
             fs::remove_file(&path).map_err(|e| Error::io("remove", &path, &e))?;

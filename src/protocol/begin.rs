@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -173,6 +173,7 @@ pub fn begin(
             return Err(error);
         }
     };
+    // Now that the session exists, a sweep can ask it; only a one-shot keeps the lock of its partial.
     let owner = owner.map(|file| OwnerLocks { _session: file, _partial: partial_lock });
     Ok(Begun { context: Context { state: state.clone(), session, partial: Ok(partial) }, survey, owner })
 }
@@ -290,13 +291,18 @@ struct Spool {
 
 impl Spool {
     fn create(state: &StateDirectory) -> Result<Self> {
-        let path = state.path().join(format!("{TEMPORARY_PREFIX}{:016x}", durable::random()));
-        let out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(|e| {
-            Error::io("write in the state directory", &path, &e)
-                .hint("Name another one with --state-dir or JETBAK_STATE_DIR.")
-        })?;
-        out.lock().map_err(|e| Error::io("lock", &path, &e))?;
-        Ok(Self { path, out })
+        loop {
+            let path = state.path().join(format!("{TEMPORARY_PREFIX}{:016x}", durable::random()));
+            let out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(|e| {
+                Error::io("write in the state directory", &path, &e)
+                    .hint("Name another one with --state-dir or JETBAK_STATE_DIR.")
+            })?;
+            out.lock().map_err(|e| Error::io("lock", &path, &e))?;
+            let links = out.metadata().map_err(|e| Error::io("look at", &path, &e))?.nlink();
+            if links > 0 {
+                return Ok(Self { path, out });
+            } // else another begin has swept it away between its making and its locking
+        }
     }
 
     fn finish(&mut self) -> Result<()> {

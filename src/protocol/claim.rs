@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::engine::plan::PlanReader;
 use crate::engine::{Engine, Entry};
-use crate::error::{Error, Result};
+use crate::error::{Error, Jet, Result};
 use crate::repository::seal::RecordFolder;
 use crate::session::Session;
 use crate::session::event::{Batch, Event, Phase};
 use crate::session::journal::Durability;
-use crate::session::state::{Call, State, Takeable};
+use crate::session::state::{Call, EntryState, Live, State, Takeable};
 use crate::stream::pipeline::{Feed, Job};
 use crate::stream::source::Opened;
 
@@ -113,12 +113,14 @@ impl Claims {
     /// Takes the next batch, none where nothing is left that nobody else has.
     fn claim(&mut self) -> Result<Option<Current>> {
         loop {
-            let live = self.session.live()?;
+            // The journal first: a reader takes its lock before it records anything, so that every living one that the
+            // journal names is among those we find alive afterwards.
             let state = self.session.state()?;
+            let live = self.session.live()?;
             let (batch, abandoned) = match &mut self.wanted {
                 Wanted::Named(batches) => match batches.pop_front() {
                     None => return Ok(None),
-                    Some(batch) => (batch, false),
+                    Some(batch) => (batch, matches!(state.entry(self.phase, batch.first), EntryState::Taken(..))),
                 },
                 Wanted::Everything => match state.takeable(self.phase, &live) {
                     None => return Ok(None),
@@ -130,9 +132,16 @@ impl Claims {
             let (terms, phase, reader) = (self.session.record().terms(), self.phase, self.reader);
             let mut taken = false;
             self.session.append(Durability::Lazy, |state| {
+                // Readers may have come since we looked, and may have taken what we took for abandoned.
+                let live = if abandoned || named { self.session.live()? } else { live };
                 state.decide(Call::Read, terms, &live)?;
                 // Somebody may have been quicker since we looked; then we look again.
-                taken = named || state.takeable(phase, &live).is_some_and(|now| is_still(now, &batch));
+                taken = if named {
+                    require_free(state, phase, &batch, &live)?;
+                    true
+                } else {
+                    state.takeable(phase, &live).is_some_and(|now| is_still(now, &batch, abandoned))
+                };
                 let opened = Event::Opened { reader, phase, batch };
                 Ok::<_, Error>(if taken { vec![opened] } else { Vec::new() })
             })?;
@@ -172,11 +181,26 @@ impl Claims {
     }
 }
 
-fn is_still(now: Takeable, batch: &Batch) -> bool {
+fn is_still(now: Takeable, batch: &Batch, abandoned: bool) -> bool {
     match now {
-        Takeable::Abandoned(other) => other == *batch,
-        Takeable::Fresh { first, limit, .. } => first == batch.first && batch.count <= limit,
+        // What was free a moment ago and is taken now was not abandoned: its reader may be younger than our look.
+        Takeable::Abandoned(other) => abandoned && other == *batch,
+        Takeable::Fresh { first, limit, .. } => !abandoned && first == batch.first && batch.count <= limit,
     }
+}
+
+/// Named files that another reader has taken since they were looked up are refused.
+fn require_free(state: &State, phase: Phase, batch: &Batch, live: &Live) -> Result<()> {
+    let is_free = |index| match state.entry(phase, index) {
+        EntryState::Free | EntryState::Excluded => true,
+        EntryState::Taken(holder, whole) => whole == *batch && !live.contains(&holder),
+        EntryState::Done => false,
+    };
+    if (batch.first..batch.next()).all(is_free) {
+        return Ok(());
+    }
+    Err(Error::jet(Jet::OutOfMemory, "another reader has just taken what was named")
+        .hint("A plain `jetbak read` shares the work with other readers and takes over from dead ones."))
 }
 
 impl Feed for Claims {

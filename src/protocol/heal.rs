@@ -26,12 +26,16 @@ pub fn make_way(
     replace_idle: Option<Duration>,
     observer: &mut dyn Observer,
 ) -> Result<()> {
-    let owned = session.owner_lives()?;
-    let dead_one_shot = session.record().one_shot && !owned;
+    // The owner first, then the journal: an owner that ends its session records that before it goes.
+    let owner_lives = session.owner_lives()?;
     let readers = session.live()?;
+    if !session.state()?.in_progress() {
+        return Ok(()); // it ended while we looked
+    }
+    let dead_one_shot = session.record().one_shot && !owner_lives;
     let idle = idle_for(&session);
     let idle_enough = replace_idle.is_some_and(|limit| idle >= limit);
-    if !readers.is_empty() || owned || !(dead_one_shot || idle_enough) {
+    if !readers.is_empty() || owner_lives || !(dead_one_shot || idle_enough) {
         return Err(in_progress(&session)?);
     }
     let whose = format!("of {}", session.record().holder());
@@ -91,14 +95,19 @@ fn record_end(context: &Context, outcome: Outcome) -> Result<()> {
     })
 }
 
-/// Stops a session and waits for its readers to leave; exit 5 where one does not.
+/// Stops a session and waits for its readers to leave, and for one that seals it at this moment; exit 5 where one does
+/// not. Who seals finds the stop when it commits, and needs its partial until then.
 pub fn stop_and_wait(session: &Session, who: &str, signals: &StopToken) -> Result<StopAnswer> {
     let answer = session.stop(who, None)?;
     let begun = Instant::now();
     loop {
-        let Some(reader) = session.live()?.first().copied() else { return Ok(answer) };
+        let reader = session.live()?.first().copied();
+        if reader.is_none() && !session.is_being_finished()? {
+            return Ok(answer);
+        }
         if begun.elapsed() > READER_FAREWELL {
-            let message = format!("reader {reader} does not leave; the session is stopped, but not ended");
+            let holder = reader.map_or("another process".to_owned(), |reader| format!("reader {reader}"));
+            let message = format!("{holder} does not leave; the session is stopped, but not ended");
             return Err(Error::jet(Jet::InvalidBackupSequence, message)
                 .hint("Look for a suspended jetbak process, end it, and repeat `jetbak end`."));
         }
@@ -126,9 +135,11 @@ pub fn sweep(
                 observer.decided(&format!("left {} alone: {why}", printable(place)));
             }
             Fate::Dead => {
-                found.partial.discard()?;
-                observer
-                    .said(&format!("removed what the dead session {} left in the repository", printable(&found.name)));
+                // One that is not there any more was just ended by its own process.
+                if found.partial.discard()? {
+                    let name = printable(&found.name);
+                    observer.said(&format!("removed what the dead session {name} left in the repository"));
+                }
             }
         }
     }
@@ -143,9 +154,8 @@ enum Fate {
 
 fn fate(found: &Found, state: &StateDirectory, published: bool, stop: &StopToken) -> Result<Fate> {
     let Some(owner) = &found.owner else {
-        // Its first file is missing: a begin that crashed, or, without the lock, one that is at it right now.
-        let _held = found.partial.repository().lock(stop)?;
-        return Ok(if found.partial.owner().is_some() { Fate::Lives } else { Fate::Dead });
+        let nobodys = found.partial.is_nobodys(stop)?;
+        return Ok(if nobodys { Fate::Dead } else { Fate::Unclear("it does not say whose it is") });
     };
     if owner.host != Owner::new("", state.path(), false).host {
         return Ok(Fate::Unclear("it belongs to another host"));

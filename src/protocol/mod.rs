@@ -168,7 +168,7 @@ impl Context {
             }
         };
         if !self.session.record().keep_partial {
-            return partial.discard();
+            return partial.discard().map(drop);
         }
         let place = partial.repository().store().describe(&partial.data());
         observer.said(&format!("what was read so far stays in {}", crate::error::printable(&place)));

@@ -91,7 +91,11 @@ pub fn publish(
 pub fn finish_rename(context: &Context, stop: &StopToken) -> Result<String> {
     let partial = context.require_partial()?;
     let repository = partial.repository();
-    let state = context.session.state()?;
+    if let Some(publication) = context.session.state()?.publication().filter(|known| known.done) {
+        return Ok(publication.id.clone());
+    }
+    let _held = repository.lock(stop)?;
+    let state = context.session.state()?; // again: another healer may have been at it
     let Some(publication) = state.publication() else {
         return Err(Error::new(ExitCode::Failed, "the session was not being published"));
     };
@@ -100,7 +104,6 @@ pub fn finish_rename(context: &Context, stop: &StopToken) -> Result<String> {
     if publication.done {
         return Ok(id.text);
     }
-    let _held = repository.lock(stop)?;
     let session = &context.session.record().session;
     match repository.publish(partial, &id, session) {
         Err(error) if error.is_already_there() => id = renumber(context, partial)?,

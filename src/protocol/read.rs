@@ -181,7 +181,12 @@ fn select(context: &Context, state: &State, names: &[PathBuf]) -> Result<Selecti
             let one = Batch { first: index, count: 1, offset, end: plan.offset() };
             match state.entry(phase, index) {
                 EntryState::Done => {}
-                EntryState::Taken(holder, _) => refuse_second_reader(context, holder, &entry.path)?,
+                EntryState::Taken(holder, whole) => {
+                    refuse_second_reader(context, holder, &entry.path)?;
+                    if batches.last() != Some(&whole) {
+                        batches.push(whole); // a dead reader left it: taken over as a whole
+                    }
+                }
                 EntryState::Free | EntryState::Excluded if phase != current => {
                     return Err(Refusal::DatabaseAfterItsPhase.into());
                 }
@@ -237,13 +242,12 @@ fn not_in_the_lists(context: &Context, state: &State, name: &Path) -> Error {
         .hint("`jetbak files` prints what it reads; give a path as it stands there.")
 }
 
-/// A file that a living reader holds is refused; one that a dead reader left can be read by a plain `read`.
+/// A file that a living reader holds is refused; what a dead one left can be taken over.
 fn refuse_second_reader(context: &Context, holder: u32, name: &Path) -> Result<()> {
-    let message = if context.session.live()?.contains(&holder) {
-        format!("reader {holder} is reading {} already", printable(name))
-    } else {
-        format!("{} belongs to a batch that a dead reader left", printable(name))
-    };
+    if !context.session.live()?.contains(&holder) {
+        return Ok(());
+    }
+    let message = format!("reader {holder} is reading {} already", printable(name));
     Err(Error::jet(Jet::OutOfMemory, message)
         .file(name)
         .hint("A plain `jetbak read` shares the work with other readers and takes over from dead ones."))

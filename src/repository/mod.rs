@@ -150,8 +150,9 @@ impl Repository {
     pub fn open_or_create(path: &Path, identity: &Identity, engine: EngineName) -> Result<Self> {
         let repository = match Self::open(path) {
             Ok(repository) => repository,
-            Err(error) if error.jet_code() == Some(Jet::InvalidPath) && is_missing_or_empty(path) => {
-                Self::create(path, identity, engine)?
+            Err(error) if error.jet_code() == Some(Jet::InvalidPath) => {
+                // Not empty any more: another first backup may just have made it.
+                if is_missing_or_empty(path) { Self::create(path, identity, engine)? } else { Self::open(path)? }
             }
             Err(error) => return Err(error),
         };
@@ -160,19 +161,14 @@ impl Repository {
     }
 
     fn create(path: &Path, identity: &Identity, engine: EngineName) -> Result<Self> {
-        if !path.exists() {
-            durable::make_folder(path).map_err(|error| {
-                if error.is_not_found() {
-                    return error.hint("Only the last directory of the path is made; is a mount missing?");
-                }
-                error
-            })?;
-        }
-        for name in ["backups", "partial"] {
-            let folder = path.join(name);
-            if !folder.is_dir() {
-                durable::make_folder(&folder)?;
+        make_unless_there(path).map_err(|error| {
+            if error.is_not_found() {
+                return error.hint("Only the last directory of the path is made; is a mount missing?");
             }
+            error
+        })?;
+        for name in ["backups", "partial"] {
+            make_unless_there(&path.join(name))?;
         }
         let header = Header {
             type_name: "repository".to_owned(),
@@ -244,6 +240,14 @@ impl Repository {
             }
             stop.sleep(LOCK_POLL)?;
         }
+    }
+}
+
+/// Makes a directory; another first backup may be quicker.
+fn make_unless_there(folder: &Path) -> Result<()> {
+    match durable::make_folder(folder) {
+        Err(error) if error.is_already_there() && folder.is_dir() => Ok(()),
+        made => made,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! partial/<session>/owner.json   which session on which host this is, so that a sweep can ask whether it lives
-//! partial/<session>/lock         held by the process of a one-shot
+//! partial/<session>/lock         held while a session begins, and by the process of a one-shot
 //! partial/<session>/records/<n>  what reader n has read, one line a file
 //! partial/<session>/backup/      what one rename will make a backup
 //! ```
@@ -82,7 +82,10 @@ pub struct Found {
 }
 
 impl Repository {
-    /// Makes the partial of a new session; for a one-shot also takes its lock.
+    /// Makes the partial of a new session and takes its lock; no sweep touches it until that is dropped.
+    ///
+    /// It is made under the lock of the repository, so that what a crash in the middle leaves can be told from one
+    /// that is being made.
     pub fn create_partial(&self, owner: &Owner) -> Result<(Partial, Option<Box<dyn Held>>)> {
         let partial = self.partial(&owner.session);
         let made = self.fill_partial(&partial, owner);
@@ -95,17 +98,17 @@ impl Repository {
 
     fn fill_partial(&self, partial: &Partial, owner: &Owner) -> Result<Option<Box<dyn Held>>> {
         let store = self.store();
-        // Under the lock, so that whoever holds it knows: a partial without an owner is nobody's.
-        let _held = self.lock(&StopToken::never())?;
+        // Under the lock, so that whoever holds it knows: a partial without an owner is nobody's. And locked before it
+        // says whose it is: its session does not exist yet.
+        let _making = self.lock(&StopToken::never())?;
         store.make_directory(&partial.folder)?;
+        let mut held = None;
+        while held.is_none() {
+            held = store.try_lock(&partial.folder.join("lock"))?; // a sweep may try it for a moment
+        }
         store.put(&partial.folder.join("owner.json"), &owner.to_bytes(), Put::New)?;
         store.make_directory(&partial.data())?;
         store.make_directory(&partial.folder.join("records"))?;
-        let mut held = None;
-        while owner.one_shot && held.is_none() {
-            // Nobody else keeps it; a sweep may try it for a moment.
-            held = store.try_lock(&partial.folder.join("lock"))?;
-        }
         Ok(held)
     }
 
@@ -179,6 +182,16 @@ impl Partial {
         }
     }
 
+    /// Whether it was never said whose it is: its begin crashed before `owner.json`. Waits for one that is at it.
+    pub fn is_nobodys(&self, stop: &StopToken) -> Result<bool> {
+        let _making = self.repository.lock(stop)?;
+        match self.repository.store().list(&self.folder) {
+            Ok(items) => Ok(items.iter().all(|item| item.name != OsStr::new("owner.json"))),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether it is still there as something to publish or discard.
     pub fn exists(&self) -> Result<bool> {
         match self.repository.store().list(&self.folder) {
@@ -201,13 +214,15 @@ impl Partial {
     }
 
     /// Gets it out of the way in one rename, then deletes it; a crash in between leaves trash that the next run empties.
-    pub fn discard(&self) -> Result<()> {
+    /// Says whether it was there.
+    pub fn discard(&self) -> Result<bool> {
         let name = self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let trash = Path::new("partial").join(format!("{TRASH_PREFIX}{name}-{:08x}", crate::durable::random() >> 32));
         match self.repository.store().promote(&self.folder, &trash) {
-            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) if error.is_not_found() => return Ok(false),
             renamed => renamed?,
         }
-        self.repository.store().remove(&trash)
+        self.repository.store().remove(&trash)?;
+        Ok(true)
     }
 }

@@ -13,9 +13,9 @@ use sha2::{Digest, Sha256};
 use super::file_list::{LINE_BYTES_MAX, ReadRecord, hex, sums_line};
 use super::manifest::{BackupId, Manifest};
 use super::partial::Partial;
-use super::store::{Store, Writing};
+use super::store::{Item, Store, Writing};
 use super::{Repository, sha256_hex};
-use crate::durable::Put;
+use crate::durable::{Put, TEMPORARY_PREFIX};
 use crate::engine::Role;
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::session::event::Phase;
@@ -183,10 +183,16 @@ pub struct Totals {
 }
 
 impl Sealing {
-    /// Writes `files.jsonl` and begins `SHA256SUMS`; can be repeated.
+    /// Writes `files.jsonl` and begins `SHA256SUMS`; can be repeated, also after a crash in the middle.
     pub fn begin(partial: &Partial, records: &Records) -> Result<Self> {
         let store = partial.repository().store();
         let folder = partial.backup();
+        for Item { name, .. } in store.list(&folder)? {
+            // A manifest that was never renamed to its place would be an extra file of the backup for ever.
+            if name.as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
+                store.remove(&folder.join(name))?;
+            }
+        }
         let mut list = Hashed::create(&**store, &folder.join("files.jsonl"))?;
         let mut sums = Hashed::create(&**store, &folder.join("SHA256SUMS"))?;
         let mut totals = Totals::default();

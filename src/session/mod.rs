@@ -92,6 +92,11 @@ impl Session {
         readers::is_locked(&self.folder.join("owner.lock"))
     }
 
+    /// Whether a process seals or truncates this session right now.
+    pub fn is_being_finished(&self) -> Result<bool> {
+        readers::is_locked(&self.folder.join("finisher.lock"))
+    }
+
     /// Decides a call without recording anything.
     pub fn decide(&self, call: Call) -> Result<State> {
         let live = self.live()?;

@@ -37,13 +37,51 @@ impl Host {
 
     /// A machine whose storage holds a database, a file in a directory, and four logs `wal.1` to `wal.4`.
     pub fn with_app() -> Self {
-        let host = Self::new();
-        host.write("app/main.db", "the database");
-        host.write("app/conf/settings.ini", "colour = blue\n");
-        for number in 1..=4 {
-            host.write(&format!("app/wal.{number}"), format!("log {number}\n"));
-        }
+        Self::new().fill_app()
+    }
+
+    /// An empty machine in memory where there is a file system for that: a hundred backups a second. Nothing of what a
+    /// kill can break depends on the disk.
+    pub fn quick() -> Self {
+        let Ok(folder) = tempfile::tempdir_in("/dev/shm") else { return Self::new() };
+        let host = Self { folder };
+        fs::create_dir(host.path("app")).expect("created");
         host
+    }
+
+    /// A machine in memory, filled as [`Host::with_app`] does.
+    pub fn quick_with_app() -> Self {
+        Self::quick().fill_app()
+    }
+
+    fn fill_app(self) -> Self {
+        self.write("app/main.db", "the database");
+        self.write("app/conf/settings.ini", "colour = blue\n");
+        self.write_logs();
+        self
+    }
+
+    /// Writes the four logs, anew where they were deleted.
+    pub fn write_logs(&self) {
+        for number in 1..=4 {
+            self.write(&format!("app/wal.{number}"), format!("log {number}\n"));
+        }
+    }
+
+    /// Many small files below `app/many`, each with another content, in directories of a thousand.
+    pub fn write_many(&self, files: usize) {
+        for number in 0..files {
+            let folder = self.path("app/many").join((number / 1000).to_string());
+            if number % 1000 == 0 {
+                fs::create_dir_all(&folder).expect("created");
+            }
+            fs::write(folder.join(number.to_string()), format!("content {number}")).expect("written");
+        }
+    }
+
+    /// The logs that are left in the storage, in order.
+    pub fn logs(&self) -> Vec<String> {
+        names(&self.path("app")).into_iter().filter(|name| name.starts_with("wal.")).collect()
     }
 
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
@@ -161,7 +199,12 @@ impl Host {
 
     /// The folders of the sessions that the state directory holds.
     pub fn session_folders(&self) -> Vec<PathBuf> {
-        let Ok(entries) = fs::read_dir(self.path("state")) else { return Vec::new() };
+        self.session_folders_in("state")
+    }
+
+    /// The folders of the sessions that a state directory holds.
+    pub fn session_folders_in(&self, state: &str) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(self.path(state)) else { return Vec::new() };
         entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
     }
 
@@ -302,6 +345,12 @@ impl Running {
         assert!(sent.expect("kill runs").success());
     }
 
+    /// Kills it as a power cut would, and waits until it is gone; its output up to here is kept.
+    pub fn kill(mut self) -> Ran {
+        self.child().kill().expect("killed, or over already");
+        self.wait()
+    }
+
     pub fn is_over(&mut self) -> bool {
         self.child().try_wait().expect("waited").is_some()
     }
@@ -335,6 +384,100 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(began.elapsed() < Duration::from_secs(10), "{what} does not come true");
         std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The journal of the only session of a state directory, held: every process that wants to record something waits.
+pub struct HeldJournal {
+    folder: PathBuf,
+    lock: fs::File,
+}
+
+impl HeldJournal {
+    /// Takes the journal of the only session in `state`; none where there is no session.
+    pub fn of(host: &Host, state: &str) -> Option<Self> {
+        let folder = host.session_folders_in(state).pop()?;
+        let lock = fs::File::open(folder.join("journal.lock")).ok()?;
+        lock.lock().expect("locked");
+        Some(Self { folder, lock })
+    }
+
+    /// Waits for the session that a process is about to begin; none where it was quicker, or came to nothing.
+    pub fn of_a_new_session(host: &Host, state: &str, running: &mut Running) -> Option<Self> {
+        loop {
+            if let Some(held) = Self::of(host, state) {
+                return Some(held);
+            }
+            if running.is_over() {
+                return None;
+            }
+        }
+    }
+
+    /// What is recorded, by the names of the events.
+    pub fn events(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.folder.join("journal.jsonl")).unwrap_or_default();
+        let event = |line: &str| {
+            let line: Value = serde_json::from_str(line).expect("a line of JSON");
+            line["event"].as_str().expect("an event").to_owned()
+        };
+        text.lines().map(event).collect()
+    }
+
+    /// Lets the others record something and takes the journal again; false where the process has ended instead.
+    pub fn step(&self, running: &mut Running) -> bool {
+        let grown = self.release_until_it_grows(running);
+        self.lock.lock().expect("locked");
+        grown
+    }
+
+    /// Lets the others go on, and returns as soon as one has recorded something; false where the process has ended.
+    pub fn release_until_it_grows(&self, running: &mut Running) -> bool {
+        let before = self.length();
+        self.lock.unlock().expect("unlocked");
+        while self.length() == before {
+            if running.is_over() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Steps until so many events are recorded; false where the process was quicker than we, or has ended.
+    pub fn step_to(&self, events: usize, running: &mut Running) -> bool {
+        while self.events().len() < events {
+            if !self.step(running) {
+                return false;
+            }
+        }
+        self.events().len() == events
+    }
+
+    fn length(&self) -> Option<u64> {
+        fs::metadata(self.folder.join("journal.jsonl")).ok().map(|metadata| metadata.len())
+    }
+}
+
+/// Numbers that look random: every run of the tests draws others, and says with which seed.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new() -> Self {
+        use std::hash::{BuildHasher, Hasher, RandomState};
+        let given = std::env::var("JETBAK_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = given.unwrap_or_else(|| RandomState::new().build_hasher().finish()) | 1;
+        println!("JETBAK_TEST_SEED={seed}"); // shown when the test fails
+        Self(seed)
+    }
+
+    /// A duration below `limit`.
+    pub fn below(&mut self, limit: Duration) -> Duration {
+        // xorshift64*, the upper half
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let drawn = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
+        Duration::from_micros(drawn % u64::try_from(limit.as_micros()).expect("short").max(1))
     }
 }
 
