@@ -1,5 +1,6 @@
 //! Moving bytes: source → hash → sink, with bounded buffers and a look for a stop before every chunk.
 
+pub mod buffer;
 pub mod pipeline;
 pub mod source;
 pub mod stop;

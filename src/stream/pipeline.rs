@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
+use super::buffer::Buffer;
 use super::source::{Attributes, Opened, Settled, Source};
 use super::stop::{StopToken, WATCH_INTERVAL};
 use crate::error::{Error, ExitCode, Result};
@@ -241,9 +242,16 @@ enum Message {
 struct Piece {
     job: Job,
     begins: bool,
-    buffer: Vec<u8>,
+    /// None where the piece has no bytes.
+    buffer: Option<Buffer>,
     length: usize,
     end: Option<End>,
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        self.buffer.as_ref().map_or(&[], |buffer| buffer.filled(self.length))
+    }
 }
 
 enum End {
@@ -260,7 +268,7 @@ struct Reader {
     policy: Policy,
     restartable: bool,
     out: SyncSender<Message>,
-    buffers: Receiver<Vec<u8>>,
+    buffers: Receiver<Buffer>,
     allocated: usize,
     reports: Sender<News>,
 }
@@ -310,13 +318,7 @@ impl Reader {
                         let error = changed(job, &what, attempt);
                         let message = if sent {
                             let end = Some(End::Failed(error));
-                            Message::Piece(Piece {
-                                job: job.clone(),
-                                begins: false,
-                                buffer: Vec::new(),
-                                length: 0,
-                                end,
-                            })
+                            Message::Piece(Piece { job: job.clone(), begins: false, buffer: None, length: 0, end })
                         } else {
                             Message::Failed(job.clone(), error)
                         };
@@ -338,19 +340,31 @@ impl Reader {
         let mut sent = false;
         loop {
             let mut buffer = self.buffer()?;
-            let (length, ended) = match self.fill(&mut *source, &mut buffer) {
+            let (length, ended) = match self.fill(&mut *source, buffer.as_mut_slice()) {
                 Ok(filled) => filled,
                 Err(error) => {
                     if self.stop.cause().is_some() {
                         return Err(Gone);
                     }
                     let end = Some(End::Failed(error));
-                    self.send(Message::Piece(Piece { job: job.clone(), begins: !sent, buffer, length: 0, end }))?;
+                    self.send(Message::Piece(Piece {
+                        job: job.clone(),
+                        begins: !sent,
+                        buffer: Some(buffer),
+                        length: 0,
+                        end,
+                    }))?;
                     return Ok(Some(Trouble::Failed));
                 }
             };
             if !ended {
-                self.send(Message::Piece(Piece { job: job.clone(), begins: !sent, buffer, length, end: None }))?;
+                self.send(Message::Piece(Piece {
+                    job: job.clone(),
+                    begins: !sent,
+                    buffer: Some(buffer),
+                    length,
+                    end: None,
+                }))?;
                 sent = true;
                 continue;
             }
@@ -363,7 +377,7 @@ impl Reader {
                 Err(error) => End::Failed(error),
             };
             let failed = matches!(end, End::Failed(_));
-            let piece = Piece { job: job.clone(), begins: !sent, buffer, length, end: Some(end) };
+            let piece = Piece { job: job.clone(), begins: !sent, buffer: Some(buffer), length, end: Some(end) };
             self.send(Message::Piece(piece))?;
             return Ok(failed.then_some(Trouble::Failed));
         }
@@ -383,13 +397,13 @@ impl Reader {
         Ok((filled, false))
     }
 
-    fn buffer(&mut self) -> Result<Vec<u8>, Gone> {
+    fn buffer(&mut self) -> Result<Buffer, Gone> {
         if let Ok(buffer) = self.buffers.try_recv() {
             return Ok(buffer);
         }
         if self.allocated < BUFFERS {
             self.allocated += 1;
-            return Ok(vec![0; CHUNK_BYTES]);
+            return Ok(Buffer::new(CHUNK_BYTES));
         }
         self.buffers.recv().map_err(|_| Gone)
     }
@@ -425,7 +439,7 @@ fn hash(input: &Receiver<Message>, output: &SyncSender<Message>) {
             if piece.begins {
                 hasher = Sha256::new();
             }
-            hasher.update(&piece.buffer[..piece.length]);
+            hasher.update(piece.bytes());
             if let Some(End::Still(_, digest)) = &mut piece.end {
                 *digest = Some(hasher.finalize_reset().into());
             }
@@ -441,7 +455,7 @@ struct Writer<S> {
     stop: StopToken,
     gauge: Arc<Gauge>,
     reports: Sender<News>,
-    give_back: Sender<Vec<u8>>,
+    give_back: Sender<Buffer>,
 }
 
 impl<S: Sink> Writer<S> {
@@ -479,25 +493,27 @@ impl<S: Sink> Writer<S> {
                 }
                 Ok(Some(Report::Failed { ticket: job.ticket, error }))
             }
-            Message::Piece(Piece { job, begins, buffer, length, end }) => {
-                if begins {
+            Message::Piece(piece) => {
+                let job = &piece.job;
+                if piece.begins {
                     self.gauge.begin(&job.path);
                     self.gauge.bytes.fetch_sub(std::mem::take(bytes), Ordering::Relaxed); // an attempt that came to nothing
                     self.sink.begin(&job.path)?;
                 }
-                if length > 0 {
-                    self.sink.write(&buffer[..length])?;
-                    *bytes += length as u64;
-                    self.gauge.bytes.fetch_add(length as u64, Ordering::Relaxed);
+                let chunk = piece.bytes();
+                if !chunk.is_empty() {
+                    self.sink.write(chunk)?;
+                    *bytes += chunk.len() as u64;
+                    self.gauge.bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
                 }
-                if !buffer.is_empty() {
+                if let Some(buffer) = piece.buffer {
                     let _ = self.give_back.send(buffer); // the reader may have finished
                 }
-                match end {
+                match piece.end {
                     None => Ok(None),
                     Some(End::Still(attributes, sha256)) => {
                         self.sink.finish(&job.path, &attributes)?;
-                        Ok(finished(&job, std::mem::take(bytes), sha256, None, attributes))
+                        Ok(finished(job, std::mem::take(bytes), sha256, None, attributes))
                     }
                     Some(End::Failed(error)) => {
                         self.gauge.bytes.fetch_sub(std::mem::take(bytes), Ordering::Relaxed);
