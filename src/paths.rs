@@ -32,6 +32,15 @@ pub fn insert(object: &mut serde_json::Map<String, serde_json::Value>, key: &str
     }
 }
 
+/// Adds `key`, a list of paths as text, and `key_base64` beside it where one of them is not UTF-8 (null for the others).
+pub fn insert_list(object: &mut serde_json::Map<String, serde_json::Value>, key: &str, paths: &[PathBuf]) {
+    let (text, base64): (Vec<_>, Vec<_>) = paths.iter().map(|path| to_fields(path)).unzip();
+    object.insert(key.to_owned(), text.into());
+    if base64.iter().any(Option::is_some) {
+        object.insert(format!("{key}_base64"), base64.into());
+    }
+}
+
 /// Whether the path only goes down: relative, not empty, no `..`, no `.`.
 pub fn stays_below(path: &Path) -> bool {
     let mut parts = path.components().peekable();

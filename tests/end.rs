@@ -230,3 +230,23 @@ fn without_a_repository_a_stop_ends_without_hashes() {
     assert_eq!(ran.stdout, "");
     assert!(host.session_folders().is_empty());
 }
+
+#[test]
+fn what_appeared_after_begin_is_not_in_the_backup_and_the_summary_says_how_much() {
+    let host = Host::with_app();
+    host.ok(&["begin", "app", "--to", "repo", "--log", "wal.*"]);
+    host.write("app/late.db", "too late");
+    host.write("app/conf/late.ini", "too late");
+    host.write("app/wal.5", "a log of the log phase");
+    host.ok(&["read", "app"]);
+    host.write("app/wal.6", "a log that came after it");
+    let end = host.ok(&["end", "app", "--json"]).summary();
+    assert_eq!(end["appeared"], 3);
+    assert!(host.stored("wal.5").exists() && !host.stored("wal.6").exists() && !host.stored("late.db").exists());
+    host.verifies("repo");
+
+    host.ok(&["begin", "app", "--to", "repo"]);
+    host.write("app/later.db", "too late");
+    host.ok(&["read", "app"]);
+    host.ok(&["end", "app"]).says("1 file appeared after it began and is not in it");
+}

@@ -472,3 +472,18 @@ fn a_storage_of_nothing_but_logs_can_be_read_log_by_log() {
     }
     host.ok(&["end", "app"]).prints("  wal.4");
 }
+
+#[test]
+fn a_log_whose_name_is_not_utf8_is_named_exactly() {
+    let host = Host::quick();
+    let odd = OsString::from_vec(b"wal.\xff.1".to_vec());
+    fs::write(host.path("app").join(&odd), "old").expect("written");
+    host.write("app/wal.2", "new");
+    host.ok(&["begin", "app", "--to", "repo", "--log", "wal.*"]);
+    host.ok(&["read", "app"]);
+    let truncated = host.ok(&["truncate", "app", "--json"]).summary();
+    assert_eq!(truncated["deleted"], json!(["wal.\u{fffd}.1"]));
+    assert_eq!(truncated["deleted_base64"], json!(["d2FsLv8uMQ=="]));
+    assert_eq!(truncated.get("remaining_base64"), None);
+    assert!(!host.path("app").join(&odd).exists() && host.path("app/wal.2").exists());
+}

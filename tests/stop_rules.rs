@@ -245,3 +245,14 @@ fn a_link_and_the_real_path_mean_the_same_session() {
         host.is_tidy("repo");
     }
 }
+
+#[test]
+fn a_stop_of_everything_tells_of_a_session_that_it_cannot_read() {
+    let host = Host::with_app();
+    host.ok(&["begin", "app", "--to", "repo"]);
+    let record = host.session_folders()[0].join("session.json");
+    fs::write(&record, "{").expect("written");
+    for arguments in [&["stop"][..], &["stop", "--all"]] {
+        host.run(arguments).exits(1).says("session.json is damaged").says("Remove the session's folder");
+    }
+}

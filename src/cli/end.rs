@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::args::{EndArgs, Global};
 use super::open_session;
@@ -58,8 +58,7 @@ pub fn run(global: &Global, args: &EndArgs, ui: &mut Ui) -> anyhow::Result<ExitC
     };
     if ui.is_json() {
         let mut fields = summary.to_json(ui.warnings());
-        let missing: Vec<Value> = ended.missing.iter().map(|path| path.to_string_lossy().into()).collect();
-        fields.insert("missing".into(), missing.into());
+        paths::insert_list(&mut fields, "missing", &ended.missing);
         fields.insert("missing_count".into(), ended.missing_count.into());
         ui.json(fields);
     } else if ended.error.is_none() {

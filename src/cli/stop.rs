@@ -6,7 +6,7 @@ use super::args::{Global, StopArgs};
 use super::{signal_token, state_directory};
 use crate::error::{ExitCode, printable};
 use crate::paths;
-use crate::protocol::stop::{self, Answered, Target};
+use crate::protocol::stop::{self, Answered, Stopped, Target};
 use crate::session::StopAnswer;
 use crate::session::directory::Which;
 use crate::ui::{Ui, json as objects};
@@ -18,7 +18,8 @@ pub fn run(global: &Global, args: &StopArgs, ui: &mut Ui) -> anyhow::Result<Exit
         (None, None) if args.all => Target::All,
         (None, None) => Target::TheOne,
     };
-    let (answers, sessions) = stop::stop(&state_directory(global)?, &target, args.reason.as_deref())?;
+    let Stopped { answers, sessions, damaged } =
+        stop::stop(&state_directory(global)?, &target, args.reason.as_deref())?;
     if ui.is_json() {
         let of = |wanted| -> Vec<Value> { answers.iter().filter(|one| one.answer == wanted).map(object).collect() };
         ui.json(objects::object(json!({
@@ -28,16 +29,21 @@ pub fn run(global: &Global, args: &StopArgs, ui: &mut Ui) -> anyhow::Result<Exit
             "too_late": of(StopAnswer::TooLate),
         })));
     } else {
-        say(&answers, ui);
+        say(&answers, !damaged.is_empty(), ui);
     }
     if let Some(patience) = args.wait {
         stop::wait(&sessions, patience, &signal_token()?)?;
     }
-    Ok(ExitCode::Done)
+    let mut exit_code = ExitCode::Done;
+    for one in damaged {
+        exit_code = ExitCode::Failed;
+        ui.error(&one.error.into());
+    }
+    Ok(exit_code)
 }
 
-fn say(answers: &[Answered], ui: &mut Ui) {
-    if answers.is_empty() {
+fn say(answers: &[Answered], damaged: bool, ui: &mut Ui) {
+    if answers.is_empty() && !damaged {
         ui.say("nothing to stop");
     }
     for Answered { storage, answer, .. } in answers {

@@ -61,6 +61,7 @@ impl Summary<'_> {
             "warnings": warnings,
             "excluded": self.excluded.iter().map(objects::failure).collect::<Vec<_>>(),
             "truncated": self.truncated,
+            "appeared": published.and_then(|published| published.appeared),
         }));
         if let Some(record) = self.record {
             paths::insert(&mut fields, "storage", &record.storage());
@@ -131,6 +132,10 @@ impl Summary<'_> {
                 self.outcome.name(),
                 times::duration(self.took)
             )),
+        }
+        if let Some(appeared) = published.and_then(|published| published.appeared).filter(|appeared| *appeared > 0) {
+            let verb = if appeared == 1 { "is" } else { "are" };
+            lines.push(format!("  {} appeared after it began and {verb} not in it", count(appeared, "file")));
         }
         for failure in self.excluded {
             lines.push(format!("  left out: {}", printable(&failure.message)));

@@ -1,14 +1,13 @@
 //! `jetbak truncate`
 
-use std::path::Path;
-
 use indicatif::BinaryBytes;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::args::{Global, TruncateArgs};
 use super::open_session;
 use super::summary::count;
 use crate::error::{ExitCode, printable};
+use crate::paths;
 use crate::protocol::truncate::{self, Truncated};
 use crate::session::signals;
 use crate::ui::{Ui, json as objects};
@@ -43,17 +42,17 @@ fn show(done: &Truncated, exit_code: ExitCode, ui: &mut Ui) {
         say(done, ui);
         return;
     }
-    let names = |logs: &[std::path::PathBuf]| -> Vec<Value> { logs.iter().map(|log| name(log)).collect() };
-    ui.json(objects::object(json!({
+    let mut fields = objects::object(json!({
         "type": "truncate",
         "dry_run": done.dry_run,
-        "deleted": names(&done.deleted),
         "bytes": done.bytes,
-        "missing": names(&done.missing),
-        "remaining": names(&done.remaining),
         "exit_code": exit_code.number(),
         "id": done.published.as_ref().map(|published| published.id.clone()),
-    })));
+    }));
+    for (key, logs) in [("deleted", &done.deleted), ("missing", &done.missing), ("remaining", &done.remaining)] {
+        paths::insert_list(&mut fields, key, logs);
+    }
+    ui.json(fields);
 }
 
 /// The few words for people.
@@ -74,8 +73,4 @@ pub fn say(done: &Truncated, ui: &mut Ui) {
         gone => format!(", {gone} had gone before"),
     };
     ui.say(&format!("deleted {logs} ({bytes}), {stay} stay{missing}"));
-}
-
-fn name(log: &Path) -> Value {
-    log.to_string_lossy().into()
 }

@@ -94,9 +94,13 @@ pub fn abort(context: &Context, observer: &mut dyn Observer, signals: &StopToken
 }
 
 /// Ends a session that publishes nothing.
+///
+/// A session that is given up because it is incomplete is `stopped` after all where a stop came first.
 pub fn finish(context: &Context, state: &State, outcome: Outcome, observer: &mut dyn Observer) -> Result<Ended> {
     let (missing, missing_count) = if outcome == Outcome::Aborted { missing(context, state)? } else { (Vec::new(), 0) };
-    heal::end_unpublished(context, outcome, observer)?;
+    let asked = state.stop().is_some();
+    let stopped = if asked { outcome } else { Outcome::Stopped };
+    let outcome = heal::end_unless_stopped(context, outcome, stopped, observer)?;
     let mut ended = completed(state, None);
     ended.outcome = outcome;
     ended.exit_code = ExitCode::Done;

@@ -9,6 +9,7 @@ use crate::repository::partial::{Found, Owner};
 use crate::session::directory::StateDirectory;
 use crate::session::event::{Event, Outcome};
 use crate::session::journal::Durability;
+use crate::session::state::State;
 use crate::session::{Session, StopAnswer};
 use crate::stream::stop::StopToken;
 use crate::times;
@@ -78,21 +79,35 @@ fn idle_for(session: &Session) -> Duration {
 
 /// Ends a session without publishing; once this returns, nothing of it is left but what it was told to keep.
 pub fn end_unpublished(context: &Context, outcome: Outcome, observer: &mut dyn Observer) -> Result<()> {
-    record_end(context, outcome)?;
+    end_unless_stopped(context, outcome, outcome, observer).map(drop)
+}
+
+/// The same, with another outcome where a stop was recorded before the end; returns the one that counts.
+pub fn end_unless_stopped(
+    context: &Context,
+    outcome: Outcome,
+    stopped: Outcome,
+    observer: &mut dyn Observer,
+) -> Result<Outcome> {
+    let outcome = record_end(context, |state| if state.stop().is_some() { stopped } else { outcome })?;
     context.discard(observer)?;
-    context.state.forget(&context.session)
+    context.state.forget(&context.session)?;
+    Ok(outcome)
 }
 
 /// Ends a session whose backup is published, or that had no repository.
 pub fn end(context: &Context, outcome: Outcome) -> Result<()> {
-    record_end(context, outcome)?;
+    record_end(context, |_| outcome)?;
     context.state.forget(&context.session)
 }
 
-fn record_end(context: &Context, outcome: Outcome) -> Result<()> {
+fn record_end(context: &Context, decide: impl Fn(&State) -> Outcome) -> Result<Outcome> {
+    let mut outcome = Outcome::Aborted;
     context.session.append(Durability::Synced, |state| {
+        outcome = state.outcome().unwrap_or_else(|| decide(state));
         Ok::<_, Error>(if state.in_progress() { vec![Event::Ended { outcome }] } else { Vec::new() })
-    })
+    })?;
+    Ok(outcome)
 }
 
 /// Stops a session and waits for its readers to leave, and for one that seals it at this moment; exit 5 where one does

@@ -1,5 +1,6 @@
 //! The calls of the protocol, one file a call: here sessions, engines and repositories meet.
 
+pub mod appeared;
 pub mod backup;
 pub mod begin;
 pub mod claim;

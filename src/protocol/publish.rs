@@ -4,14 +4,16 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::{Activity, Context, Observer, Progress, Warning, heal};
+use super::{Activity, Context, Observer, Progress, Warning, appeared, heal};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::paths;
 use crate::repository::Repository;
 use crate::repository::manifest::{self, BackupId, Manifest};
 use crate::repository::partial::Partial;
 use crate::repository::seal::{Records, Sealing, Totals};
-use crate::repository::verify::{Expected, Tally, verify_data, with_progress};
+use crate::repository::verify::{
+    Damage, DamageKind, Expected, ListReader, Tally, Verification, check_sums, verify_data, with_progress,
+};
 use crate::session::event::{Event, Outcome, Phase};
 use crate::session::journal::Durability;
 use crate::session::state::{Call, State};
@@ -31,6 +33,8 @@ pub struct Published {
     pub bytes: u64,
     /// Whether files were left out.
     pub outcome: Outcome,
+    /// Files that appeared after the lists were fixed and are not in it; none where that is not known.
+    pub appeared: Option<u64>,
 }
 
 /// How to publish.
@@ -61,15 +65,19 @@ pub fn publish(
     state.decide(Call::Publish, context.session.record().terms(), &context.session.live()?)?;
     let sealing = seal(context, partial, &state, observer)?;
     stop.check()?;
-    if how.prove {
-        prove(context, partial, &sealing.totals, observer, stop)?;
-    }
+    let proven = if how.prove { Some(prove(context, partial, &sealing.totals, observer, stop)?) } else { None };
     let totals = sealing.totals.clone();
+    // A storage that is gone by now (a snapshot) leaves it unknown.
+    let appeared = appeared::count(context, stop).ok();
+    stop.check()?;
     let repository = partial.repository();
     let held = repository.lock(stop)?;
-    let manifest = manifest_of(context, repository, &state, &totals, how)?;
+    let manifest = Manifest { appeared, ..manifest_of(context, repository, &state, &totals, how)? };
     let id = BackupId::new(manifest.sequence, manifest.began, manifest.kind);
     sealing.finish(&manifest)?;
+    if let Some(list) = proven {
+        prove_frame(context, partial, list, observer, stop)?;
+    }
     commit(context, &id, events)?;
     repository.publish(partial, &id, &manifest.session)?;
     drop(held);
@@ -84,6 +92,7 @@ pub fn publish(
         files: totals.files,
         bytes: totals.bytes,
         outcome: manifest.outcome,
+        appeared: manifest.appeared,
     })
 }
 
@@ -149,6 +158,7 @@ pub fn describe(context: &Context) -> Result<Published> {
         files: manifest.files,
         bytes: manifest.bytes,
         outcome: manifest.outcome,
+        appeared: manifest.appeared,
     })
 }
 
@@ -182,30 +192,62 @@ fn seal(context: &Context, partial: &Partial, state: &State, observer: &mut dyn 
     Sealing::begin(partial, &gather(context, state)?)
 }
 
-/// Reads every byte back from the medium; a copy that is not what was read ends the session as failed.
+/// Reads every byte of data back from the medium; the list goes on to the proof of what is written last.
 fn prove(
     context: &Context,
     partial: &Partial,
     totals: &Totals,
     observer: &mut dyn Observer,
     stop: &StopToken,
-) -> Result<()> {
+) -> Result<ListReader> {
     let expected = Expected { files_sha256: totals.files_sha256.clone(), files: totals.files, bytes: totals.bytes };
     let tally = Tally::default();
     let store = partial.repository().store();
-    let mut bad = Vec::new();
+    let (mut bad, mut list) = (Vec::new(), None);
     with_progress(
         stop,
         true,
         &tally,
-        |how| verify_data(&**store, &partial.backup(), &expected, how).map(drop),
+        |how| {
+            list = Some(verify_data(&**store, &partial.backup(), &expected, how)?);
+            Ok(())
+        },
         &mut |damage| bad.push(damage),
         &mut |tally| {
             let (bytes_done, bytes_total) = (tally.bytes(), totals.bytes);
             observer.progress(&Progress { activity: Activity::Verifying, file: None, bytes_done, bytes_total });
         },
     )?;
-    let Some(first) = bad.first() else { return Ok(()) };
+    refuse_bad(context, &bad, observer)?;
+    list.ok_or_else(|| Error::new(ExitCode::Failed, "the list of files was not read back"))
+}
+
+/// Reads back what was written last: the manifest and the sums.
+fn prove_frame(
+    context: &Context,
+    partial: &Partial,
+    list: ListReader,
+    observer: &mut dyn Observer,
+    stop: &StopToken,
+) -> Result<()> {
+    let bad = std::sync::Mutex::new(Vec::new());
+    let report = |damage| bad.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(damage);
+    let how = Verification { stop, fresh: true, tally: &Tally::default(), report: &report };
+    check_sums(&**partial.repository().store(), &partial.backup(), list, &how)?;
+    refuse_bad(context, &bad.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner), observer)
+}
+
+/// A copy that is not what was read ends the session as failed; one that cannot be read back now may be later.
+fn refuse_bad(context: &Context, bad: &[Damage], observer: &mut dyn Observer) -> Result<()> {
+    let Some(first) = bad.iter().find(|damage| damage.kind != DamageKind::Unreadable).or(bad.first()) else {
+        return Ok(());
+    };
+    if first.kind == DamageKind::Unreadable {
+        let message = format!("what was written cannot be read back: {}", first.computed);
+        return Err(Error::jet(Jet::DiskIO, message)
+            .file(&first.file)
+            .hint("Nothing was published and no log deleted. Mend this, then repeat `jetbak truncate`."));
+    }
     heal::end_unpublished(context, Outcome::Failed, observer)?;
     let message = format!(
         "what was written is not what was read: {} of {} ({} findings in all)",
@@ -259,6 +301,7 @@ fn manifest_of(
         truncated: how.truncate,
         excluded,
         left_out: record.left_out.clone(),
+        appeared: None,
         tool: concat!("jetbak ", env!("CARGO_PKG_VERSION")).to_owned(),
     })
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Jet, Result, printable};
-use crate::session::directory::{StateDirectory, Which};
+use crate::session::directory::{Damaged, StateDirectory, Which};
 use crate::session::record::Who;
 use crate::session::{Session, StopAnswer};
 use crate::stream::stop::{StopToken, WATCH_INTERVAL};
@@ -31,9 +31,22 @@ pub struct Answered {
     pub answer: StopAnswer,
 }
 
-/// Stops sessions; without any session nothing happens, and that is fine. Returns the sessions, to wait for, too.
-pub fn stop(state: &StateDirectory, target: &Target, reason: Option<&str>) -> Result<(Vec<Answered>, Vec<Session>)> {
-    let sessions = meant(state, target)?;
+/// What a stop came to.
+#[derive(Debug)]
+pub struct Stopped {
+    /// What became of each session.
+    pub answers: Vec<Answered>,
+    /// The sessions, to wait for.
+    pub sessions: Vec<Session>,
+    /// Folders that cannot be read.
+    pub damaged: Vec<Damaged>,
+}
+
+/// Stops sessions; without any session nothing happens, and that is fine.
+///
+/// Without a name, folders that cannot be read are handed back too: something in them may go on.
+pub fn stop(state: &StateDirectory, target: &Target, reason: Option<&str>) -> Result<Stopped> {
+    let (sessions, damaged) = meant(state, target)?;
     let who = Who::current().to_string();
     let mut answers = Vec::new();
     for session in &sessions {
@@ -43,7 +56,7 @@ pub fn stop(state: &StateDirectory, target: &Target, reason: Option<&str>) -> Re
             answers.push(Answered { storage: record.storage(), session: record.session.clone(), answer });
         }
     }
-    Ok((answers, sessions))
+    Ok(Stopped { answers, sessions, damaged })
 }
 
 /// Waits until no process reads in these sessions any more, and one-shots are gone; exit 5 when that takes longer.
@@ -59,8 +72,8 @@ pub fn wait(sessions: &[Session], patience: Duration, interrupted: &StopToken) -
     Ok(())
 }
 
-fn meant(state: &StateDirectory, target: &Target) -> Result<Vec<Session>> {
-    let (mut sessions, _) = match target {
+fn meant(state: &StateDirectory, target: &Target) -> Result<(Vec<Session>, Vec<Damaged>)> {
+    let (mut sessions, damaged) = match target {
         Target::One(which) => {
             let found = state.find(which)?;
             if let (None, Which::Storage(path)) = (&found, which)
@@ -71,7 +84,7 @@ fn meant(state: &StateDirectory, target: &Target) -> Result<Vec<Session>> {
                     .file(path)
                     .hint("`jetbak status` lists the sessions."));
             }
-            return Ok(found.into_iter().collect());
+            return Ok((found.into_iter().collect(), Vec::new()));
         }
         Target::TheOne | Target::All => state.sessions()?,
     };
@@ -82,7 +95,7 @@ fn meant(state: &StateDirectory, target: &Target) -> Result<Vec<Session>> {
             format!("{} backups are in progress, and none was named: {}", sessions.len(), storages.join(", "));
         return Err(Error::jet(Jet::RunningInMultiInstanceMode, message).hint("Name the storage, or give --all."));
     }
-    Ok(sessions)
+    Ok((sessions, damaged))
 }
 
 fn first_busy(sessions: &[Session]) -> Result<Option<&Session>> {

@@ -75,6 +75,10 @@ impl Repository {
                 });
                 Backup { id, manifest, manifest_sha256: sha256_hex(&text) }
             }
+            Err(error) if error.is_not_found() => {
+                let missing = Error::new(ExitCode::Verification, "its manifest is missing");
+                Backup { id, manifest: Err(missing), manifest_sha256: String::new() }
+            }
             Err(error) => Backup { id, manifest: Err(error), manifest_sha256: String::new() },
         }
     }

@@ -71,6 +71,9 @@ pub struct Manifest {
     pub excluded: Vec<Failure>,
     /// What the engine left out, and why.
     pub left_out: Vec<LeftOut>,
+    /// Files that appeared in the storage after the lists were fixed and are not in the backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub appeared: Option<u64>,
     /// The program that made it.
     pub tool: String,
 }

@@ -395,7 +395,7 @@ fn check_file(
 }
 
 /// `SHA256SUMS` must say what `files.jsonl` and the manifest say, line for line.
-fn check_sums(store: &dyn Store, folder: &Path, list: ListReader, how: &Verification) -> Result<()> {
+pub fn check_sums(store: &dyn Store, folder: &Path, list: ListReader, how: &Verification) -> Result<()> {
     if list.damaged || list.input.is_none() {
         return Ok(()); // there is nothing to compare with, and that was reported
     }

@@ -23,7 +23,7 @@ pub const CHUNK_BYTES: usize = 512 * 1024;
 /// Chunks in flight: 8 MiB in all, enough to cover the hiccups of one stage.
 const BUFFERS: usize = 16;
 /// How long threads get to see a stop before they are left behind.
-const FAREWELL: Duration = Duration::from_millis(100);
+const FAREWELL: Duration = Duration::from_millis(20);
 
 /// Where jobs come from; runs on the reading thread.
 pub trait Feed: Send {

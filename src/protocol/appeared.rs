@@ -1,0 +1,37 @@
+//! What appeared in the storage after the lists were fixed: it is not in the backup, and the summary says how much.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::Context;
+use crate::engine::plan::PlanReader;
+use crate::error::Result;
+use crate::session::event::Phase;
+use crate::stream::stop::StopToken;
+
+/// Counts files that are in the storage now and in none of the session's lists.
+///
+/// Paths are remembered as keyed hashes, eight bytes each. A storage that cannot be looked at any more (a snapshot that
+/// is gone) is an error, which the caller may take for "unknown".
+pub fn count(context: &Context, stop: &StopToken) -> Result<u64> {
+    let keys = RandomState::new();
+    let hash = |path: &Path| keys.hash_one(path.as_os_str().as_bytes());
+    let mut known = HashSet::new();
+    for phase in [Phase::Databases, Phase::Logs] {
+        if let Some(plan) = context.plan(phase)? {
+            for entry in PlanReader::open(&plan, 0)? {
+                known.insert(hash(&entry?.path));
+            }
+        }
+    }
+    let engine = context.engine()?;
+    let mut appeared = 0;
+    engine.survey(stop, &mut |entry| {
+        appeared += u64::from(entry.role.is_file() && !known.contains(&hash(&entry.path)));
+        Ok(())
+    })?;
+    let logs = engine.list_logs(stop)?;
+    Ok(appeared + logs.iter().filter(|log| !known.contains(&hash(&log.path))).count() as u64)
+}
