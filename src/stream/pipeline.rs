@@ -1,7 +1,7 @@
 //! The pipeline: one thread reads and verifies, one hashes, one writes, and the caller's thread hears of each file.
 //!
 //! The threads overlap, and a small file passes as one message, so neither many files nor large ones wait for a round
-//! trip. At most [`BUFFERS`] chunks exist at a time. The caller's thread looks for a stop while it waits: a thread that
+//! trip. At most sixteen chunks exist at a time. The caller's thread looks for a stop while it waits: a thread that
 //! is stuck in the kernel (a pipe that nobody reads, a dead disk) is left behind, not joined.
 
 use std::path::{Path, PathBuf};
