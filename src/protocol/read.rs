@@ -1,35 +1,30 @@
 //! read: everything that is left, in protocol order, or named files; into the repository or to one output.
 
 use std::collections::VecDeque;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::claim::{Claims, Ledger, SharedLedger, Wanted, lock};
+use super::named::{find_file, refuse_second_reader, select};
+use super::records::{Point, RecordFile, Syncs};
+use super::sinks::{OutSink, Output, StoreSink};
 use super::{Context, Observer, Progress, Warning, failure, heal};
 use crate::durable::{self, Put};
-use crate::engine::plan::{PlanReader, write_entry};
+use crate::engine::plan::write_entry;
 use crate::engine::{Engine, Entry};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
-use crate::repository::file_list::{FileLine, ReadRecord};
 use crate::repository::seal::RecordFolder;
-use crate::repository::store::{Store, Writing};
 use crate::session::StopAnswer;
-use crate::session::event::{Batch, Event, Failure, Outcome, Phase};
+use crate::session::event::{Event, Failure, Outcome, Phase};
 use crate::session::journal::Durability;
 use crate::session::readers::{ReaderProgress, ReaderSlot};
 use crate::session::state::{Call, EntryState, Refusal, State};
-use crate::stream::pipeline::{self, Feed, Finished, Gauge, Job, Policy, Report, Sink};
-use crate::stream::source::{Attributes, Opened};
+use crate::stream::pipeline::{self, Feed, Gauge, Job, Policy, Report, Sink};
+use crate::stream::source::Opened;
 use crate::stream::stop::{Cause, StopToken, WATCH_INTERVAL};
 
-/// Data that waits for a sync at most, roughly: the sync runs beside the copy, so that the last one is short.
-const SYNC_EVERY_BYTES: u64 = 256 * 1024 * 1024;
-/// The longest that proven data waits for its sync.
-const SYNC_EVERY: Duration = Duration::from_secs(5);
 /// How often a reader tells others how far it is.
 const REPORT_EVERY: Duration = Duration::from_millis(200);
 
@@ -98,14 +93,13 @@ pub fn read_out(
     let state = state_for_names(context, stop)?;
     let counts = context.session.record().repository().is_none();
     let found = find_file(context, &state, name)?;
-    if counts && let EntryState::Taken(holder, _) = state.entry(found.phase, found.index) {
+    if counts && let EntryState::Taken(holder, _) = state.entry(found.phase, found.batch.first) {
         refuse_second_reader(context, holder, name)?;
     }
     let mut reader = Reader::start(context, stop)?;
     let sink = OutSink::new(out);
-    let done = if counts && state.entry(found.phase, found.index) != EntryState::Done {
-        let batch = Batch { first: found.index, count: 1, offset: found.offset, end: found.end };
-        let wanted = Wanted::Named(VecDeque::from([batch]));
+    let done = if counts && state.entry(found.phase, found.batch.first) != EntryState::Done {
+        let wanted = Wanted::Named(VecDeque::from([found.batch]));
         reader.run(found.phase, wanted, sink, observer).and_then(|()| reader.end_of_databases())
     } else {
         reader.look(found.phase, found.entry, sink, observer)
@@ -124,14 +118,6 @@ fn refuse_storage(context: &Context, target: &Path) -> Result<()> {
     Err(Error::jet(Jet::InvalidParameter, message).file(target).hint("Write it somewhere else."))
 }
 
-/// Where `--out` sends a file.
-pub enum Output {
-    /// Standard output, or whatever else is open already.
-    Stdout(std::fs::File),
-    /// A file that is there whole or not at all.
-    File(PathBuf),
-}
-
 /// The state in which names are looked up: where no database is left to read, the logs are listed first.
 fn state_for_names(context: &Context, stop: &StopToken) -> Result<State> {
     let state = context.session.decide(Call::Read)?;
@@ -142,115 +128,6 @@ fn state_for_names(context: &Context, stop: &StopToken) -> Result<State> {
     let listed = reader.list_logs();
     reader.leave(listed)?;
     context.session.state()
-}
-
-/// Entries that names stand for.
-struct Selection {
-    phase: Phase,
-    batches: Vec<Batch>,
-}
-
-struct FoundEntry {
-    phase: Phase,
-    index: u64,
-    offset: u64,
-    end: u64,
-    entry: Entry,
-}
-
-/// Finds what names stand for in the list of the phase; what is done already is left out.
-fn select(context: &Context, state: &State, names: &[PathBuf]) -> Result<Selection> {
-    let mut unknown: Vec<bool> = vec![true; names.len()];
-    let mut batches: Vec<Batch> = Vec::new();
-    let current = state.phase();
-    for phase in [Phase::Databases, Phase::Logs] {
-        let Some(plan) = context.plan(phase)? else { continue };
-        let mut plan = PlanReader::open(&plan, 0)?;
-        for index in 0.. {
-            let offset = plan.offset();
-            let Some(entry) = plan.next_entry()? else { break };
-            let mut meant = false;
-            for (name, unknown) in names.iter().zip(&mut unknown) {
-                if entry.path.starts_with(name) {
-                    (meant, *unknown) = (true, false);
-                }
-            }
-            if !meant {
-                continue;
-            }
-            let one = Batch { first: index, count: 1, offset, end: plan.offset() };
-            match state.entry(phase, index) {
-                EntryState::Done => {}
-                EntryState::Taken(holder, whole) => {
-                    refuse_second_reader(context, holder, &entry.path)?;
-                    if batches.last() != Some(&whole) {
-                        batches.push(whole); // a dead reader left it: taken over as a whole
-                    }
-                }
-                EntryState::Free | EntryState::Excluded if phase != current => {
-                    return Err(Refusal::DatabaseAfterItsPhase.into());
-                }
-                EntryState::Excluded => batches.push(one),
-                EntryState::Free => match batches.last_mut() {
-                    Some(last) if last.next() == index && is_fresh(state, phase, last) => {
-                        (last.count, last.end) = (last.count + 1, one.end);
-                    }
-                    _ => batches.push(one),
-                },
-            }
-        }
-    }
-    if let Some((name, _)) = names.iter().zip(&unknown).find(|(_, unknown)| **unknown) {
-        return Err(not_in_the_lists(context, state, name));
-    }
-    Ok(Selection { phase: current, batches })
-}
-
-fn is_fresh(state: &State, phase: Phase, batch: &Batch) -> bool {
-    state.entry(phase, batch.first) == EntryState::Free
-}
-
-fn find_file(context: &Context, state: &State, name: &Path) -> Result<FoundEntry> {
-    for phase in [Phase::Databases, Phase::Logs] {
-        let Some(plan) = context.plan(phase)? else { continue };
-        let mut plan = PlanReader::open(&plan, 0)?;
-        for index in 0.. {
-            let offset = plan.offset();
-            let Some(entry) = plan.next_entry()? else { break };
-            if entry.path == name {
-                if entry.role.is_file() {
-                    return Ok(FoundEntry { phase, index, offset, end: plan.offset(), entry });
-                }
-                let message = format!("{} has no content: it is a {}", printable(name), entry.role.name());
-                return Err(Error::jet(Jet::InvalidParameter, message).file(name));
-            }
-        }
-    }
-    Err(not_in_the_lists(context, state, name))
-}
-
-fn not_in_the_lists(context: &Context, state: &State, name: &Path) -> Error {
-    if state.phase() == Phase::Databases
-        && let Ok(engine) = context.engine()
-        && let Ok(logs) = engine.list_logs(&StopToken::never())
-        && logs.iter().any(|log| log.path.starts_with(name))
-    {
-        return Error::from(Refusal::LogBeforeItsPhase).file(name);
-    }
-    Error::jet(Jet::InvalidParameter, format!("this session does not read {}", printable(name)))
-        .file(name)
-        .hint("`jetbak files` prints what it reads; give a path as it stands there.")
-}
-
-/// A file that a living reader holds is refused; what a dead one left can be taken over.
-fn refuse_second_reader(context: &Context, holder: u32, name: &Path) -> Result<()> {
-    if !context.session.live()?.contains(&holder) {
-        return Ok(());
-    }
-    let message = format!("reader {holder} is reading {} already", printable(name));
-    Err(Error::jet(Jet::OutOfMemory, message)
-        .file(name)
-        .hint("A plain `jetbak read` shares the work with other readers and takes over from dead ones."))
 }
 
 /// One process that reads for a session.
@@ -369,7 +246,7 @@ impl<'a> Reader<'a> {
     /// Reads one list into the repository.
     fn phase(&mut self, phase: Phase, wanted: Wanted, observer: &mut dyn Observer) -> Result<()> {
         let partial = self.context.require_partial()?;
-        let sink = StoreSink { store: Arc::clone(partial.repository().store()), data: partial.data(), writing: None };
+        let sink = StoreSink::new(Arc::clone(partial.repository().store()), partial.data());
         self.run(phase, wanted, sink, observer)
     }
 
@@ -560,7 +437,7 @@ impl<'a> Reader<'a> {
         mut syncs: Syncs,
         observer: &mut dyn Observer,
     ) -> Result<()> {
-        if syncs.underway.is_some() {
+        if syncs.is_underway() {
             let proven = self.wait_for(&mut syncs, observer)?;
             self.record_proven(phase, proven)?;
         }
@@ -629,231 +506,6 @@ impl Feed for OneEntry {
 
     fn open(&mut self, _: &Job) -> Result<Opened> {
         self.engine.open(&self.open)
-    }
-}
-
-/// The file in which a reader records what it has read.
-struct RecordFile {
-    out: Box<dyn Writing>,
-    pending: Vec<u8>,
-    written: u64,
-    files: u64,
-    bytes: u64,
-    proven: u64,
-}
-
-impl RecordFile {
-    fn create(home: &RecordFolder, reader: u32) -> Result<Self> {
-        let out = home.store.create(&home.file(reader))?;
-        Ok(Self { out, pending: Vec::new(), written: 0, files: 0, bytes: 0, proven: 0 })
-    }
-
-    fn add(&mut self, phase: Phase, entry: &Entry, finished: &Finished) -> Result<()> {
-        let line = FileLine::new(&entry.path, entry.role, finished);
-        let record = ReadRecord {
-            phase,
-            index: finished.ticket,
-            stamp: finished.attributes.stamp,
-            mode: finished.attributes.mode,
-            line,
-        };
-        serde_json::to_writer(&mut self.pending, &record).expect("memory takes every write");
-        self.pending.push(b'\n');
-        self.files += 1;
-        self.bytes += finished.bytes;
-        if self.pending.len() > 256 * 1024 { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        self.out.write(&self.pending)?;
-        self.written += self.pending.len() as u64;
-        self.pending.clear();
-        Ok(())
-    }
-
-    fn has_unproven(&self) -> bool {
-        self.written + self.pending.len() as u64 > self.proven
-    }
-
-    /// What a sync that starts now will prove.
-    fn point(&self, complete: Vec<u64>) -> Point {
-        Point { records: self.written, files: self.files, bytes: self.bytes, complete }
-    }
-}
-
-/// What a sync proves: a length of the record file, what it amounts to, and the batches that are complete with it.
-#[derive(Clone, Debug)]
-struct Point {
-    records: u64,
-    files: u64,
-    bytes: u64,
-    complete: Vec<u64>,
-}
-
-/// Syncs that run beside the copy, one at a time.
-struct Syncs {
-    underway: Option<(Receiver<Result<()>>, Point)>,
-    started: Instant,
-    bytes: u64,
-}
-
-impl Default for Syncs {
-    fn default() -> Self {
-        Self { underway: None, started: Instant::now(), bytes: 0 }
-    }
-}
-
-impl Syncs {
-    fn is_due(&self, out: &RecordFile, gauge: &Gauge) -> bool {
-        let waiting = gauge.bytes().saturating_sub(self.bytes);
-        self.underway.is_none()
-            && (waiting >= SYNC_EVERY_BYTES || (self.started.elapsed() >= SYNC_EVERY && out.has_unproven()))
-    }
-
-    fn start(&mut self, store: &Arc<dyn Store>, point: Point, bytes: u64) -> Result<()> {
-        let (send, done) = mpsc::channel();
-        let store = Arc::clone(store);
-        let work = move || {
-            let _ = send.send(store.sync()); // nobody listens after a stop
-        };
-        let spawned = thread::Builder::new().name("sync".to_owned()).spawn(work);
-        spawned.map_err(|e| Error::new(ExitCode::Failed, format!("cannot start a thread: {e}")))?;
-        (self.underway, self.started, self.bytes) = (Some((done, point)), Instant::now(), bytes);
-        Ok(())
-    }
-
-    fn finished(&mut self) -> Result<Option<Point>> {
-        let Some((done, _)) = &self.underway else { return Ok(None) };
-        match done.try_recv() {
-            Err(TryRecvError::Empty) => Ok(None),
-            Err(TryRecvError::Disconnected) => Err(Error::new(ExitCode::Failed, "the sync ended without an answer")),
-            Ok(result) => {
-                result?;
-                self.started = Instant::now();
-                Ok(self.underway.take().map(|(_, point)| point))
-            }
-        }
-    }
-}
-
-/// Writes into the data folder of a partial.
-struct StoreSink {
-    store: Arc<dyn Store>,
-    data: PathBuf,
-    writing: Option<Box<dyn Writing>>,
-}
-
-impl Sink for StoreSink {
-    fn begin(&mut self, path: &Path) -> Result<()> {
-        self.writing = Some(self.store.create(&self.data.join(path))?);
-        Ok(())
-    }
-
-    fn write(&mut self, chunk: &[u8]) -> Result<()> {
-        match &mut self.writing {
-            Some(writing) => writing.write(chunk),
-            None => Err(Error::new(ExitCode::Failed, "a chunk came before its file")),
-        }
-    }
-
-    fn finish(&mut self, _: &Path, attributes: &Attributes) -> Result<()> {
-        match self.writing.take() {
-            Some(writing) => writing.finish(Some(attributes)),
-            None => Err(Error::new(ExitCode::Failed, "a file ended before it began")),
-        }
-    }
-
-    fn abandon(&mut self, path: &Path) -> Result<()> {
-        self.writing = None;
-        self.store.remove(&self.data.join(path))
-    }
-
-    fn directory(&mut self, path: &Path, _: &Attributes) -> Result<()> {
-        // Its mode and time come when it is sealed: files are still to be put into it.
-        self.store.make_directory(&self.data.join(path))
-    }
-
-    fn link(&mut self, path: &Path, target: &Path, attributes: &Attributes) -> Result<()> {
-        let path = self.data.join(path);
-        self.store.make_link(&path, target)?;
-        self.store.dress(&path, attributes)
-    }
-}
-
-/// Writes one file to stdout or to a path.
-struct OutSink {
-    out: Output,
-    temporary: Option<(PathBuf, std::fs::File)>,
-}
-
-impl OutSink {
-    fn new(out: Output) -> Self {
-        Self { out, temporary: None }
-    }
-}
-
-impl Sink for OutSink {
-    fn begin(&mut self, _: &Path) -> Result<()> {
-        let Output::File(target) = &self.out else { return Ok(()) };
-        drop(self.temporary.take());
-        let folder = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let path = folder.join(format!("{}{:016x}", durable::TEMPORARY_PREFIX, durable::random()));
-        let file = std::fs::File::create_new(&path).map_err(|e| Error::io("write", target, &e))?;
-        self.temporary = Some((path, file));
-        Ok(())
-    }
-
-    fn write(&mut self, chunk: &[u8]) -> Result<()> {
-        match (&mut self.out, &mut self.temporary) {
-            (Output::File(target), Some((_, file))) => {
-                file.write_all(chunk).map_err(|e| Error::io("write", target, &e))
-            }
-            (Output::Stdout(file), _) => {
-                file.write_all(chunk).map_err(|e| Error::io("write to", Path::new("stdout"), &e))
-            }
-            (Output::File(_), None) => Err(Error::new(ExitCode::Failed, "a chunk came before its file")),
-        }
-    }
-
-    fn finish(&mut self, _: &Path, _: &Attributes) -> Result<()> {
-        let (Output::File(target), Some((path, file))) = (&self.out, self.temporary.take()) else { return Ok(()) };
-        let put = file.sync_all().and_then(|()| std::fs::rename(&path, target));
-        if let Err(error) = put {
-            let _ = std::fs::remove_file(&path); // the first error is the one to report
-            return Err(Error::io("write", target, &error));
-        }
-        durable::sync_folder(target.parent().unwrap_or(Path::new(".")))
-    }
-
-    fn abandon(&mut self, _: &Path) -> Result<()> {
-        self.take_away();
-        Ok(())
-    }
-
-    fn directory(&mut self, _: &Path, _: &Attributes) -> Result<()> {
-        Ok(())
-    }
-
-    fn link(&mut self, _: &Path, _: &Path, _: &Attributes) -> Result<()> {
-        Ok(())
-    }
-
-    fn can_restart(&self) -> bool {
-        matches!(self.out, Output::File(_))
-    }
-}
-
-impl OutSink {
-    fn take_away(&mut self) {
-        if let Some((path, _)) = self.temporary.take() {
-            let _ = std::fs::remove_file(path); // a temporary file of ours that may be gone
-        }
-    }
-}
-
-impl Drop for OutSink {
-    fn drop(&mut self) {
-        self.take_away(); // a stop in the middle leaves nothing behind
     }
 }
 

@@ -1,0 +1,139 @@
+//! What a reader records of the entries it has read, and the syncs that prove it.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::engine::Entry;
+use crate::error::{Error, ExitCode, Result};
+use crate::repository::file_list::{FileLine, ReadRecord};
+use crate::repository::seal::RecordFolder;
+use crate::repository::store::{Store, Writing};
+use crate::session::event::Phase;
+use crate::stream::pipeline::{Finished, Gauge};
+
+/// Data that waits for a sync at most, roughly: the sync runs beside the copy, so that the last one is short.
+const SYNC_EVERY_BYTES: u64 = 256 * 1024 * 1024;
+/// The longest that proven data waits for its sync.
+const SYNC_EVERY: Duration = Duration::from_secs(5);
+/// The file in which a reader records what it has read.
+pub struct RecordFile {
+    out: Box<dyn Writing>,
+    pending: Vec<u8>,
+    written: u64,
+    files: u64,
+    bytes: u64,
+    /// Bytes that a sync has proven.
+    pub proven: u64,
+}
+
+impl RecordFile {
+    /// Begins the record file of a reader.
+    pub fn create(home: &RecordFolder, reader: u32) -> Result<Self> {
+        let out = home.store.create(&home.file(reader))?;
+        Ok(Self { out, pending: Vec::new(), written: 0, files: 0, bytes: 0, proven: 0 })
+    }
+
+    /// Records an entry that was read.
+    pub fn add(&mut self, phase: Phase, entry: &Entry, finished: &Finished) -> Result<()> {
+        let line = FileLine::new(&entry.path, entry.role, finished);
+        let record = ReadRecord {
+            phase,
+            index: finished.ticket,
+            stamp: finished.attributes.stamp,
+            mode: finished.attributes.mode,
+            line,
+        };
+        serde_json::to_writer(&mut self.pending, &record).expect("memory takes every write");
+        self.pending.push(b'\n');
+        self.files += 1;
+        self.bytes += finished.bytes;
+        if self.pending.len() > 256 * 1024 { self.flush() } else { Ok(()) }
+    }
+
+    /// Hands everything recorded so far to the store.
+    pub fn flush(&mut self) -> Result<()> {
+        self.out.write(&self.pending)?;
+        self.written += self.pending.len() as u64;
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Whether something was recorded that no sync has proven.
+    pub fn has_unproven(&self) -> bool {
+        self.written + self.pending.len() as u64 > self.proven
+    }
+
+    /// What a sync that starts now will prove.
+    pub fn point(&self, complete: Vec<u64>) -> Point {
+        Point { records: self.written, files: self.files, bytes: self.bytes, complete }
+    }
+}
+
+/// What a sync proves: a length of the record file, what it amounts to, and the batches that are complete with it.
+#[derive(Clone, Debug)]
+pub struct Point {
+    /// Bytes of the record file.
+    pub records: u64,
+    /// Entries recorded in them.
+    pub files: u64,
+    /// Bytes of data that those entries hold.
+    pub bytes: u64,
+    /// First indices of the batches that are complete with it.
+    pub complete: Vec<u64>,
+}
+
+/// Syncs that run beside the copy, one at a time.
+pub struct Syncs {
+    underway: Option<(Receiver<Result<()>>, Point)>,
+    started: Instant,
+    bytes: u64,
+}
+
+impl Default for Syncs {
+    fn default() -> Self {
+        Self { underway: None, started: Instant::now(), bytes: 0 }
+    }
+}
+
+impl Syncs {
+    /// Whether enough waits for a sync, and none runs.
+    pub fn is_due(&self, out: &RecordFile, gauge: &Gauge) -> bool {
+        let waiting = gauge.bytes().saturating_sub(self.bytes);
+        self.underway.is_none()
+            && (waiting >= SYNC_EVERY_BYTES || (self.started.elapsed() >= SYNC_EVERY && out.has_unproven()))
+    }
+
+    /// Starts a sync that will prove `point`; `bytes` is what the gauge says now.
+    pub fn start(&mut self, store: &Arc<dyn Store>, point: Point, bytes: u64) -> Result<()> {
+        let (send, done) = mpsc::channel();
+        let store = Arc::clone(store);
+        let work = move || {
+            let _ = send.send(store.sync()); // nobody listens after a stop
+        };
+        let spawned = thread::Builder::new().name("sync".to_owned()).spawn(work);
+        spawned.map_err(|e| Error::new(ExitCode::Failed, format!("cannot start a thread: {e}")))?;
+        (self.underway, self.started, self.bytes) = (Some((done, point)), Instant::now(), bytes);
+        Ok(())
+    }
+
+    /// Whether a sync runs.
+    pub fn is_underway(&self) -> bool {
+        self.underway.is_some()
+    }
+
+    /// What the sync that has ended since the last look has proven.
+    pub fn finished(&mut self) -> Result<Option<Point>> {
+        let Some((done, _)) = &self.underway else { return Ok(None) };
+        match done.try_recv() {
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(Error::new(ExitCode::Failed, "the sync ended without an answer")),
+            Ok(result) => {
+                result?;
+                self.started = Instant::now();
+                Ok(self.underway.take().map(|(_, point)| point))
+            }
+        }
+    }
+}

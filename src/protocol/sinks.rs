@@ -1,0 +1,149 @@
+//! Where a reader's bytes go: into the data folder of a partial, or to one output.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::durable;
+use crate::error::{Error, ExitCode, Result};
+use crate::repository::store::{Store, Writing};
+use crate::stream::pipeline::Sink;
+use crate::stream::source::Attributes;
+
+/// Where `--out` sends a file.
+pub enum Output {
+    /// Standard output, or whatever else is open already.
+    Stdout(File),
+    /// A file that is there whole or not at all.
+    File(PathBuf),
+}
+
+/// Writes into the data folder of a partial.
+pub struct StoreSink {
+    store: Arc<dyn Store>,
+    data: PathBuf,
+    writing: Option<Box<dyn Writing>>,
+}
+
+impl StoreSink {
+    /// A sink for the data folder `data` of a store.
+    pub fn new(store: Arc<dyn Store>, data: PathBuf) -> Self {
+        Self { store, data, writing: None }
+    }
+}
+
+impl Sink for StoreSink {
+    fn begin(&mut self, path: &Path) -> Result<()> {
+        self.writing = Some(self.store.create(&self.data.join(path))?);
+        Ok(())
+    }
+
+    fn write(&mut self, chunk: &[u8]) -> Result<()> {
+        match &mut self.writing {
+            Some(writing) => writing.write(chunk),
+            None => Err(Error::new(ExitCode::Failed, "a chunk came before its file")),
+        }
+    }
+
+    fn finish(&mut self, _: &Path, attributes: &Attributes) -> Result<()> {
+        match self.writing.take() {
+            Some(writing) => writing.finish(Some(attributes)),
+            None => Err(Error::new(ExitCode::Failed, "a file ended before it began")),
+        }
+    }
+
+    fn abandon(&mut self, path: &Path) -> Result<()> {
+        self.writing = None;
+        self.store.remove(&self.data.join(path))
+    }
+
+    fn directory(&mut self, path: &Path, _: &Attributes) -> Result<()> {
+        // Its mode and time come when it is sealed: files are still to be put into it.
+        self.store.make_directory(&self.data.join(path))
+    }
+
+    fn link(&mut self, path: &Path, target: &Path, attributes: &Attributes) -> Result<()> {
+        let path = self.data.join(path);
+        self.store.make_link(&path, target)?;
+        self.store.dress(&path, attributes)
+    }
+}
+
+/// Writes one file to stdout or to a path.
+pub struct OutSink {
+    out: Output,
+    temporary: Option<(PathBuf, File)>,
+}
+
+impl OutSink {
+    /// A sink for one file.
+    pub fn new(out: Output) -> Self {
+        Self { out, temporary: None }
+    }
+}
+
+impl Sink for OutSink {
+    fn begin(&mut self, _: &Path) -> Result<()> {
+        let Output::File(target) = &self.out else { return Ok(()) };
+        drop(self.temporary.take());
+        let folder = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let path = folder.join(format!("{}{:016x}", durable::TEMPORARY_PREFIX, durable::random()));
+        let file = File::create_new(&path).map_err(|e| Error::io("write", target, &e))?;
+        self.temporary = Some((path, file));
+        Ok(())
+    }
+
+    fn write(&mut self, chunk: &[u8]) -> Result<()> {
+        match (&mut self.out, &mut self.temporary) {
+            (Output::File(target), Some((_, file))) => {
+                file.write_all(chunk).map_err(|e| Error::io("write", target, &e))
+            }
+            (Output::Stdout(file), _) => {
+                file.write_all(chunk).map_err(|e| Error::io("write to", Path::new("stdout"), &e))
+            }
+            (Output::File(_), None) => Err(Error::new(ExitCode::Failed, "a chunk came before its file")),
+        }
+    }
+
+    fn finish(&mut self, _: &Path, _: &Attributes) -> Result<()> {
+        let (Output::File(target), Some((path, file))) = (&self.out, self.temporary.take()) else { return Ok(()) };
+        let put = file.sync_all().and_then(|()| std::fs::rename(&path, target));
+        if let Err(error) = put {
+            let _ = std::fs::remove_file(&path); // the first error is the one to report
+            return Err(Error::io("write", target, &error));
+        }
+        durable::sync_folder(target.parent().unwrap_or(Path::new(".")))
+    }
+
+    fn abandon(&mut self, _: &Path) -> Result<()> {
+        self.take_away();
+        Ok(())
+    }
+
+    fn directory(&mut self, _: &Path, _: &Attributes) -> Result<()> {
+        Ok(())
+    }
+
+    fn link(&mut self, _: &Path, _: &Path, _: &Attributes) -> Result<()> {
+        Ok(())
+    }
+
+    fn can_restart(&self) -> bool {
+        matches!(self.out, Output::File(_))
+    }
+}
+
+impl OutSink {
+    fn take_away(&mut self) {
+        if let Some((path, _)) = self.temporary.take() {
+            let _ = std::fs::remove_file(path); // a temporary file of ours that may be gone
+        }
+    }
+}
+
+impl Drop for OutSink {
+    fn drop(&mut self) {
+        self.take_away(); // a stop in the middle leaves nothing behind
+    }
+}
