@@ -225,10 +225,18 @@ fn lock_owner(folder: &Path) -> Result<File> {
     Ok(file)
 }
 
+/// Removes a folder. Another process may just be putting a lock into it, and finds out that the session is over: then
+/// it is tried again.
 fn remove(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", folder, &error)),
-        _ => Ok(()),
+    let mut tries = 0;
+    loop {
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty && tries < 100 => tries += 1,
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("remove", folder, &error));
+            }
+            _ => return Ok(()),
+        }
     }
 }
 
