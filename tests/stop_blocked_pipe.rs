@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
@@ -137,4 +137,20 @@ fn a_pipe_that_is_read_late_gets_every_byte() {
     File::from(OwnedFd::from(pipe)).read_to_end(&mut data).expect("read");
     assert!(data == std::fs::read(host.path("app/large.db")).expect("read"), "the same bytes");
     reader.leaves().exits(0);
+}
+
+#[test]
+fn a_backup_whose_terminal_is_paused_leaves() {
+    let host = Host::new();
+    host.write_huge("app/huge.db", 4 << 30);
+    let mut command = host.command(&["backup", "app", "--to", "repo"]);
+    command.env("TERM", "xterm");
+    let terminal = PtyProcess::new(command).expect("a terminal");
+    host.is_reading("huge.db");
+    let mut keyboard = terminal.get_file_handle().expect("the other end");
+    keyboard.write_all(b"\x13").expect("Ctrl-S");
+    std::thread::sleep(Duration::from_millis(500)); // the bar is drawn ten times a second
+    host.ok(&["stop", "app", "--wait", "3"]);
+    eventually("leaving", || terminal.status() != Some(WaitStatus::StillAlive));
+    host.is_tidy("repo");
 }
