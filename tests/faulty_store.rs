@@ -115,6 +115,12 @@ impl Writing for FaultyFile {
         done.map_err(|e| Error::io("write", &self.path, &e))
     }
 
+    fn flush(&mut self) -> Result<()> {
+        let inner = self.inner.as_mut().expect("open");
+        let done = self.faults.call(|| inner.flush().map_err(io::Error::other));
+        done.map_err(|e| Error::io("sync", &self.path, &e))
+    }
+
     fn finish(mut self: Box<Self>, attributes: Option<&Attributes>) -> Result<()> {
         let inner = self.inner.take().expect("open");
         let done = self.faults.call(|| inner.finish(attributes).map_err(io::Error::other));
@@ -426,7 +432,7 @@ fn a_partial_that_could_not_be_made_or_thrown_away_is_never_taken_for_a_backup()
             let repository = machine.faulty(&faults);
             let owner = Owner::new("20260101T000000Z-000000", &machine.path("state/none"), false);
             faults.arm();
-            let made = repository.create_partial(&owner);
+            let made = repository.create_partial(&owner, &StopToken::never());
             let is_made = made.is_ok();
             let done = made.and_then(|(partial, _)| {
                 partial.keep(&owner)?;
@@ -495,6 +501,10 @@ impl Writing for LyingFile {
             }
         }
         self.inner.write(&kept)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.inner.flush()
     }
 
     fn finish(self: Box<Self>, attributes: Option<&Attributes>) -> Result<()> {

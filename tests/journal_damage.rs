@@ -74,7 +74,7 @@ fn session() -> impl Strategy<Value = Vec<Event>> {
                 events.push(Event::Stopped { who, reason });
             } else {
                 events.extend(read(Phase::Logs, logs, two, offsets, failure, excluded));
-                events.push(Event::Publishing { id });
+                events.push(Event::Publishing { id, proven: true });
                 events.push(Event::Published);
                 events.push(Event::Truncating { logs: going });
                 events.push(Event::Truncated { path });

@@ -369,7 +369,7 @@ impl Bench {
                 if self.model().is_complete(Phase::Logs) {
                     self.live.clear(); // readers leave when nothing is left
                 }
-                let publishing = Event::Publishing { id: "000001".into() };
+                let publishing = Event::Publishing { id: "000001".into(), proven: false };
                 let possible = self.allows(Call::Publish) && !self.model().published;
                 if possible {
                     self.append(publishing, |model| model.publishing = true);

@@ -434,7 +434,7 @@ fn listed(logs: u64) -> Event {
 }
 
 fn publishing() -> Event {
-    Event::Publishing { id: "000001-20261122T093015Z-full".into() }
+    Event::Publishing { id: "000001-20261122T093015Z-full".into(), proven: false }
 }
 
 fn stopped() -> Event {

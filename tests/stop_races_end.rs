@@ -112,6 +112,7 @@ fn stop_races_backup(rounds: usize, apart: Duration) -> (usize, usize) {
     let (mut completed, mut stopped) = (0, 0);
     for _ in 0..rounds {
         host.write("app/wal.1", "a log");
+        host.write("app/wal.2", "a log");
         let [ran, stop] = race(&host, &mut dice, apart, [&backup, STOP]);
         match (ran.code, said(&stop)) {
             (Some(0), Stop::Nothing | Stop::TooLate) => {

@@ -88,6 +88,7 @@ fn manner(cli: &Cli) -> Manner {
         verbose: cli.global.verbose,
         color: wants_color(color),
         data_on_stdout,
+        may_drop: matches!(&cli.command, Command::Backup(_) | Command::Read(_)),
     }
 }
 
@@ -106,7 +107,7 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     let typed = Error::new(ExitCode::Usage, message).hint("`jetbak --help` shows the command line.");
     let data_on_stdout = arguments.iter().any(|argument| argument == "--out=-")
         || arguments.windows(2).any(|pair| pair[0] == "--out" && pair[1] == "-");
-    let manner = Manner { json: true, quiet: false, verbose: false, color: false, data_on_stdout };
+    let manner = Manner { json: true, quiet: false, verbose: false, color: false, data_on_stdout, may_drop: false };
     let mut ui = Ui::new(manner);
     ui.error(&typed.into());
     ui.close(ExitCode::Usage)

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::args::{Global, ReadArgs};
 use super::open_session;
 use super::summary::Summary;
-use crate::error::{Error, ExitCode, Jet, Result};
+use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::protocol::read::{self, ReadReport};
 use crate::protocol::sinks::Output;
 use crate::protocol::{Context, exit_of};
@@ -53,7 +53,14 @@ fn tidy(file: &Path) -> PathBuf {
 
 fn output(out: &Path) -> Result<Output> {
     if out.as_os_str() != "-" {
-        return Ok(Output::File(out.to_owned()));
+        // Through a link to what it means; a device or fifo is written to, never replaced.
+        return match out.metadata() {
+            Ok(there) if there.is_dir() => {
+                Err(Error::jet(Jet::InvalidParameter, format!("{} is a directory", printable(out))).file(out))
+            }
+            Ok(there) if !there.is_file() => Ok(Output::Special(out.to_owned())),
+            _ => Ok(Output::File(out.canonicalize().unwrap_or_else(|_| out.to_owned()))),
+        };
     }
     // A handle of its own: bytes go out unbuffered, and a stuck write holds no lock of the standard library.
     let stdout = std::io::stdout().as_fd().try_clone_to_owned();

@@ -1,9 +1,11 @@
 //! The `files` engine: any directory, taken as it is. Logs are what `--log GLOB` names.
 
 use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -265,9 +267,8 @@ impl Engine for FilesEngine {
         }
     }
 
-    fn truncatable<'a>(&self, held: &'a [HeldLog]) -> &'a [HeldLog] {
-        // The newest is the one that the application may still write.
-        held.split_last().map_or(&[], |(_, older)| older)
+    fn truncatable(&self, held: &[HeldLog]) -> Vec<HeldLog> {
+        needless(held)
     }
 
     fn delete_log(&self, log: &HeldLog) -> Result<Deletion> {
@@ -426,13 +427,45 @@ fn compare_logs(a: (&Path, (i64, i64)), b: (&Path, (i64, i64))) -> Ordering {
     by_number.then_with(|| a.1.cmp(&b.1)).then_with(|| a.0.cmp(b.0))
 }
 
+/// The logs that may go. One glob may name several streams, and what an application still writes must stay: the newest
+/// by number of each stream (the files of one directory whose names differ in the last number only), the one that was
+/// written last in each directory, and every log without a number, because nothing says that another one followed it.
+fn needless(held: &[HeldLog]) -> Vec<HeldLog> {
+    let mut newest_of_stream = BTreeMap::new();
+    let mut newest_of_folder: BTreeMap<&Path, usize> = BTreeMap::new();
+    for (index, log) in held.iter().enumerate() {
+        let folder = log.path.parent().unwrap_or(Path::new(""));
+        if let Some(stream) = stream_of(log) {
+            newest_of_stream.insert((folder, stream), index); // they come oldest first
+        }
+        let newest = newest_of_folder.entry(folder).or_insert(index);
+        if log.stamp.modified_ns >= held[*newest].stamp.modified_ns {
+            *newest = index;
+        }
+    }
+    let stays: BTreeSet<usize> = newest_of_stream.into_values().chain(newest_of_folder.into_values()).collect();
+    let goes = |(index, log): &(usize, &HeldLog)| stream_of(log).is_some() && !stays.contains(index);
+    held.iter().enumerate().filter(goes).map(|(_, log)| log.clone()).collect()
+}
+
+/// A log's name around its last number; none without a number.
+fn stream_of(log: &HeldLog) -> Option<(&[u8], &[u8])> {
+    let name = log.path.file_name().unwrap_or_default().as_bytes();
+    let digits = last_digits(name)?;
+    Some((&name[..digits.start], &name[digits.end..]))
+}
+
 /// The digits of the last number in a name without leading zeros: numbers of any length compare by length, then bytes.
 fn last_number(name: &[u8]) -> Option<&[u8]> {
-    let end = name.iter().rposition(u8::is_ascii_digit)? + 1;
-    let begin = name[..end].iter().rposition(|byte| !byte.is_ascii_digit()).map_or(0, |before| before + 1);
-    let digits = &name[begin..end];
+    let digits = &name[last_digits(name)?];
     let zeros = digits.iter().take_while(|byte| **byte == b'0').count();
     Some(&digits[zeros..])
+}
+
+fn last_digits(name: &[u8]) -> Option<Range<usize>> {
+    let end = name.iter().rposition(u8::is_ascii_digit)? + 1;
+    let begin = name[..end].iter().rposition(|byte| !byte.is_ascii_digit()).map_or(0, |before| before + 1);
+    Some(begin..end)
 }
 
 #[cfg(test)]
@@ -452,6 +485,51 @@ mod tests {
         assert_eq!(sorted(&[("x1.log", 0), ("current.log", 9)]), ["current.log", "x1.log"]);
         let huge = "w99999999999999999999999999";
         assert_eq!(sorted(&[(huge, 0), ("w100000000000000000000000000", 0)]), [huge, "w100000000000000000000000000"]);
+    }
+
+    /// Which of these logs (name, modification time) go, when they are held in the order in which they are listed.
+    fn going(logs: &[(&str, i64)]) -> Vec<String> {
+        let times: BTreeMap<&str, i64> = logs.iter().copied().collect();
+        let held: Vec<_> = sorted(logs)
+            .into_iter()
+            .map(|name| HeldLog {
+                stamp: Stamp { device: 0, inode: 0, size: 1, modified_ns: times[&*name].into(), changed_ns: 0 },
+                path: name.into(),
+            })
+            .collect();
+        needless(&held).into_iter().map(|log| log.path.display().to_string()).collect()
+    }
+
+    #[test]
+    fn what_an_application_may_still_write_never_goes() {
+        assert_eq!(going(&[("wal.1", 1), ("wal.2", 2), ("wal.10", 3)]), ["wal.1", "wal.2"]);
+        let two_streams = [("a/wal.98", 1), ("a/wal.99", 2), ("b/wal.6", 3), ("b/wal.7", 4)];
+        assert_eq!(going(&two_streams), ["b/wal.6", "a/wal.98"]);
+        let beside = [("x-1.log", 1), ("x-2.log", 2), ("y-1.log", 1), ("y-2.log", 3)];
+        assert_eq!(going(&beside), ["x-1.log", "y-1.log"]);
+        // logrotate: the current one has no number, and the lowest number is the newest
+        assert_eq!(going(&[("app.log", 9), ("app.log.1", 8), ("app.log.2", 7)]), ["app.log.1"]);
+        assert_eq!(going(&[("app.log.1", 9), ("app.log.2", 8), ("app.log.3", 7)]), ["app.log.2"]);
+        assert_eq!(going(&[("current.log", 9), ("old.log", 1)]), Vec::<String>::new());
+        assert_eq!(going(&[("only.1", 1)]), Vec::<String>::new());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn of_any_logs_the_newest_of_each_directory_stays(
+            logs in proptest::collection::btree_map("[ab]/[wx][.-][0-9]{0,3}(log)?", 0_i64..5, 0..12)
+        ) {
+            let logs: Vec<_> = logs.iter().map(|(name, time)| (name.as_str(), *time)).collect();
+            let gone = going(&logs);
+            for folder in ["a/", "b/"] {
+                let newest = logs.iter().filter(|(name, _)| name.starts_with(folder)).map(|(_, time)| *time).max();
+                let stays = |(name, time): &(&str, i64)| {
+                    name.starts_with(folder) && Some(*time) == newest && !gone.iter().any(|gone| gone == name)
+                };
+                proptest::prop_assert!(newest.is_none() || logs.iter().any(stays));
+            }
+            proptest::prop_assert!(gone.iter().all(|name| name.bytes().any(|byte| byte.is_ascii_digit())));
+        }
     }
 
     #[test]

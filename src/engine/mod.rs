@@ -134,8 +134,9 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// Opens an entry of either list; not there any more is exit 6.
     fn open(&self, entry: &Entry) -> Result<Opened>;
 
-    /// Which of the logs that a published backup holds may go, oldest first; pure with respect to the storage.
-    fn truncatable<'a>(&self, held: &'a [HeldLog]) -> &'a [HeldLog];
+    /// Which of the logs that a published backup holds (oldest first) may go, in the same order; decided from what is
+    /// held alone.
+    fn truncatable(&self, held: &[HeldLog]) -> Vec<HeldLog>;
 
     /// Deletes one log, if it still is what was backed up.
     fn delete_log(&self, log: &HeldLog) -> Result<Deletion>;

@@ -14,11 +14,15 @@ use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::repository::partial::Owner;
 use crate::repository::store::Held;
 use crate::repository::{Identity, Repository};
+use crate::session::Session;
 use crate::session::directory::{StateDirectory, Which, new_session_id};
 use crate::session::event::Kind;
 use crate::session::record::{Given, Record};
 use crate::stream::stop::StopToken;
 use crate::times;
+
+/// How many entries that are left out are named one by one.
+const LEFT_OUT_NAMED_MAX: usize = 20;
 
 /// What holds for a whole session.
 #[derive(Clone, Debug)]
@@ -117,7 +121,7 @@ pub fn begin(
     let engine = open_engine(&record_of(options, &places, None, String::new()), state)?;
     let which = Which::Storage(options.storage.clone());
     if let Some(session) = state.find(&which)? {
-        heal::make_way(state, session, options.replace_idle, observer)?;
+        heal::make_way(state, session, options.replace_idle, observer, stop)?;
     }
     // A repository is made only for a storage that opens, and beside a state directory that can be written.
     let mut spool = Spool::create(state)?;
@@ -138,10 +142,7 @@ pub fn begin(
     spool.finish()?;
     record.databases_bytes = survey.bytes;
     record.left_out.clone_from(&survey.left_out);
-    for left_out in &survey.left_out {
-        let message = format!("left out {}: {}", printable(&left_out.path), left_out.reason);
-        observer.warning(&Warning { jet: None, message, file: Some(PathBuf::from(&left_out.path)) });
-    }
+    warn_of_left_out(&survey.left_out, observer);
     if let Some(repository) = &repository {
         require_space(repository, survey.bytes.saturating_add(survey.logs_bytes))?;
     }
@@ -149,21 +150,16 @@ pub fn begin(
         "engine {}: {} files, {} bytes in the database phase, {} logs of this moment",
         places.engine, survey.files, survey.bytes, survey.logs
     ));
-    let held = state.lock_begin()?;
-    stop.check()?;
-    if let Some(session) = state.find(&which)? {
-        return Err(heal::in_progress(&session)?); // somebody else was quicker
-    }
-    state.sweep(&held)?;
+    // The partial first: its lock may have to be waited for, and nobody else's begin should wait with us.
     let (partial, partial_lock) = match &repository {
         Some(repository) => {
             let owner = Owner::new(&record.session, &state.path().join(&record.session), options.one_shot);
-            let (partial, lock) = repository.create_partial(&owner)?;
+            let (partial, lock) = repository.create_partial(&owner, stop)?;
             (Some(partial), lock)
         }
         None => (None, None),
     };
-    let created = state.create(&held, record, &spool.path, survey.entries);
+    let created = create(state, &which, record, &spool.path, survey.entries, stop);
     let (session, owner) = match created {
         Ok(created) => created,
         Err(error) => {
@@ -176,6 +172,36 @@ pub fn begin(
     // Now that the session exists, a sweep can ask it; only a one-shot keeps the lock of its partial.
     let owner = owner.map(|file| OwnerLocks { _session: file, _partial: partial_lock });
     Ok(Begun { context: Context { state: state.clone(), session, partial: Ok(partial) }, survey, owner })
+}
+
+/// Names what is left out, the first few one by one: the manifest has them all.
+fn warn_of_left_out(left_out: &[LeftOut], observer: &mut dyn Observer) {
+    for one in left_out.iter().take(LEFT_OUT_NAMED_MAX) {
+        let message = format!("left out {}: {}", printable(&one.path), one.reason);
+        observer.warning(&Warning { jet: None, message, file: Some(PathBuf::from(&one.path)) });
+    }
+    if let Some(more) = left_out.len().checked_sub(LEFT_OUT_NAMED_MAX).filter(|more| *more > 0) {
+        let message = format!("left out {more} more, which the manifest names");
+        observer.warning(&Warning { jet: None, message, file: None });
+    }
+}
+
+/// Makes the session, unless somebody else was quicker.
+fn create(
+    state: &StateDirectory,
+    which: &Which,
+    record: Record,
+    plan: &Path,
+    databases: u64,
+    stop: &StopToken,
+) -> Result<(Session, Option<File>)> {
+    let held = state.lock_begin(stop)?;
+    stop.check()?;
+    if let Some(session) = state.find(which)? {
+        return Err(heal::in_progress(&session)?);
+    }
+    state.sweep(&held)?;
+    state.create(&held, record, plan, databases)
 }
 
 fn resolve(options: &Options) -> Result<Places> {

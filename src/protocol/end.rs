@@ -63,7 +63,7 @@ pub fn end(context: &Context, observer: &mut dyn Observer, stop: &StopToken) -> 
     let published = match publish::publish(context, &alone, how, observer, stop) {
         Ok(published) => published,
         Err(error) if matches!(stop.cause(), Some(Cause::Signal(_))) => {
-            return Err(error.hint("Nothing was published; repeat `jetbak end`."));
+            return Err(error);
         }
         Err(error) if error.jet_code() == Some(Jet::BackupAbortByServer) => {
             let state = context.session.state()?;
@@ -82,11 +82,23 @@ pub fn abort(context: &Context, observer: &mut dyn Observer, signals: &StopToken
     heal::stop_and_wait(&context.session, &format!("`jetbak end --abort` by {}", Who::current()), signals)?;
     let state = context.session.state()?;
     if state.publication().is_some() {
-        publish::finish_rename(context, &StopToken::never())?;
-        let published = publish::describe(context)?;
-        heal::end(context, published.outcome)?;
-        observer.said("the backup was published before; it stays");
-        return Ok(completed(&state, Some(published)));
+        let finished = publish::finish_rename(context, signals).and_then(|_| publish::describe(context));
+        return match finished {
+            Ok(published) => {
+                heal::end(context, published.outcome)?;
+                observer.said("the backup was published before; it stays");
+                Ok(completed(&state, Some(published)))
+            }
+            Err(error) if signals.cause().is_some() => Err(error),
+            Err(error) => {
+                // Asked for by a person, who may know that the repository will not come back.
+                heal::end(context, Outcome::Failed)?;
+                let mut ended = completed(&state, None);
+                (ended.outcome, ended.exit_code) = (Outcome::Failed, error.exit_code());
+                ended.error = Some(error.hint("The session is over, but its backup was not found published."));
+                Ok(ended)
+            }
+        };
     }
     let mut ended = finish(context, &state, Outcome::Aborted, observer)?;
     (ended.exit_code, ended.error) = (ExitCode::Done, None); // ending was what was asked, and it worked

@@ -26,6 +26,7 @@ pub fn make_way(
     session: Session,
     replace_idle: Option<Duration>,
     observer: &mut dyn Observer,
+    stop: &StopToken,
 ) -> Result<()> {
     // The owner first, then the journal: an owner that ends its session records that before it goes.
     let owner_lives = session.owner_lives()?;
@@ -36,7 +37,8 @@ pub fn make_way(
     let dead_one_shot = session.record().one_shot && !owner_lives;
     let idle = idle_for(&session);
     let idle_enough = replace_idle.is_some_and(|limit| idle >= limit);
-    if !readers.is_empty() || owner_lives || !(dead_one_shot || idle_enough) {
+    let busy = !readers.is_empty() || owner_lives || session.is_being_finished()?;
+    if busy || !(dead_one_shot || idle_enough) {
         return Err(in_progress(&session)?);
     }
     let whose = format!("of {}", session.record().holder());
@@ -45,8 +47,15 @@ pub fn make_way(
     let context = Context::open(state.clone(), session);
     let journal = context.session.state()?;
     if journal.publication().is_some() {
-        let id = publish::finish_rename(&context, &StopToken::never())?;
-        end(&context, Outcome::Completed)?;
+        let finished = publish::finish_rename(&context, stop);
+        if finished.is_err() && publish::is_lost(&context)? {
+            end(&context, Outcome::Failed)?;
+            observer.said(&format!("ended the session {whose}, whose backup is gone from the repository: {why}"));
+            return Ok(());
+        }
+        let id = finished?;
+        let complete = journal.excluded().is_empty();
+        end(&context, if complete { Outcome::Completed } else { Outcome::Incomplete })?;
         observer.said(&format!("finished the backup {id} {whose}: {why}"));
         return Ok(());
     }

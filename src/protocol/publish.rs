@@ -78,7 +78,8 @@ pub fn publish(
     if let Some(list) = proven {
         prove_frame(context, partial, list, observer, stop)?;
     }
-    commit(context, &id, events)?;
+    stop.check()?;
+    commit(context, &id, events, how.prove)?;
     repository.publish(partial, &id, &manifest.session)?;
     drop(held);
     context.session.append::<Error>(Durability::Lazy, |_| Ok(vec![Event::Published]))?;
@@ -94,6 +95,32 @@ pub fn publish(
         outcome: manifest.outcome,
         appeared: manifest.appeared,
     })
+}
+
+/// Proves a backup that was published without a proof, by an `end` that got no further: no log goes before that.
+pub fn prove_published(context: &Context, observer: &mut dyn Observer, stop: &StopToken) -> Result<()> {
+    let state = context.session.state()?;
+    let Some(publication) = state.publication().filter(|publication| !publication.proven) else { return Ok(()) };
+    let repository = context.require_partial()?.repository();
+    let backup = repository.resolve(&publication.id)?;
+    let total = backup.manifest.as_ref().map_or(0, |manifest| manifest.bytes);
+    let mut bad = Vec::new();
+    with_progress(
+        stop,
+        true,
+        &Tally::default(),
+        |how| repository.verify(&backup, std::slice::from_ref(&backup), how),
+        &mut |damage| bad.push(damage),
+        &mut |tally| {
+            let (bytes_done, bytes_total) = (tally.bytes(), total);
+            observer.progress(&Progress { activity: Activity::Verifying, file: None, bytes_done, bytes_total });
+        },
+    )?;
+    let Some(first) = bad.first() else { return Ok(()) };
+    let message = format!("the published backup {} is damaged: {}", publication.id, printable(&first.file));
+    Err(Error::new(ExitCode::Verification, message)
+        .file(&first.file)
+        .hint("No log was deleted. `jetbak verify` tells more; make a new backup, and distrust the disk under it."))
 }
 
 /// Finishes a rename that a crash interrupted, or finds it done; returns the id.
@@ -124,6 +151,15 @@ pub fn finish_rename(context: &Context, stop: &StopToken) -> Result<String> {
     Ok(id.text)
 }
 
+/// Whether a committed backup is neither in its partial nor under its id, in a repository that can be looked at.
+pub fn is_lost(context: &Context) -> Result<bool> {
+    let partial = context.require_partial()?;
+    let state = context.session.state()?;
+    let Some(publication) = state.publication() else { return Ok(false) };
+    let stands = partial.repository().ids()?.iter().any(|id| id.text == publication.id);
+    Ok(!stands && !partial.is_sealed())
+}
+
 /// Another session took the number while this one lay dead between its commit and its rename: seal it under the next.
 fn renumber(context: &Context, partial: &Partial) -> Result<BackupId> {
     let repository = partial.repository();
@@ -140,7 +176,7 @@ fn renumber(context: &Context, partial: &Partial) -> Result<BackupId> {
     manifest.id.clone_from(&id.text);
     manifest.previous = repository.newest_link()?;
     sealing.finish(&manifest)?;
-    let again = vec![Event::Publishing { id: id.text.clone() }];
+    let again = vec![Event::Publishing { id: id.text.clone(), proven: false }];
     context.session.append::<Error>(Durability::Synced, |_| Ok(again))?;
     repository.publish(partial, &id, &manifest.session)?;
     Ok(id)
@@ -163,14 +199,18 @@ pub fn describe(context: &Context) -> Result<Published> {
 }
 
 /// The commit: under the journal's lock, after a last look for a stop, and only if nothing happened since sealing began.
-fn commit(context: &Context, id: &BackupId, events: u64) -> Result<()> {
+fn commit(context: &Context, id: &BackupId, events: u64, proven: bool) -> Result<()> {
     let terms = context.session.record().terms();
     let live = context.session.live()?;
     let seen = std::cell::Cell::new(0);
     context.session.append_counted(Durability::Synced, |state, count| {
         seen.set(count);
         state.decide(Call::Publish, terms, &live)?;
-        Ok::<_, Error>(if count == events { vec![Event::Publishing { id: id.text.clone() }] } else { Vec::new() })
+        Ok::<_, Error>(if count == events {
+            vec![Event::Publishing { id: id.text.clone(), proven }]
+        } else {
+            Vec::new()
+        })
     })?;
     if seen.get() == events {
         return Ok(());
@@ -246,7 +286,7 @@ fn refuse_bad(context: &Context, bad: &[Damage], observer: &mut dyn Observer) ->
         let message = format!("what was written cannot be read back: {}", first.computed);
         return Err(Error::jet(Jet::DiskIO, message)
             .file(&first.file)
-            .hint("Nothing was published and no log deleted. Mend this, then repeat `jetbak truncate`."));
+            .hint("Nothing was published and no log deleted. Mend this, then repeat the command."));
     }
     heal::end_unpublished(context, Outcome::Failed, observer)?;
     let message = format!(

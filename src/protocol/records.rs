@@ -55,6 +55,7 @@ impl RecordFile {
     /// Hands everything recorded so far to the store.
     pub fn flush(&mut self) -> Result<()> {
         self.out.write(&self.pending)?;
+        self.out.flush()?;
         self.written += self.pending.len() as u64;
         self.pending.clear();
         Ok(())

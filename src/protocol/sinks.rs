@@ -17,6 +17,8 @@ pub enum Output {
     Stdout(File),
     /// A file that is there whole or not at all.
     File(PathBuf),
+    /// A fifo or device: written as a stream, and opened by the thread that writes, because opening may wait.
+    Special(PathBuf),
 }
 
 /// Writes into the data folder of a partial.
@@ -85,6 +87,10 @@ impl OutSink {
 
 impl Sink for OutSink {
     fn begin(&mut self, _: &Path) -> Result<()> {
+        if let Output::Special(path) = &self.out {
+            let opened = File::options().write(true).open(path).map_err(|e| Error::io("write to", path, &e))?;
+            self.out = Output::Stdout(opened);
+        }
         let Output::File(target) = &self.out else { return Ok(()) };
         drop(self.temporary.take());
         let folder = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -102,7 +108,9 @@ impl Sink for OutSink {
             (Output::Stdout(file), _) => {
                 file.write_all(chunk).map_err(|e| Error::io("write to", Path::new("stdout"), &e))
             }
-            (Output::File(_), None) => Err(Error::new(ExitCode::Failed, "a chunk came before its file")),
+            (Output::File(_) | Output::Special(_), _) => {
+                Err(Error::new(ExitCode::Failed, "a chunk came before its file"))
+            }
         }
     }
 

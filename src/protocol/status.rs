@@ -60,8 +60,11 @@ fn look(session: &Session) -> Result<SessionStatus> {
     let state = session.state()?;
     let readers: Vec<_> = live.iter().filter_map(|number| readers::progress(session.folder(), *number)).collect();
     // What a dead reader has proven counts; of a living one its own word does, which is newer.
-    let proven: u64 =
-        state.proven().iter().filter(|(reader, _)| !live.contains(reader)).map(|(_, one)| one.bytes).sum();
+    let proven: u64 = state
+        .proven()
+        .iter()
+        .filter(|(reader, _)| !live.contains(reader))
+        .fold(0, |sum, (_, one)| one.bytes.saturating_add(sum));
     let bytes_done = readers.iter().fold(proven, |sum, reader| sum.saturating_add(reader.bytes_done));
     let activity = match (state.phase(), state.publication(), state.truncating()) {
         (_, _, true) => Activity::Truncating,
@@ -79,7 +82,7 @@ fn look(session: &Session) -> Result<SessionStatus> {
         readers_alive: live.len(),
         bytes_done,
         bytes_total: session.record().databases_bytes.saturating_add(logs_bytes).max(bytes_done),
-        bytes_per_second: readers.iter().map(|reader| reader.bytes_per_second).sum(),
+        bytes_per_second: readers.iter().fold(0, |sum, reader| reader.bytes_per_second.saturating_add(sum)),
         readers,
         files_done: state.proven_total().files,
         last_event: session.last_at(),

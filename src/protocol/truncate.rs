@@ -1,15 +1,17 @@
 //! truncate: first the backup stands, proven; then the logs that it makes needless go, oldest first.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use super::publish::{self, How, Published};
 use super::{Activity, Context, Observer, Progress};
 use crate::engine::plan::PlanReader;
 use crate::engine::{Deletion, HeldLog};
-use crate::error::{Error, ExitCode, Result, printable};
+use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::session::event::{Event, Phase};
 use crate::session::journal::Durability;
 use crate::session::state::Call;
+use crate::stream::source::Stamp;
 use crate::stream::stop::StopToken;
 
 /// What truncate did, or would do.
@@ -39,24 +41,20 @@ pub fn dry_run(context: &Context) -> Result<Truncated> {
         None => engine
             .list_logs(&StopToken::never())?
             .into_iter()
-            .map(|entry| HeldLog {
-                path: entry.path,
-                stamp: crate::stream::source::Stamp { size: entry.size, ..NO_STAMP },
-            })
+            .map(|entry| HeldLog { path: entry.path, stamp: Stamp { size: entry.size, ..NO_STAMP } })
             .collect(),
     };
     let going = engine.truncatable(&held);
     Ok(Truncated {
         dry_run: true,
-        deleted: going.iter().map(|log| log.path.clone()).collect(),
-        bytes: going.iter().map(|log| log.stamp.size).sum(),
-        remaining: held[going.len()..].iter().map(|log| log.path.clone()).collect(),
+        bytes: going.iter().fold(0, |sum, log| log.stamp.size.saturating_add(sum)),
+        remaining: remaining(&held, going.iter().map(|log| &log.path)),
+        deleted: going.into_iter().map(|log| log.path).collect(),
         ..Truncated::default()
     })
 }
 
-const NO_STAMP: crate::stream::source::Stamp =
-    crate::stream::source::Stamp { device: 0, inode: 0, size: 0, modified_ns: 0, changed_ns: 0 };
+const NO_STAMP: Stamp = Stamp { device: 0, inode: 0, size: 0, modified_ns: 0, changed_ns: 0 };
 
 /// Publishes what is not yet published, after reading it back, then deletes. What was done before a failure stands in
 /// the first part of the answer; the second part is the failure.
@@ -77,13 +75,14 @@ pub fn truncate(
     }
     let how = How { prove: true, truncate: true };
     let published = publish::publish(context, &alone, how, observer, stop)?;
+    publish::prove_published(context, observer, stop)?;
     let engine = context.engine()?;
     let going = engine.truncatable(&held);
     let mut done = Truncated { published: Some(published), ..Truncated::default() };
     let count = going.len() as u64;
     context.session.append::<Error>(Durability::Synced, |_| Ok(vec![Event::Truncating { logs: count }]))?;
     let mut failure = None;
-    for log in going {
+    for log in &going {
         let (bytes_done, bytes_total) = (done.deleted.len() as u64, count);
         observer.progress(&Progress { activity: Activity::Truncating, file: None, bytes_done, bytes_total });
         if let Err(error) = stop.check() {
@@ -113,9 +112,8 @@ pub fn truncate(
             }
         }
     }
-    engine.settle_deletions(going)?;
-    let gone = done.deleted.len() + done.missing.len();
-    done.remaining = held[gone..].iter().map(|log| log.path.clone()).collect();
+    engine.settle_deletions(&going)?;
+    done.remaining = remaining(&held, done.deleted.iter().chain(&done.missing));
     Ok((done, failure))
 }
 
@@ -149,12 +147,27 @@ fn held_logs(context: &Context) -> Result<Vec<HeldLog>> {
     Ok(held)
 }
 
+/// What stays of the held logs, oldest first.
+fn remaining<'a>(held: &[HeldLog], gone: impl Iterator<Item = &'a PathBuf>) -> Vec<PathBuf> {
+    let gone: HashSet<&PathBuf> = gone.collect();
+    held.iter().map(|log| &log.path).filter(|path| !gone.contains(path)).cloned().collect()
+}
+
+/// A line of the list of held logs.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct HeldLine {
+    path: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    path_base64: Option<String>,
+    stamp: Stamp,
+}
+
 /// Publishing takes the records away; the list of held logs stays with the session, for a truncate that is repeated.
 fn keep_held(context: &Context, held: &[HeldLog]) -> Result<()> {
     let mut text = Vec::new();
     for log in held {
         let (path, path_base64) = crate::paths::to_fields(&log.path);
-        let line = serde_json::json!({"path": path, "path_base64": path_base64, "stamp": log.stamp});
+        let line = HeldLine { path, path_base64, stamp: log.stamp };
         serde_json::to_writer(&mut text, &line).expect("memory takes every write");
         text.push(b'\n');
     }
@@ -162,19 +175,21 @@ fn keep_held(context: &Context, held: &[HeldLog]) -> Result<()> {
 }
 
 fn read_held(context: &Context) -> Result<Vec<HeldLog>> {
-    #[derive(serde::Deserialize)]
-    struct Line {
-        path: String,
-        path_base64: Option<String>,
-        stamp: crate::stream::source::Stamp,
-    }
     let path = context.session.folder().join("held.jsonl");
-    let text = std::fs::read(&path).map_err(|e| Error::io("read", &path, &e))?;
+    let text = match std::fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // `end` committed it and did not get as far as its end.
+            let message = "the backup is published already, and not for truncating";
+            return Err(Error::jet(Jet::InvalidBackupSequence, message)
+                .hint("End the session with `jetbak end`; the next backup can truncate."));
+        }
+        read => read.map_err(|e| Error::io("read", &path, &e))?,
+    };
     let damaged = || Error::new(ExitCode::Failed, format!("{} is damaged", path.display())).file(&path);
     text.split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())
         .map(|line| {
-            let line: Line = serde_json::from_slice(line).map_err(|_| damaged())?;
+            let line: HeldLine = serde_json::from_slice(line).map_err(|_| damaged())?;
             let path = crate::paths::from_fields(&line.path, line.path_base64.as_deref());
             let path = path.filter(|path| crate::paths::stays_below(path)).ok_or_else(damaged)?;
             Ok(HeldLog { path, stamp: line.stamp })

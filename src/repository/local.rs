@@ -24,13 +24,21 @@ pub struct LocalStore {
     handle: File,
     /// Whether the file system has taken writes past its cache so far.
     direct: Arc<AtomicBool>,
+    /// Whether one sync of the file system covers everything and reports what could not be written; otherwise each file
+    /// is synced by itself.
+    syncs_whole: bool,
 }
 
 impl LocalStore {
     /// Opens a directory that exists.
     pub fn open(root: &Path) -> Result<Self> {
         let handle = File::open(root).map_err(|e| Error::io("open", root, &e))?;
-        Ok(Self { root: root.to_owned(), handle, direct: Arc::new(AtomicBool::new(true)) })
+        Ok(Self {
+            root: root.to_owned(),
+            handle,
+            direct: Arc::new(AtomicBool::new(true)),
+            syncs_whole: syncs_whole(root)?,
+        })
     }
 
     fn at(&self, path: &Path) -> PathBuf {
@@ -70,6 +78,8 @@ struct LocalFile {
     direct: bool,
     /// Whether the store's file system has taken direct writes so far.
     offered: Arc<AtomicBool>,
+    /// Whether this file must be synced by itself.
+    sync: bool,
 }
 
 impl LocalFile {
@@ -128,7 +138,12 @@ impl Writing for LocalFile {
         Ok(())
     }
 
-    fn finish(self: Box<Self>, attributes: Option<&Attributes>) -> Result<()> {
+    fn flush(&mut self) -> Result<()> {
+        if self.sync { self.file.sync_data().map_err(|e| Error::io("sync", &self.path, &e)) } else { Ok(()) }
+    }
+
+    fn finish(mut self: Box<Self>, attributes: Option<&Attributes>) -> Result<()> {
+        self.flush()?;
         let Some(attributes) = attributes else { return Ok(()) };
         let error = |what: &str, e: Errno| Error::io(what, &self.path, &e.into());
         // The owner can always read, move and delete the copy; nobody can run it as somebody else.
@@ -157,7 +172,14 @@ impl Store for LocalStore {
             opened => opened,
         };
         let file = file.map_err(|e| Error::io("create", &path, &e))?;
-        Ok(Box::new(LocalFile { path, file, written: 0, direct: false, offered: Arc::clone(&self.direct) }))
+        Ok(Box::new(LocalFile {
+            path,
+            file,
+            written: 0,
+            direct: false,
+            offered: Arc::clone(&self.direct),
+            sync: !self.syncs_whole,
+        }))
     }
 
     fn open(&self, path: &Path, offset: u64, fresh: bool) -> Result<Box<dyn Read + Send>> {
@@ -295,6 +317,22 @@ impl Store for LocalStore {
     }
 }
 
+/// `syncfs` reports failed write-back since Linux 5.8 only, and a file system in user space may never hear of it.
+fn syncs_whole(root: &Path) -> Result<bool> {
+    let kind = rustix::fs::statfs(root).map_err(|e| Error::io("look at", root, &e.into()))?.f_type;
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    Ok(is_at_least(&release, (5, 8)) && u64::try_from(kind).unwrap_or(0) != FUSE_MAGIC)
+}
+
+/// The kernel's number of file systems in user space.
+const FUSE_MAGIC: u64 = 0x6573_5546;
+
+/// Whether a kernel release such as `6.1.0-18-amd64` is at least this version.
+fn is_at_least(release: &str, version: (u32, u32)) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= version
+}
+
 /// A repository never follows a link that somebody put into it.
 #[expect(clippy::cast_possible_wrap, reason = "the kernel's flags are bit patterns of 32 bits")]
 const NO_FOLLOW: i32 = OFlags::NOFOLLOW.bits() as i32;
@@ -317,5 +355,24 @@ fn modified(attributes: &Attributes) -> Timestamps {
             tv_sec: i64::try_from(seconds).unwrap_or(0),
             tv_nsec: i64::try_from(rest).unwrap_or(0),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_releases_compare_as_numbers() {
+        for (release, new_enough) in [
+            ("6.18.44-fc", true),
+            ("5.10.0-28-amd64", true),
+            ("5.8", true),
+            ("5.4.0", false),
+            ("4.19", false),
+            ("", false),
+        ] {
+            assert_eq!(is_at_least(release, (5, 8)), new_enough, "{release}");
+        }
     }
 }

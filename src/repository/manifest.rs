@@ -63,8 +63,8 @@ pub struct Manifest {
     pub parent: Option<Link>,
     /// The newest backup with a readable manifest when this one was made.
     pub previous: Option<Link>,
-    /// The logs in this backup, oldest first.
-    pub logs: Vec<String>,
+    /// The logs in this backup.
+    pub logs: LogRange,
     /// Whether truncate was asked for: logs that this backup makes needless were then deleted from the storage.
     pub truncated: bool,
     /// Files that could not be read and are not in this backup.
@@ -76,6 +76,17 @@ pub struct Manifest {
     pub appeared: Option<u64>,
     /// The program that made it.
     pub tool: String,
+}
+
+/// The logs of a backup: `files.jsonl` has them all, with the role `log`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRange {
+    /// How many.
+    pub count: u64,
+    /// The path of the oldest, lossy where it is not UTF-8.
+    pub first: Option<String>,
+    /// The path of the newest, lossy where it is not UTF-8.
+    pub last: Option<String>,
 }
 
 /// Another backup, and the hash of its manifest.

@@ -17,7 +17,7 @@ use super::seal::RecordFolder;
 use super::store::{Held, Item, ItemKind};
 use super::{Repository, read_small};
 use crate::durable::Put;
-use crate::error::Result;
+use crate::error::{Error, ExitCode, Result, printable};
 use crate::paths;
 use crate::stream::stop::StopToken;
 
@@ -86,9 +86,9 @@ impl Repository {
     ///
     /// It is made under the lock of the repository, so that what a crash in the middle leaves can be told from one
     /// that is being made.
-    pub fn create_partial(&self, owner: &Owner) -> Result<(Partial, Option<Box<dyn Held>>)> {
+    pub fn create_partial(&self, owner: &Owner, stop: &StopToken) -> Result<(Partial, Option<Box<dyn Held>>)> {
         let partial = self.partial(&owner.session);
-        let made = self.fill_partial(&partial, owner);
+        let made = self.fill_partial(&partial, owner, stop);
         if made.is_err() {
             // Without an owner no sweep dares to remove it. The first error is the one to report.
             let _ = partial.discard();
@@ -96,15 +96,20 @@ impl Repository {
         made.map(|held| (partial, held))
     }
 
-    fn fill_partial(&self, partial: &Partial, owner: &Owner) -> Result<Option<Box<dyn Held>>> {
+    fn fill_partial(&self, partial: &Partial, owner: &Owner, stop: &StopToken) -> Result<Option<Box<dyn Held>>> {
         let store = self.store();
         // Under the lock, so that whoever holds it knows: a partial without an owner is nobody's. And locked before it
         // says whose it is: its session does not exist yet.
-        let _making = self.lock(&StopToken::never())?;
+        let _making = self.lock(stop)?;
         store.make_directory(&partial.folder)?;
         let mut held = None;
         while held.is_none() {
             held = store.try_lock(&partial.folder.join("lock"))?; // a sweep may try it for a moment
+        }
+        if store.open(&partial.folder.join("LOCK"), 0, false).is_ok() {
+            // Two files of the storage would become one.
+            let message = format!("the file system of {} does not tell names apart by case", printable(self.root()));
+            return Err(Error::new(ExitCode::Failed, message).hint("Keep the repository on another file system."));
         }
         store.put(&partial.folder.join("owner.json"), &owner.to_bytes(), Put::New)?;
         store.make_directory(&partial.data())?;

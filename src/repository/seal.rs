@@ -11,7 +11,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::file_list::{LINE_BYTES_MAX, ReadRecord, hex, sums_line};
-use super::manifest::{BackupId, Manifest};
+use super::manifest::{self, BackupId, LogRange, Manifest};
 use super::partial::Partial;
 use super::store::{Item, Store, Writing};
 use super::{Repository, sha256_hex};
@@ -176,8 +176,8 @@ pub struct Totals {
     pub links: u64,
     /// Bytes of content.
     pub bytes: u64,
-    /// The paths of the logs, oldest first.
-    pub logs: Vec<String>,
+    /// The logs.
+    pub logs: LogRange,
     /// SHA-256 of `files.jsonl`, hexadecimal.
     pub files_sha256: String,
 }
@@ -208,11 +208,14 @@ impl Sealing {
                 Role::Link => totals.links += 1,
                 Role::Database | Role::Log => {
                     totals.files += 1;
-                    totals.bytes += line.size;
+                    totals.bytes = totals.bytes.saturating_add(line.size);
                     let sha256 = line.sha256.as_ref().ok_or_else(damaged)?;
                     sums.write(&sums_line(sha256, &path))?;
                     if line.role == Role::Log {
-                        totals.logs.push(path.strip_prefix(&line.root).unwrap_or(&path).to_string_lossy().into_owned());
+                        let log = path.strip_prefix(&line.root).unwrap_or(&path).to_string_lossy().into_owned();
+                        totals.logs.count += 1;
+                        totals.logs.first.get_or_insert_with(|| log.clone());
+                        totals.logs.last = Some(log);
                     }
                 }
             }
@@ -229,6 +232,10 @@ impl Sealing {
     pub fn finish(mut self, manifest: &Manifest) -> Result<()> {
         let store = self.partial.repository().store();
         let text = manifest.to_bytes();
+        if text.len() as u64 > manifest::BYTES_MAX {
+            let message = "the manifest would be larger than anybody reads: too many files were left out";
+            return Err(Error::new(ExitCode::Failed, message));
+        }
         self.sums.write(&sums_line(&manifest.files_sha256, Path::new("files.jsonl")))?;
         self.sums.write(&sums_line(&sha256_hex(&text), Path::new("manifest.json")))?;
         self.sums.finish()?;
@@ -240,7 +247,7 @@ impl Sealing {
 impl Repository {
     /// The number of the next backup; call it under the lock.
     pub fn next_sequence(&self) -> Result<u64> {
-        Ok(self.ids()?.last().map_or(1, |newest| newest.sequence + 1))
+        Ok(self.ids()?.last().map_or(1, |newest| newest.sequence.saturating_add(1)))
     }
 
     /// The rename that makes a sealed partial a backup; finds it done after a crash. Call it under the lock.
@@ -250,6 +257,7 @@ impl Repository {
         let taken = self.ids()?.into_iter().find(|other| other.sequence == id.sequence);
         if let Some(other) = taken {
             if other.text == id.text && self.backup(other).manifest.is_ok_and(|manifest| manifest.session == session) {
+                self.store().sync()?; // whoever renamed it may not have got as far as making that durable
                 let _ = partial.discard(); // the backup stands; the next run sweeps
                 return Ok(());
             }

@@ -43,6 +43,9 @@ pub trait Writing: Send {
     /// Adds a chunk.
     fn write(&mut self, chunk: &[u8]) -> Result<()>;
 
+    /// Hands what was written to the store, so that the next sync covers it.
+    fn flush(&mut self) -> Result<()>;
+
     /// Ends the file; with attributes it gets their mode (the owner keeps access) and modification time.
     fn finish(self: Box<Self>, attributes: Option<&Attributes>) -> Result<()>;
 }

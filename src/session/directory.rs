@@ -1,8 +1,9 @@
 //! The state directory: one folder a session, found by storage or by id.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::event::Event;
 use super::journal::{Durability, Journal};
@@ -10,6 +11,10 @@ use super::record::Record;
 use super::{Session, no_session};
 use crate::durable;
 use crate::error::{Error, ExitCode, Jet, Result};
+use crate::stream::stop::StopToken;
+
+/// How often one that waits for another begin looks whether it is done.
+const LOCK_POLL: Duration = Duration::from_millis(2);
 
 /// Where the sessions of this machine and user are kept.
 #[derive(Clone, Debug)]
@@ -63,16 +68,21 @@ impl StateDirectory {
         refuse_network(&self.0, kind as u64 & 0xffff_ffff)
     }
 
-    /// Holds off every other begin in this directory; waits for the one that runs.
-    pub fn lock_begin(&self) -> Result<BeginLock> {
+    /// Holds off every other begin in this directory; waits for the one that runs, but not through a stop.
+    pub fn lock_begin(&self, stop: &StopToken) -> Result<BeginLock> {
         let path = self.0.join("begin.lock");
         let file =
             OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(|e| {
                 Error::io("write in the state directory", &path, &e)
                     .hint("Name another one with --state-dir or JETBAK_STATE_DIR.")
             })?;
-        file.lock().map_err(|e| Error::io("lock", &path, &e))?;
-        Ok(BeginLock(file))
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(BeginLock(file)),
+                Err(TryLockError::WouldBlock) => stop.sleep(LOCK_POLL)?,
+                Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path, &error)),
+            }
+        }
     }
 
     /// Every session in progress, and the folders that cannot be read.
@@ -309,7 +319,7 @@ mod tests {
         let crashed = state.path().join(new_session_id(jiff::Timestamp::now()));
         fs::create_dir(&crashed).expect("created");
         let state = StateDirectory(state.path().to_owned());
-        state.sweep(&state.lock_begin().expect("locked")).expect("swept");
+        state.sweep(&state.lock_begin(&StopToken::never()).expect("locked")).expect("swept");
         assert!(state.0.join("Documents").exists() && !crashed.exists());
     }
 

@@ -171,6 +171,9 @@ pub enum Event {
     Publishing {
         /// The backup's id.
         id: String,
+        /// Whether it was read back from the medium and proven.
+        #[serde(default)]
+        proven: bool,
     },
     /// The rename was done and is durable.
     Published,

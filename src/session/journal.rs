@@ -163,33 +163,49 @@ impl Journal {
         if events.is_empty() {
             return Ok(false);
         }
-        let mut state = self.state.clone();
+        // Applied in place, because a copy for each append would make many left-out files quadratic; what fails is read
+        // anew from the file.
+        let written = self.write(events);
+        if written.is_err() {
+            self.forget();
+            self.fold(true)?;
+        }
+        Ok(written.map(|()| true)?)
+    }
+
+    fn forget(&mut self) {
+        (self.state, self.folded, self.lines, self.last_at) = (State::default(), 0, 0, None);
+    }
+
+    fn write(&mut self, events: Vec<Event>) -> Result<()> {
         let mut text = Vec::new();
         let mut seq = self.lines;
         let now = jiff::Timestamp::now();
         for event in events {
-            state.apply(&event).map_err(|e| Error::new(ExitCode::Failed, format!("cannot record {event:?}: {e}")))?;
+            self.state
+                .apply(&event)
+                .map_err(|e| Error::new(ExitCode::Failed, format!("cannot record {event:?}: {e}")))?;
             let line = encode(&Line { seq, at: now, event });
             if line.len() as u64 > LINE_BYTES_MAX {
-                return Err(Error::new(ExitCode::Failed, "cannot record an event: its line would be too long").into());
+                return Err(Error::new(ExitCode::Failed, "cannot record an event: its line would be too long"));
             }
             text.extend(line);
             seq += 1;
         }
-        let urgent = state.stop().is_some() || !state.in_progress();
+        let urgent = self.state.stop().is_some() || !self.state.in_progress();
         let end = self.folded + text.len() as u64;
         if end + RESERVE_BYTES / 2 > self.reserved {
             match self.reserve() {
-                Err(error) if !urgent => return Err(error.into()),
+                Err(error) if !urgent => return Err(error),
                 _ => {}
             }
         }
         if let Err(error) = self.file.write_all_at(&text, self.folded) {
             let _ = self.file.set_len(self.folded); // the write error is the one to report
-            return Err(Error::io("write", &self.path, &error).into());
+            return Err(Error::io("write", &self.path, &error));
         }
-        (self.folded, self.lines, self.state, self.last_at) = (end, seq, state, Some(now));
-        Ok(true)
+        (self.folded, self.lines, self.last_at) = (end, seq, Some(now));
+        Ok(())
     }
 
     /// Folds whole lines; as the holder of the lock, also cuts off a torn last one.
@@ -197,7 +213,7 @@ impl Journal {
         let length = self.file.metadata().map_err(|e| Error::io("look at", &self.path, &e))?.len();
         if length < self.folded {
             // Somebody took back a write that failed half-way, after we had folded its first lines.
-            (self.state, self.folded, self.lines, self.last_at) = (State::default(), 0, 0, None);
+            self.forget();
         }
         let mut pending = Vec::new();
         while self.folded + (pending.len() as u64) < length {

@@ -146,6 +146,8 @@ pub struct Publication {
     pub id: String,
     /// Whether the rename is known to be durable.
     pub done: bool,
+    /// Whether it was read back and proven before.
+    pub proven: bool,
 }
 
 /// What a reader may take next.
@@ -445,12 +447,12 @@ impl State {
                 ensure(self.databases.is_complete(), "listed before the databases were done")?;
                 self.logs = Some((plan.clone(), Progress { total: *logs, ..Progress::default() }));
             }
-            Event::Publishing { id } => {
+            Event::Publishing { id, proven } => {
                 ensure(self.stop.is_none(), "published after a stop")?;
                 ensure(self.publication.as_ref().is_none_or(|known| !known.done), "published twice")?;
                 ensure(self.is_complete(Phase::Databases), "published before the databases were done")?;
                 ensure(self.is_complete(Phase::Logs), "published before the logs were done")?;
-                self.publication = Some(Publication { id: id.clone(), done: false });
+                self.publication = Some(Publication { id: id.clone(), done: false, proven: *proven });
             }
             Event::Published => {
                 let publication = self.publication.as_mut().ok_or(Inconsistent("published without an id"))?;

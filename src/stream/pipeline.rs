@@ -178,7 +178,8 @@ pub fn run(
         leave(&threads);
     } else {
         for thread in threads {
-            let _ = thread.join(); // they have nothing left to tell
+            // A thread that panicked has told nothing: what it was at must not count.
+            thread.join().map_err(|_| Error::new(ExitCode::Failed, "a reading thread failed; this is a bug"))?;
         }
     }
     result

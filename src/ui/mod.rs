@@ -29,6 +29,8 @@ pub struct Manner {
     pub color: bool,
     /// Stdout carries file content: JSON goes to stderr.
     pub data_on_stdout: bool,
+    /// Lines may be dropped rather than hold up the work.
+    pub may_drop: bool,
 }
 
 /// Prints for one command.

@@ -2,6 +2,7 @@
 //! work, and never a stop.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -14,8 +15,8 @@ use crate::session::signals;
 
 /// Lines that wait to be printed at most.
 const BACKLOG: usize = 4096;
-/// How long a message for people waits for a place in the backlog before it is dropped.
-const PEOPLE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a line waits for a place in the backlog before it is dropped, where it may be dropped.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long what was said may take to be printed once the command was stopped.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
@@ -38,6 +39,10 @@ pub struct Voice {
     words: Option<SyncSender<Words>>,
     thread: Option<JoinHandle<()>>,
     failure: Arc<Mutex<Option<io::Error>>>,
+    /// Data too may be dropped when nobody reads it: there is a session that must be able to stop.
+    may_drop: bool,
+    /// Something was dropped: whoever should read has stopped reading, and nobody waits for him again.
+    stuck: AtomicBool,
 }
 
 impl Voice {
@@ -47,10 +52,11 @@ impl Voice {
         let failure = Arc::new(Mutex::new(None));
         let speaker = Speaker { manner, shown, deaf: false, failure: Arc::clone(&failure) };
         let thread = thread::Builder::new().name("voice".to_owned()).spawn(move || speaker.run(&listen)).ok();
-        Self { words: Some(words), thread, failure }
+        Self { words: Some(words), thread, failure, may_drop: manner.may_drop, stuck: AtomicBool::new(false) }
     }
 
-    /// Says something. Data waits for its turn as long as no signal comes, people's lines a moment, progress not at all.
+    /// Says something. A listing's data waits for its turn as long as no signal comes, other lines a moment (once: what
+    /// does not move then is stuck), progress not at all.
     pub fn say(&self, words: Words) {
         let Some(sender) = &self.words else { return };
         let begun = Instant::now();
@@ -61,10 +67,11 @@ impl Voice {
                 Err(TrySendError::Full(back)) => {
                     let patient = match &back {
                         Words::Progress(_) => false,
-                        Words::Data(_) => signals::pending().is_none(),
-                        Words::People(_) | Words::NoMoreProgress => begun.elapsed() < PEOPLE_PATIENCE,
+                        Words::Data(_) if !self.may_drop => signals::pending().is_none(),
+                        _ => begun.elapsed() < PATIENCE && !self.stuck.load(Ordering::Relaxed),
                     };
                     if !patient {
+                        self.stuck.store(!matches!(back, Words::Progress(_)), Ordering::Relaxed);
                         return;
                     }
                     words = back;
