@@ -6,7 +6,6 @@ mod common;
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -164,15 +163,14 @@ fn truncate_waits_until_everything_is_read() {
 #[test]
 fn while_a_reader_lives_nothing_is_truncated_or_ended_but_it_can_be_aborted() {
     // 13, 14, 15
-    let host = Host::quick_with_app();
-    host.write_huge("app/huge.db", 4 << 20);
+    let host = Host::with_app();
+    host.write_huge("app/huge.db", 4 << 30);
     host.ok(BEGIN);
-    host.ok(&["read", "app"]);
-    let mut reader = host.start(&["read", "app", "huge.db", "--out", "-"]);
-    let mut head = [0; 4];
-    reader.child().stdout.as_mut().expect("a pipe").read_exact(&mut head).expect("it reads");
+    let mut reader = host.start_reading(&["read", "app"], "huge.db");
+    reader.signal("STOP");
     is_refused(&host, &["truncate", "app"], 5, -521);
     is_refused(&host, &["end", "app"], 5, -521);
+    reader.signal("CONT");
     assert!(!reader.is_over());
 
     host.ok(&["end", "app", "--abort"]);

@@ -55,11 +55,29 @@ fn a_look_at_a_file_of_a_repository_session_leaves_as_well() {
     let host = begun();
     host.ok(&["end", "app", "--abort"]);
     host.ok(&["begin", "app", "--to", "repo"]);
-    let reader = host.start_reading(&["read", "app", "large.db", "--out", "-"], "large.db");
+    let mut look = host.start(&["read", "app", "large.db", "--out", "-"]);
+    look.stays();
     host.ok(&["stop", "app"]);
-    reader.leaves().exits(4).says("-801]");
+    look.leaves().exits(4).says("-801]");
     host.ok(&["end", "app"]);
     host.is_tidy("repo");
+}
+
+#[test]
+fn a_look_holds_up_nobody_and_a_signal_ends_it_alone() {
+    let host = begun();
+    host.ok(&["end", "app", "--abort"]);
+    host.ok(&["begin", "app", "--to", "repo"]);
+    let mut look = host.start(&["read", "app", "large.db", "--out", "-"]);
+    look.stays();
+    look.signal("TERM");
+    look.leaves().exits(143);
+    let mut look = host.start(&["read", "app", "large.db", "--out", "-"]);
+    look.stays();
+    host.ok(&["read", "app"]);
+    host.ok(&["end", "app"]).says("backup 000001-");
+    look.leaves().exits(5).says("the session was ended by another process");
+    host.verifies("repo");
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn after_a_stop_every_call_says_so_before_it_looks_at_its_arguments() {
 fn a_stopped_session_still_bars_a_begin() {
     let host = stopped();
     for call in [&["begin", "app", "--to", "other"], &["backup", "app", "--to", "repo"]] {
-        host.run(call).exits(5).says("it was stopped [JET_errBackupInProgress, -505]").says("jetbak end --abort");
+        host.run(call).exits(5).says("it was stopped [JET_errBackupInProgress, -505]").says("End it with `jetbak end`");
     }
     assert_eq!(host.session_folders().len(), 1);
     assert!(!host.path("other").exists());

@@ -227,3 +227,17 @@ fn of_two_that_read_the_same_named_file_at_once_one_is_refused_or_finds_it_done(
     }
     host.verifies("repo");
 }
+
+#[test]
+fn a_reader_that_joins_a_one_shot_does_not_spoil_it() {
+    let host = Host::with_app();
+    host.write_huge("app/huge.db", 600 << 20);
+    let backup = host.start(&["backup", "app", "--to", "repo"]);
+    host.is_reading("huge.db");
+    let reader = host.start(&["read", "app"]);
+    backup.wait().exits(0).says("backup 000001-");
+    let code = reader.wait().code;
+    assert!([Some(0), Some(5)].contains(&code), "it read nothing, or the session ended before it looked: {code:?}");
+    host.verifies("repo");
+    host.is_tidy("repo");
+}

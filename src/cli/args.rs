@@ -128,7 +128,8 @@ pub struct SessionArgs {
     ///
     /// `*` matches within one name, `**` across directories; without a slash the pattern is matched with a file's name
     /// anywhere, with one with its path from the storage. Logs go by the last number in their names, then by
-    /// modification time, then by name; the newest is never deleted. Can be given several times.
+    /// modification time, then by name. Truncate keeps the newest of each series of numbers, the one written last in each
+    /// directory, and those without a number. Can be given several times.
     #[arg(long = "log", value_name = "GLOB")]
     pub logs: Vec<String>,
     /// Leave out files that cannot be read, instead of failing
@@ -229,12 +230,9 @@ pub struct FilesArgs {
 
 /// read
 #[derive(Args, Debug)]
-#[command(after_help = "\
-Several plain reads of one session share the work. One that died is repeated; what was complete is not read again.
-
-Examples:
-  jetbak read /srv/app
-  jetbak read /srv/app accounts.db --out - | zstd > accounts.db.zst")]
+#[command(
+    after_help = "Several plain reads of one session share the work. One that died is repeated; what was complete is not read again.\n\nExamples:\n  jetbak read /srv/app\n  jetbak read /srv/app accounts.db --out - | zstd > accounts.db.zst"
+)]
 pub struct ReadArgs {
     /// Which session.
     #[command(flatten)]
@@ -251,9 +249,9 @@ pub struct ReadArgs {
 
 /// truncate
 #[derive(Args, Debug)]
-#[command(after_help = "\
-The backup is published first, read back from the disk and proven. Logs go oldest first; the newest stays, and so does
-a log that is not what was backed up.")]
+#[command(
+    after_help = "The backup is published first, read back from the disk and proven. Logs go oldest first; the newest stays, and so does a log that is not what was backed up."
+)]
 pub struct TruncateArgs {
     /// Which session.
     #[command(flatten)]
@@ -265,9 +263,9 @@ pub struct TruncateArgs {
 
 /// end
 #[derive(Args, Debug)]
-#[command(after_help = "\
-After a stop nothing is published, and the exit code is 0: ending was asked for, and it worked. Scripts that want to
-hear of the stop use the outcome in JSON, or --require-success.")]
+#[command(
+    after_help = "After a stop nothing is published, and the exit code is 0: ending was asked for, and it worked. Scripts that want to hear of the stop use the outcome in JSON, or --require-success."
+)]
 pub struct EndArgs {
     /// Which session.
     #[command(flatten)]
@@ -282,12 +280,9 @@ pub struct EndArgs {
 
 /// stop
 #[derive(Args, Debug)]
-#[command(after_help = "\
-Without STORAGE: no session is fine (exit 0), one is stopped, several are an error. A session that is being published
-cannot be stopped any more; stop says so and changes nothing.
-
-Example:
-  jetbak stop /srv/app --reason 'end of the maintenance window' --wait 10")]
+#[command(
+    after_help = "Without STORAGE: no session is fine (exit 0), one is stopped, several are an error. A session that is being published cannot be stopped any more; stop says so and changes nothing.\n\nExample:\n  jetbak stop /srv/app --reason 'end of the maintenance window' --wait 10"
+)]
 pub struct StopArgs {
     /// The storage of the session, as it is or as it was named at begin
     #[arg(value_name = "STORAGE")]
@@ -324,9 +319,9 @@ pub struct ListArgs {
 
 /// verify
 #[derive(Args, Debug)]
-#[command(after_help = "\
-Every damage is listed, and the exit code is 3 if there is any. Without jetbak, `sha256sum -c SHA256SUMS` in the
-backup's folder proves the content of every file.")]
+#[command(
+    after_help = "Every damage is listed, and the exit code is 3 if there is any. Without jetbak, `sha256sum -c SHA256SUMS` in the backup's folder proves the content of every file."
+)]
 pub struct VerifyArgs {
     /// The repository
     #[arg(value_name = "REPO")]

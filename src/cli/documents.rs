@@ -20,7 +20,8 @@ pub fn man(args: &ManArgs) -> anyhow::Result<ExitCode> {
         None => pages.first().map_or(Ok(ExitCode::Done), |(_, page)| print(page)),
         Some(folder) => {
             std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, &e))?;
-            for (name, page) in pages {
+            let by_hand = BY_HAND.iter().map(|(name, page)| ((*name).to_owned(), page.as_bytes().to_vec()));
+            for (name, page) in pages.into_iter().chain(by_hand) {
                 durable::write(&folder.join(name), &page, Put::Replace)?;
             }
             Ok(ExitCode::Done)
@@ -28,7 +29,13 @@ pub fn man(args: &ManArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Every page with its file name; the first one is jetbak(1).
+/// The pages that are not made from the command line's definition.
+const BY_HAND: [(&str, &str); 2] = [
+    ("jetbak-json.5", include_str!("../../man/jetbak-json.5")),
+    ("jetbak-repository.5", include_str!("../../man/jetbak-repository.5")),
+];
+
+/// Every page of section 1 with its file name; the first one is jetbak(1).
 fn pages() -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     let mut root = Cli::command();
     root.build();

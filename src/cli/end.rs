@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::args::{EndArgs, Global};
 use super::open_session;
-use super::summary::Summary;
+use super::summary::{Summary, incomplete};
 use crate::error::{Error, ExitCode, Jet, printable};
 use crate::paths;
 use crate::protocol::end;
@@ -22,12 +22,20 @@ pub fn run(global: &Global, args: &EndArgs, ui: &mut Ui) -> anyhow::Result<ExitC
     // Only signals: whether the session was stopped is decided by its journal, at the commit.
     let stop = StopToken::new(|| signals::pending().map(Cause::Signal));
     let started = Instant::now();
-    let ended = if args.abort { end::abort(&context, ui, &stop)? } else { end::end(&context, ui, &stop)? };
+    let ended = if args.abort {
+        end::abort(&context, ui, &stop)?
+    } else {
+        end::end(&context, ui, &stop).map_err(|error| match error.exit_code() {
+            ExitCode::Signal(_) => error.hint("Nothing was published; repeat `jetbak end`."),
+            _ => error,
+        })?
+    };
     let strict = args.require_success && ended.outcome == Outcome::Stopped;
     let exit_code = if strict { ExitCode::Stopped } else { ended.exit_code };
     let strictly = strict
         .then(|| Error::jet(Jet::BackupAbortByServer, "the session had been stopped").hint("Nothing was published."));
-    if let Some(error) = ended.error.as_ref().or(strictly.as_ref()) {
+    let left_out = incomplete(&ended.excluded, exit_code);
+    if let Some(error) = ended.error.as_ref().or(strictly.as_ref()).or(left_out.as_ref()) {
         ui.error(&anyhow::Error::new(error.clone()));
     }
     let record = context.session.record();

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::args::{Global, ReadArgs};
 use super::open_session;
-use super::summary::Summary;
+use super::summary::{Summary, incomplete};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::protocol::read::{self, ReadReport};
 use crate::protocol::sinks::Output;
@@ -79,7 +79,8 @@ fn show(context: &Context, done: Result<ReadReport>, started: Instant, ui: &mut 
         _ if error.is_none() => Outcome::Incomplete,
         _ => Outcome::Failed,
     };
-    if let Some(error) = &error {
+    let left_out = incomplete(&report.excluded, exit_code);
+    if let Some(error) = error.as_ref().or(left_out.as_ref()) {
         ui.error(&anyhow::Error::new(error.clone()));
     }
     if report.already {

@@ -9,6 +9,7 @@ use super::summary::count;
 use crate::error::{ExitCode, printable};
 use crate::paths;
 use crate::protocol::status::{self, SessionStatus};
+use crate::protocol::stop;
 use crate::session::record::Record;
 use crate::times;
 use crate::ui::{Ui, json as objects};
@@ -19,6 +20,9 @@ pub fn run(global: &Global, args: &StatusArgs, ui: &mut Ui) -> anyhow::Result<Ex
         sessions.retain(|session| session.record.is_for(storage));
         // One that does not even say whose it is may be this one.
         damaged.retain(|one| Record::read(&one.folder).map_or(true, |record| record.is_for(storage)));
+        if sessions.is_empty() && damaged.is_empty() && !storage.exists() {
+            return Err(stop::unknown(storage).into());
+        }
     }
     let exit_code = if damaged.is_empty() { ExitCode::Done } else { ExitCode::Failed };
     if ui.is_json() {

@@ -90,10 +90,15 @@ impl Summary<'_> {
                 (None, Outcome::Aborted) => Some(Jet::BackupAbortByCaller),
                 _ => None,
             };
-            let jet = self.error.and_then(Error::jet_code).or(of_outcome).map(|jet| (jet.symbol(), jet.number()));
-            let code = jet.map(|(_, code)| code).or_else(|| self.excluded.first().and_then(|failure| failure.jet));
+            let of_failure = || self.excluded.first().and_then(|failure| Jet::from_number(failure.jet?));
+            let jet = self
+                .error
+                .and_then(Error::jet_code)
+                .or(of_outcome)
+                .or_else(of_failure)
+                .map(|jet| (jet.symbol(), jet.number()));
             fields.insert("jet".into(), jet.map(|(symbol, _)| symbol).into());
-            fields.insert("code".into(), code.into());
+            fields.insert("code".into(), jet.map(|(_, code)| code).into());
         }
         fields
     }
@@ -126,6 +131,12 @@ impl Summary<'_> {
                     lines.push(format!("  in {}", printable(place)));
                 }
             }
+            (None, Some(record)) if matches!(self.outcome, Outcome::Stopped | Outcome::Aborted) => lines.push(format!(
+                "{} {}: the session of {} is over, and nothing was published",
+                self.command,
+                self.outcome.name(),
+                printable(record.storage())
+            )),
             _ => lines.push(format!(
                 "{} {}: {amount} in {}{odd}",
                 self.command,
@@ -137,11 +148,24 @@ impl Summary<'_> {
             let verb = if appeared == 1 { "is" } else { "are" };
             lines.push(format!("  {} appeared after it began and {verb} not in it", count(appeared, "file")));
         }
-        for failure in self.excluded {
-            lines.push(format!("  left out: {}", printable(&failure.message)));
-        }
         lines
     }
+}
+
+/// What is to be said of files that were left out, also with `--quiet`: a failure is never silent.
+pub fn incomplete(excluded: &[Failure], exit_code: ExitCode) -> Option<Error> {
+    let first = excluded.first()?;
+    let what = count(excluded.len() as u64, "file");
+    let message = format!(
+        "{what} could not be read and {} left out: {}",
+        if excluded.len() == 1 { "was" } else { "were" },
+        first.message
+    );
+    let error = match first.jet.and_then(Jet::from_number) {
+        Some(jet) => Error::jet(jet, message).exit(exit_code),
+        None => Error::new(exit_code, message),
+    };
+    Some(error.hint("An incomplete backup can be restored when it is named, but is never the latest."))
 }
 
 /// Seconds with three decimals, as JSON holds them.

@@ -72,5 +72,6 @@ pub fn say(done: &Truncated, ui: &mut Ui) {
         0 => String::new(),
         gone => format!(", {gone} had gone before"),
     };
-    ui.say(&format!("deleted {logs} ({bytes}), {stay} stay{missing}"));
+    let verb = if stay == 1 { "stays" } else { "stay" };
+    ui.say(&format!("deleted {logs} ({bytes}), {stay} {verb}{missing}"));
 }

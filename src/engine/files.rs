@@ -403,6 +403,10 @@ fn difference(before: &Stamp, after: &Stamp) -> Option<String> {
 fn compile(globs: &[String]) -> Result<GlobSet> {
     let mut set = GlobSetBuilder::new();
     for glob in globs {
+        if glob.trim().is_empty() || glob.ends_with('/') {
+            let message = format!("the pattern {glob:?} names no file");
+            return Err(Error::jet(Jet::InvalidParameter, message).hint("An empty one would take every file."));
+        }
         let pattern = match glob.strip_prefix('/') {
             Some(anchored) => anchored.to_owned(),
             None if glob.contains('/') => glob.clone(),
@@ -549,6 +553,9 @@ mod tests {
         assert!(matches("logs/*.log", b"logs/1.log") && !matches("logs/*.log", b"logs/old/1.log"));
         assert!(matches("/wal.*", b"wal.1") && !matches("/wal.*", b"deep/wal.1"));
         assert!(matches("*.log", b"\xff\xfe.log"));
+        for bad in ["", " ", "/", "./"] {
+            assert!(compile(&[bad.to_owned()]).expect_err("no pattern").exit_code() == ExitCode::Usage, "{bad:?}");
+        }
         assert!(compile(&["[".to_owned()]).expect_err("not a pattern").exit_code() == ExitCode::Usage);
     }
 }

@@ -9,7 +9,7 @@ use super::{Observer, read};
 use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::session::event::Outcome;
-use crate::stream::stop::{Cause, StopToken};
+use crate::stream::stop::{Cause, StopToken, WATCH_INTERVAL};
 
 /// What a one-shot backup came to.
 pub struct BackupReport {
@@ -59,6 +59,10 @@ fn run(
     let mut work = || -> Result<Option<Error>> {
         hear(&context.session, &begun.survey);
         read::read_all(&context, observer, &stop)?;
+        // Somebody may have joined in with a `read` of his own; he leaves now that all is read.
+        while !context.session.live()?.is_empty() {
+            stop.sleep(WATCH_INTERVAL)?;
+        }
         if !with_truncate || !context.session.state()?.excluded().is_empty() {
             return Ok(None);
         }

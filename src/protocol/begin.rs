@@ -96,6 +96,7 @@ pub fn dry_run(state: &StateDirectory, options: &Options, stop: &StopToken) -> R
     let places = resolve(options)?;
     if let Some(repository) = &options.repository {
         refuse_nesting(&places.storage, repository)?;
+        Repository::check(repository, &Identity::of(&places.storage, options.name.as_deref()), places.engine)?;
     }
     let record = record_of(options, &places, None, String::new());
     let engine = open_engine(&record, state)?;
@@ -143,6 +144,10 @@ pub fn begin(
     record.databases_bytes = survey.bytes;
     record.left_out.clone_from(&survey.left_out);
     warn_of_left_out(&survey.left_out, observer);
+    if survey.logs == 0 && !options.logs.is_empty() {
+        let message = format!("no file matches --log {}", printable(options.logs.join(" --log ")));
+        observer.warning(&Warning { jet: None, message, file: None });
+    }
     if let Some(repository) = &repository {
         require_space(repository, survey.bytes.saturating_add(survey.logs_bytes))?;
     }

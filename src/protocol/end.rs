@@ -124,7 +124,7 @@ pub fn finish(context: &Context, state: &State, outcome: Outcome, observer: &mut
         let message = format!("the session is over without a backup: not everything was read ({what})");
         let error = Error::jet(Jet::BackupAbortByCaller, message).exit(ExitCode::OutOfOrder);
         ended.exit_code = error.exit_code();
-        ended.error = Some(error.hint("Read everything before `jetbak end`; `jetbak files` shows what is left."));
+        ended.error = Some(error.hint("Nothing was published. Begin again, and read everything before `jetbak end`."));
     }
     (ended.missing, ended.missing_count) = (missing, missing_count);
     Ok(ended)

@@ -73,7 +73,9 @@ pub fn in_progress(session: &Session) -> Result<Error> {
     let stopped = if state.stop().is_some() { "; it was stopped" } else { "" };
     let message =
         format!("a backup of {} is in progress: {what} by {}{stopped}", printable(record.storage()), record.holder());
-    let hint = if record.one_shot && session.owner_lives()? {
+    let hint = if state.stop().is_some() {
+        "End it with `jetbak end`."
+    } else if record.one_shot && session.owner_lives()? {
         "Wait for it, or stop it with `jetbak stop`."
     } else {
         "Go on with `jetbak read`, end it with `jetbak end --abort`, or let a backup replace it with --replace-idle."

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::claim::{Claims, Ledger, SharedLedger, Wanted, lock};
-use super::named::{find_file, refuse_second_reader, select};
+use super::named::{Found, find_file, refuse_second_reader, select};
 use super::records::{Point, RecordFile, Syncs};
 use super::sinks::{OutSink, Output, StoreSink};
 use super::{Context, Observer, Progress, Warning, failure, heal};
@@ -96,15 +96,48 @@ pub fn read_out(
     if counts && let EntryState::Taken(holder, _) = state.entry(found.phase, found.batch.first) {
         refuse_second_reader(context, holder, name)?;
     }
-    let mut reader = Reader::start(context, stop)?;
     let sink = OutSink::new(out);
-    let done = if counts && state.entry(found.phase, found.batch.first) != EntryState::Done {
-        let wanted = Wanted::Named(VecDeque::from([found.batch]));
-        reader.run(found.phase, wanted, sink, observer).and_then(|()| reader.end_of_databases())
-    } else {
-        reader.look(found.phase, found.entry, sink, observer)
-    };
+    if !counts || state.entry(found.phase, found.batch.first) == EntryState::Done {
+        return look(context, found, sink, observer, stop);
+    }
+    let mut reader = Reader::start(context, stop)?;
+    let wanted = Wanted::Named(VecDeque::from([found.batch]));
+    let done = reader.run(found.phase, wanted, sink, observer).and_then(|()| reader.end_of_databases());
     reader.leave(done)
+}
+
+/// Streams one file without reading it for the session: nobody waits for a look, and a signal to it ends it alone.
+fn look(
+    context: &Context,
+    found: Found,
+    sink: impl Sink + 'static,
+    observer: &mut dyn Observer,
+    stop: &StopToken,
+) -> Result<ReadReport> {
+    let Found { phase, entry, .. } = found;
+    let bytes_total = entry.size;
+    let feed = OneEntry { engine: context.engine()?, entry: Some(entry.clone()), open: entry };
+    let policy = Policy { keep_going: false, retries: context.session.record().retries };
+    let gauge = Arc::new(Gauge::default());
+    let (mut failed, mut report) = (None, ReadReport::default());
+    let mut hear = |one| {
+        match one {
+            Report::Done(done) => (report.files, report.bytes) = (1, done.bytes),
+            Report::Failed { error, .. } => failed = Some(error),
+            Report::Repeating { .. } => {}
+        }
+        Ok(())
+    };
+    let mut tick = || {
+        let (bytes_done, file) = (gauge.bytes(), gauge.file());
+        observer.progress(&Progress { activity: phase.into(), file, bytes_done, bytes_total });
+        Ok(())
+    };
+    pipeline::run(feed, sink, stop, &gauge, policy, &mut hear, &mut tick)?;
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(report),
+    }
 }
 
 /// The source is read-only: nothing is written into it, not even when asked.
@@ -304,48 +337,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Streams one entry without claiming it.
-    fn look(
-        &mut self,
-        phase: Phase,
-        entry: Entry,
-        sink: impl Sink + 'static,
-        observer: &mut dyn Observer,
-    ) -> Result<()> {
-        self.total_bytes = entry.size;
-        self.others_bytes = 0;
-        let feed = OneEntry { engine: Arc::clone(&self.engine), entry: Some(entry.clone()), open: entry };
-        let policy = Policy { keep_going: false, retries: self.context.session.record().retries };
-        let gauge = Arc::clone(&self.gauge);
-        let mut failed = None;
-        let mut finished = None;
-        let stop = self.stop;
-        pipeline::run(
-            feed,
-            sink,
-            stop,
-            &gauge,
-            policy,
-            &mut |report| {
-                match report {
-                    Report::Done(done) => finished = Some(done.bytes),
-                    Report::Failed { error, .. } => failed = Some(error),
-                    Report::Repeating { .. } => {}
-                }
-                Ok(())
-            },
-            &mut || {
-                self.tell_phase(phase, observer);
-                Ok(())
-            },
-        )?;
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        (self.report.files, self.report.bytes) = (1, finished.unwrap_or(0));
-        Ok(())
-    }
-
     fn take(
         &mut self,
         report: Report,
@@ -392,10 +383,6 @@ impl<'a> Reader<'a> {
 
     fn tell(&mut self, observer: &mut dyn Observer) {
         let phase = self.context.session.state().map_or(Phase::Databases, |state| state.phase());
-        self.tell_phase(phase, observer);
-    }
-
-    fn tell_phase(&mut self, phase: Phase, observer: &mut dyn Observer) {
         let bytes = self.gauge.bytes();
         let file = self.gauge.file();
         observer.progress(&Progress {

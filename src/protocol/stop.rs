@@ -1,6 +1,6 @@
 //! stop: from any process, at any moment.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Jet, Result, printable};
@@ -79,10 +79,7 @@ fn meant(state: &StateDirectory, target: &Target) -> Result<(Vec<Session>, Vec<D
             if let (None, Which::Storage(path)) = (&found, which)
                 && !path.exists()
             {
-                let message = format!("there is no storage {} and no session of one", printable(path));
-                return Err(Error::jet(Jet::InvalidParameter, message)
-                    .file(path)
-                    .hint("`jetbak status` lists the sessions."));
+                return Err(unknown(path));
             }
             return Ok((found.into_iter().collect(), Vec::new()));
         }
@@ -96,6 +93,12 @@ fn meant(state: &StateDirectory, target: &Target) -> Result<(Vec<Session>, Vec<D
         return Err(Error::jet(Jet::RunningInMultiInstanceMode, message).hint("Name the storage, or give --all."));
     }
     Ok((sessions, damaged))
+}
+
+/// The refusal for a name that means neither a storage nor a session of one.
+pub fn unknown(storage: &Path) -> Error {
+    let message = format!("there is no storage {} and no session of one", printable(storage));
+    Error::jet(Jet::InvalidParameter, message).file(storage).hint("`jetbak status` lists the sessions.")
 }
 
 fn first_busy(sessions: &[Session]) -> Result<Option<&Session>> {

@@ -108,6 +108,10 @@ impl Repository {
             }
             error
         })?;
+        if !root.is_dir() {
+            let message = format!("{} is a file, not a repository directory", printable(path));
+            return Err(Error::jet(Jet::InvalidPath, message).file(path));
+        }
         let store: Arc<dyn Store> = Arc::new(LocalStore::open(&root)?);
         Self::with_store(store, root)
     }
@@ -158,6 +162,15 @@ impl Repository {
         };
         repository.require(identity, engine)?;
         Ok(repository)
+    }
+
+    /// Says whether a backup of this storage could go there, without making anything.
+    pub fn check(path: &Path, identity: &Identity, engine: EngineName) -> Result<()> {
+        match Self::open(path) {
+            Ok(repository) => repository.require(identity, engine),
+            Err(error) if error.jet_code() == Some(Jet::InvalidPath) && is_missing_or_empty(path) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn create(path: &Path, identity: &Identity, engine: EngineName) -> Result<Self> {

@@ -8,7 +8,7 @@ use super::event::Kind;
 use super::state::Terms;
 use crate::durable;
 use crate::engine::{EngineName, LeftOut};
-use crate::error::{Error, ExitCode, Result};
+use crate::error::{Error, ExitCode, Result, printable};
 use crate::paths;
 
 /// The version of `session.json` and of the journal beside it.
@@ -96,7 +96,7 @@ impl Who {
 impl std::fmt::Display for Who {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.user {
-            Some(user) => write!(f, "{user}")?,
+            Some(user) => write!(f, "{}", printable(user))?,
             None => write!(f, "uid {}", self.uid)?,
         }
         write!(f, " (pid {} on {})", self.pid, self.host)

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use super::event::{Batch, Event, Failure, Kind, Outcome, Phase};
-use crate::error::{Error as JetError, Jet};
+use crate::error::{Error as JetError, Jet, printable};
 
 /// The numbers of the readers whose process lives.
 pub type Live = BTreeSet<u32>;
@@ -53,7 +53,7 @@ pub enum Refusal {
     #[error("no backup is in progress")]
     NoBackup,
     /// The session was stopped.
-    #[error("the backup was stopped by {who}{}", .reason.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
+    #[error("the backup was stopped by {}{}", printable(who), .reason.as_ref().map(|text| format!(": {}", printable(text))).unwrap_or_default())]
     Stopped {
         /// Who stopped it.
         who: String,

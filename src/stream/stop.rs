@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, ExitCode, Jet, Result};
+use crate::error::{Error, ExitCode, Jet, Result, printable};
 
 /// How often somebody who waits looks for a stop.
 pub const WATCH_INTERVAL: Duration = Duration::from_millis(50);
@@ -32,7 +32,8 @@ impl Cause {
     pub fn error(&self) -> Error {
         match self {
             Self::Stopped { who, reason } => {
-                let reason = reason.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
+                let reason = reason.as_ref().map(|text| format!(": {}", printable(text))).unwrap_or_default();
+                let who = printable(who);
                 Error::jet(Jet::BackupAbortByServer, format!("the backup was stopped by {who}{reason}"))
             }
             Self::Signal(number) => {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::error::Error;
+use crate::error::{Error, Jet};
 use crate::paths;
 use crate::protocol::{Progress, Warning};
 use crate::repository::verify::Damage;
@@ -32,8 +32,8 @@ pub fn error(error: &anyhow::Error) -> Map<String, Value> {
     };
     let mut fields = object(json!({
         "type": "error",
-        "jet": jet.map(crate::error::Jet::symbol),
-        "code": jet.map(crate::error::Jet::number),
+        "jet": jet.map(Jet::symbol),
+        "code": jet.map(Jet::number),
         "exit_code": crate::ui::exit_code(error).number(),
         "message": message,
         "hint": typed.and_then(Error::advice),
@@ -47,8 +47,8 @@ pub fn error(error: &anyhow::Error) -> Map<String, Value> {
 pub fn warning(warning: &Warning) -> Map<String, Value> {
     let mut fields = object(json!({
         "type": "warning",
-        "jet": warning.jet.map(crate::error::Jet::symbol),
-        "code": warning.jet.map(crate::error::Jet::number),
+        "jet": warning.jet.map(Jet::symbol),
+        "code": warning.jet.map(Jet::number),
         "message": warning.message,
     }));
     insert_file(&mut fields, warning.file.as_deref());
@@ -76,8 +76,8 @@ pub fn damage(backup: &str, damage: &Damage) -> Map<String, Value> {
         "page": null,
         "segment": null,
         "kind": damage.kind.name(),
-        "stored": damage.stored,
-        "computed": damage.computed,
+        "stored": Some(&damage.stored).filter(|text| !text.is_empty()),
+        "computed": Some(&damage.computed).filter(|text| !text.is_empty()),
     }));
     insert_file(&mut fields, Some(&damage.file));
     fields
@@ -88,6 +88,7 @@ pub fn failure(failure: &Failure) -> Value {
     json!({
         "path": failure.path,
         "message": failure.message,
+        "jet": failure.jet.and_then(Jet::from_number).map(Jet::symbol),
         "code": failure.jet,
         "exit_code": failure.exit_code,
     })

@@ -18,11 +18,28 @@ const LINE_NOT_BEFORE: Duration = Duration::from_secs(10);
 /// How often JSON tells.
 const OBJECT_EVERY: Duration = Duration::from_secs(1);
 
+/// Columns that the bar and its numbers need; what a terminal has beyond shows the file. A few stay free, so that what a
+/// person types (`^C`) does not wrap the line.
+const WIDE_COLUMNS: usize = 92;
+
+/// With a bar where there is room for one.
+fn style(columns: usize) -> ProgressStyle {
+    let template = if columns >= WIDE_COLUMNS {
+        "{prefix:9} [{bar:24}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} {msg}"
+    } else if columns >= 70 {
+        "{prefix:9} {percent} % {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}"
+    } else {
+        "{prefix} {percent} % {binary_bytes}"
+    };
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+}
+
 /// What is shown of the progress.
 #[derive(Debug)]
 pub struct Shown {
     bar: Option<ProgressBar>,
     lines: bool,
+    columns: usize,
     activity: Option<Activity>,
     last: Instant,
     last_tenth: u64,
@@ -33,14 +50,8 @@ impl Shown {
     /// With a bar, with lines, or with neither.
     pub fn new(bar: bool, lines: bool) -> Self {
         let now = Instant::now();
-        let bar = bar.then(|| {
-            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10));
-            let template =
-                "{prefix:9} [{bar:24}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} {wide_msg}";
-            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-            bar.with_style(style.progress_chars("=> "))
-        });
-        Self { bar, lines, activity: None, last: now, last_tenth: 0, rate: (now, 0) }
+        let bar = bar.then(|| ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10)));
+        Self { bar, lines, columns: 0, activity: None, last: now, last_tenth: 0, rate: (now, 0) }
     }
 
     /// A line for people, above the bar where there is one.
@@ -57,6 +68,11 @@ impl Shown {
     /// Shows how far it is.
     pub fn show(&mut self, progress: &Progress) {
         if let Some(bar) = &self.bar {
+            let columns = crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns));
+            if self.columns != columns {
+                self.columns = columns;
+                bar.set_style(style(columns));
+            }
             if self.activity != Some(progress.activity) {
                 bar.set_prefix(progress.activity.name());
                 bar.reset_eta();
@@ -64,7 +80,9 @@ impl Shown {
             bar.set_length(progress.bytes_total);
             bar.set_position(progress.bytes_done);
             if let Some(file) = &progress.file {
-                bar.set_message(printable(file.as_os_str()));
+                let name = printable(file.as_os_str());
+                let room = columns.saturating_sub(WIDE_COLUMNS);
+                bar.set_message(if name.chars().count() <= room { name } else { String::new() });
             }
         } else if self.lines {
             self.show_line(progress);
