@@ -82,8 +82,9 @@ pub fn truncate(
     let count = going.len() as u64;
     context.session.append::<Error>(Durability::Synced, |_| Ok(vec![Event::Truncating { logs: count }]))?;
     let mut failure = None;
+    let bytes_total = going.iter().fold(0, |sum, log| log.stamp.size.saturating_add(sum));
     for log in &going {
-        let (bytes_done, bytes_total) = (done.deleted.len() as u64, count);
+        let bytes_done = done.bytes;
         observer.progress(&Progress { activity: Activity::Truncating, file: None, bytes_done, bytes_total });
         if let Err(error) = stop.check() {
             failure = Some(error.hint("The backup is published and safe. `jetbak truncate` goes on where this ended."));

@@ -63,7 +63,8 @@ impl Voice {
         let mut words = words;
         loop {
             match sender.try_send(words) {
-                Ok(()) | Err(TrySendError::Disconnected(_)) => return,
+                Ok(()) => return self.stuck.store(false, Ordering::Relaxed),
+                Err(TrySendError::Disconnected(_)) => return,
                 Err(TrySendError::Full(back)) => {
                     let patient = match &back {
                         Words::Progress(_) => false,
@@ -71,7 +72,9 @@ impl Voice {
                         _ => begun.elapsed() < PATIENCE && !self.stuck.load(Ordering::Relaxed),
                     };
                     if !patient {
-                        self.stuck.store(!matches!(back, Words::Progress(_)), Ordering::Relaxed);
+                        if !matches!(back, Words::Progress(_)) {
+                            self.stuck.store(true, Ordering::Relaxed);
+                        }
                         return;
                     }
                     words = back;
