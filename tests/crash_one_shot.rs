@@ -3,10 +3,11 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::Duration;
 
-use common::{Dice, HeldJournal, Host};
+use common::{Dice, HeldJournal, Host, as_ordinary_user, finish, open_to_all};
 
 const BACKUP: &[&str] = &["backup", "app", "--to", "repo", "--log", "wal.*", "--truncate"];
 
@@ -325,4 +326,25 @@ fn a_killed_backup_can_be_stopped_and_ended_by_hand() {
     host.ok(&["end", "app"]);
     host.is_tidy("repo");
     assert_eq!(host.backups("repo"), [""; 0]);
+}
+
+#[test]
+fn a_committed_backup_whose_rename_fails_is_finished_by_the_next_run() {
+    let host = Host::with_app();
+    open_to_all(&host, "app");
+    let run = |arguments: &[&str]| finish(as_ordinary_user(&host, host.command(arguments)));
+    let backup = ["backup", "app", "--to", "repo"];
+    run(&backup).exits(0);
+    let mode = |mode| {
+        let permissions = fs::Permissions::from_mode(mode);
+        fs::set_permissions(host.path("repo/backups"), permissions).expect("set");
+    };
+    mode(0o555);
+    run(&backup).exits(1).says("cannot publish as");
+    assert_eq!(host.backups("repo").len(), 1);
+    mode(0o700);
+    run(&backup).exits(0).says("finished the backup 000002-");
+    assert_eq!(host.backups("repo").len(), 3);
+    host.is_tidy("repo");
+    host.verifies("repo");
 }

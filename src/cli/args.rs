@@ -127,9 +127,10 @@ pub struct SessionArgs {
     /// Take files that match as logs: read last, and deleted by truncate
     ///
     /// `*` matches within one name, `**` across directories; without a slash the pattern is matched with a file's name
-    /// anywhere, with one with its path from the storage. Logs go by the last number in their names, then by
-    /// modification time, then by name. Truncate keeps the newest of each series of numbers, the one written last in each
-    /// directory, and those without a number. Can be given several times.
+    /// anywhere, with one with its path from the storage. Logs go by the last number in their names
+    /// (hexadecimal from eight digits on), then by modification time, then by name. Truncate keeps the newest of each
+    /// series of numbers, the one written last in each directory, and those without a number, and leaves no gap in a
+    /// series. Can be given several times.
     #[arg(long = "log", value_name = "GLOB")]
     pub logs: Vec<String>,
     /// Leave out files that cannot be read, instead of failing

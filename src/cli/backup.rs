@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::args::{BackupArgs, Global};
-use super::summary::{Summary, count, incomplete};
+use super::summary::{INCOMPLETE_HINT, Summary, count, incomplete};
 use super::{signal_token, state_directory};
 use crate::error::{Error, ExitCode, Jet, printable};
 use crate::protocol::backup::{self, BackupReport};
@@ -66,7 +66,8 @@ fn finish(report: &BackupReport, record: Option<&Record>, options: &Options, ui:
     if let Some(truncated) = &report.truncated {
         super::truncate::say(truncated, ui);
     }
-    let left_out = incomplete(excluded, exit_code);
+    let is_incomplete = outcome == Outcome::Incomplete;
+    let left_out = incomplete(excluded, exit_code, INCOMPLETE_HINT).filter(|_| is_incomplete);
     if let Some(error) = error.or(left_out.as_ref()) {
         ui.error(&anyhow::Error::new(error.clone()));
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::args::{EndArgs, Global};
 use super::open_session;
-use super::summary::{Summary, incomplete};
+use super::summary::{INCOMPLETE_HINT, Summary, incomplete};
 use crate::error::{Error, ExitCode, Jet, printable};
 use crate::paths;
 use crate::protocol::end;
@@ -34,7 +34,8 @@ pub fn run(global: &Global, args: &EndArgs, ui: &mut Ui) -> anyhow::Result<ExitC
     let exit_code = if strict { ExitCode::Stopped } else { ended.exit_code };
     let strictly = strict
         .then(|| Error::jet(Jet::BackupAbortByServer, "the session had been stopped").hint("Nothing was published."));
-    let left_out = incomplete(&ended.excluded, exit_code);
+    let is_incomplete = ended.outcome == Outcome::Incomplete;
+    let left_out = incomplete(&ended.excluded, exit_code, INCOMPLETE_HINT).filter(|_| is_incomplete);
     if let Some(error) = ended.error.as_ref().or(strictly.as_ref()).or(left_out.as_ref()) {
         ui.error(&anyhow::Error::new(error.clone()));
     }

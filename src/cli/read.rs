@@ -79,7 +79,7 @@ fn show(context: &Context, done: Result<ReadReport>, started: Instant, ui: &mut 
         _ if error.is_none() => Outcome::Incomplete,
         _ => Outcome::Failed,
     };
-    let left_out = incomplete(&report.excluded, exit_code);
+    let left_out = incomplete(&report.excluded, exit_code, "`jetbak end` will publish the others as incomplete.");
     if let Some(error) = error.as_ref().or(left_out.as_ref()) {
         ui.error(&anyhow::Error::new(error.clone()));
     }

@@ -108,7 +108,7 @@ impl Summary<'_> {
         ui.finish_progress();
         if ui.is_json() {
             let object = self.to_json(ui.warnings());
-            ui.json(object);
+            ui.json_last(object);
             return;
         }
         for line in self.lines(ui.warnings()) {
@@ -152,8 +152,11 @@ impl Summary<'_> {
     }
 }
 
+/// What an incomplete backup is worth.
+pub const INCOMPLETE_HINT: &str = "An incomplete backup can be restored when it is named, but is never the latest.";
+
 /// What is to be said of files that were left out, also with `--quiet`: a failure is never silent.
-pub fn incomplete(excluded: &[Failure], exit_code: ExitCode) -> Option<Error> {
+pub fn incomplete(excluded: &[Failure], exit_code: ExitCode, hint: &str) -> Option<Error> {
     let first = excluded.first()?;
     let what = count(excluded.len() as u64, "file");
     let message = format!(
@@ -165,7 +168,7 @@ pub fn incomplete(excluded: &[Failure], exit_code: ExitCode) -> Option<Error> {
         Some(jet) => Error::jet(jet, message).exit(exit_code),
         None => Error::new(exit_code, message),
     };
-    Some(error.hint("An incomplete backup can be restored when it is named, but is never the latest."))
+    Some(error.hint(hint))
 }
 
 /// Seconds with three decimals, as JSON holds them.

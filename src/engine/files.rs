@@ -210,7 +210,8 @@ impl Engine for FilesEngine {
                 FileKind::Directory => Role::Directory,
                 FileKind::Link => Role::Link,
             };
-            take(Entry { path: found.path, role, size: if role.is_file() { found.size } else { 0 } })
+            let modified_ns = nanoseconds(found.modified.0, found.modified.1);
+            take(Entry { path: found.path, role, size: if role.is_file() { found.size } else { 0 }, modified_ns })
         })?;
         Ok(left_out)
     }
@@ -227,7 +228,13 @@ impl Engine for FilesEngine {
             Ok(())
         })?;
         logs.sort_by(|a, b| compare_logs((&a.path, a.modified), (&b.path, b.modified)));
-        Ok(logs.into_iter().map(|found| Entry { path: found.path, role: Role::Log, size: found.size }).collect())
+        Ok(logs
+            .into_iter()
+            .map(|found| {
+                let modified_ns = nanoseconds(found.modified.0, found.modified.1);
+                Entry { path: found.path, role: Role::Log, size: found.size, modified_ns }
+            })
+            .collect())
     }
 
     fn open(&self, entry: &Entry) -> Result<Opened> {
@@ -422,7 +429,7 @@ fn compile(globs: &[String]) -> Result<GlobSet> {
 
 /// The order of logs: by the last number in the name, then by modification time, then by name.
 fn compare_logs(a: (&Path, (i64, i64)), b: (&Path, (i64, i64))) -> Ordering {
-    let number = |path: &Path| last_number(path.file_name().unwrap_or_default().as_bytes()).map(<[u8]>::to_vec);
+    let number = |path: &Path| last_number(path.file_name().unwrap_or_default().as_bytes());
     let (left, right) = (number(a.0), number(b.0));
     let by_number = match (&left, &right) {
         (Some(left), Some(right)) => left.len().cmp(&right.len()).then_with(|| left.cmp(right)),
@@ -434,6 +441,7 @@ fn compare_logs(a: (&Path, (i64, i64)), b: (&Path, (i64, i64))) -> Ordering {
 /// The logs that may go. One glob may name several streams, and what an application still writes must stay: the newest
 /// by number of each stream (the files of one directory whose names differ in the last number only), the one that was
 /// written last in each directory, and every log without a number, because nothing says that another one followed it.
+/// Within a stream nothing goes that is newer than one that stays: no gap is left.
 fn needless(held: &[HeldLog]) -> Vec<HeldLog> {
     let mut newest_of_stream = BTreeMap::new();
     let mut newest_of_folder: BTreeMap<&Path, usize> = BTreeMap::new();
@@ -448,8 +456,18 @@ fn needless(held: &[HeldLog]) -> Vec<HeldLog> {
         }
     }
     let stays: BTreeSet<usize> = newest_of_stream.into_values().chain(newest_of_folder.into_values()).collect();
-    let goes = |(index, log): &(usize, &HeldLog)| stream_of(log).is_some() && !stays.contains(index);
-    held.iter().enumerate().filter(goes).map(|(_, log)| log.clone()).collect()
+    let mut kept_streams = BTreeSet::new();
+    let mut going = Vec::new();
+    for (index, log) in held.iter().enumerate() {
+        let Some(stream) = stream_of(log) else { continue };
+        let stream = (log.path.parent(), stream);
+        if stays.contains(&index) || kept_streams.contains(&stream) {
+            kept_streams.insert(stream);
+        } else {
+            going.push(log.clone());
+        }
+    }
+    going
 }
 
 /// A log's name around its last number; none without a number.
@@ -459,17 +477,27 @@ fn stream_of(log: &HeldLog) -> Option<(&[u8], &[u8])> {
     Some((&name[..digits.start], &name[digits.end..]))
 }
 
-/// The digits of the last number in a name without leading zeros: numbers of any length compare by length, then bytes.
-fn last_number(name: &[u8]) -> Option<&[u8]> {
+/// The digits of the last number in a name, upper case and without leading zeros: numbers of any length compare by
+/// length, then bytes.
+fn last_number(name: &[u8]) -> Option<Vec<u8>> {
     let digits = &name[last_digits(name)?];
     let zeros = digits.iter().take_while(|byte| **byte == b'0').count();
-    Some(&digits[zeros..])
+    Some(digits[zeros..].to_ascii_uppercase())
 }
 
+/// Hexadecimal digits in a row from here on are one number, as in the names of write-ahead logs.
+const HEX_DIGITS_MIN: usize = 8;
+
+/// Where the last number of a name stands: its last digits, or the whole hexadecimal number that they belong to.
 fn last_digits(name: &[u8]) -> Option<Range<usize>> {
-    let end = name.iter().rposition(u8::is_ascii_digit)? + 1;
-    let begin = name[..end].iter().rposition(|byte| !byte.is_ascii_digit()).map_or(0, |before| before + 1);
-    Some(begin..end)
+    let last = name.iter().rposition(u8::is_ascii_digit)?;
+    let run = |is_digit: fn(&u8) -> bool| {
+        let begin = name[..last].iter().rposition(|byte| !is_digit(byte)).map_or(0, |before| before + 1);
+        let length = name[last..].iter().take_while(|byte| is_digit(byte)).count();
+        begin..last + length
+    };
+    let hexadecimal = run(u8::is_ascii_hexdigit);
+    Some(if hexadecimal.len() >= HEX_DIGITS_MIN { hexadecimal } else { run(u8::is_ascii_digit) })
 }
 
 #[cfg(test)]
@@ -513,7 +541,13 @@ mod tests {
         assert_eq!(going(&beside), ["x-1.log", "y-1.log"]);
         // logrotate: the current one has no number, and the lowest number is the newest
         assert_eq!(going(&[("app.log", 9), ("app.log.1", 8), ("app.log.2", 7)]), ["app.log.1"]);
-        assert_eq!(going(&[("app.log.1", 9), ("app.log.2", 8), ("app.log.3", 7)]), ["app.log.2"]);
+        assert_eq!(going(&[("app.log.1", 9), ("app.log.2", 8), ("app.log.3", 7)]), Vec::<String>::new());
+        // one that is written again holds up the newer ones of its stream: no gap
+        let again = [("wal.1", 1), ("wal.2", 9), ("wal.3", 3), ("wal.4", 4), ("x.1", 1), ("x.2", 2)];
+        assert_eq!(going(&again), ["wal.1", "x.1"]);
+        let hexadecimal = ["00000009", "0000000A", "0000000F", "00000010", "00000011"];
+        let hexadecimal: Vec<_> = hexadecimal.into_iter().zip(1..).collect();
+        assert_eq!(going(&hexadecimal), ["00000009", "0000000A", "0000000F", "00000010"]);
         assert_eq!(going(&[("current.log", 9), ("old.log", 1)]), Vec::<String>::new());
         assert_eq!(going(&[("only.1", 1)]), Vec::<String>::new());
     }
@@ -538,10 +572,13 @@ mod tests {
 
     #[test]
     fn the_last_number_of_a_name_counts() {
-        assert_eq!(last_number(b"db2.0017.log"), Some(&b"17"[..]));
-        assert_eq!(last_number(b"007"), Some(&b"7"[..]));
-        assert_eq!(last_number(b"0"), Some(&b""[..]));
-        assert_eq!(last_number(b"none"), None);
+        let number = |name: &str| last_number(name.as_bytes()).map(|digits| String::from_utf8(digits).expect("digits"));
+        assert_eq!(number("db2.0017.log").as_deref(), Some("17"));
+        assert_eq!(number("007").as_deref(), Some("7"));
+        assert_eq!(number("0").as_deref(), Some(""));
+        assert_eq!(number("none"), None);
+        assert_eq!(number("00000001000000000000000a").as_deref(), Some("1000000000000000A"));
+        assert_eq!(number("app-2a.log").as_deref(), Some("2"), "too short for a hexadecimal number");
     }
 
     #[test]

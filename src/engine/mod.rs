@@ -77,6 +77,8 @@ pub struct Entry {
     pub role: Role,
     /// Bytes, as of the listing; 0 for what has no content.
     pub size: u64,
+    /// When it was last written, as of the listing, in nanoseconds since 1970 (UTC).
+    pub modified_ns: i128,
 }
 
 /// Something in the storage that a session does not take, and why.

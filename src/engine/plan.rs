@@ -20,12 +20,13 @@ struct Line {
     path_base64: Option<String>,
     role: Role,
     size: u64,
+    modified_ns: i128,
 }
 
 /// Appends one entry to a plan.
 pub fn write_entry(out: &mut impl Write, entry: &Entry) -> std::io::Result<()> {
     let (path, path_base64) = paths::to_fields(&entry.path);
-    let line = Line { path, path_base64, role: entry.role, size: entry.size };
+    let line = Line { path, path_base64, role: entry.role, size: entry.size, modified_ns: entry.modified_ns };
     serde_json::to_writer(&mut *out, &line)?;
     out.write_all(b"\n")
 }
@@ -68,7 +69,7 @@ impl PlanReader {
         let path = paths::from_fields(&line.path, line.path_base64.as_deref());
         let path = path.filter(|path| paths::stays_below(path)).ok_or_else(damaged)?;
         self.offset += length as u64;
-        Ok(Some(Entry { path, role: line.role, size: line.size }))
+        Ok(Some(Entry { path, role: line.role, size: line.size, modified_ns: line.modified_ns }))
     }
 }
 
@@ -90,9 +91,9 @@ mod tests {
     fn what_was_written_is_read_from_any_line_on() {
         let odd = PathBuf::from(std::ffi::OsString::from_vec(b"a\xff\n\"b".to_vec()));
         let entries = [
-            Entry { path: "dir".into(), role: Role::Directory, size: 0 },
-            Entry { path: odd, role: Role::Database, size: 7 },
-            Entry { path: "dir/wal.001".into(), role: Role::Log, size: u64::MAX },
+            Entry { path: "dir".into(), role: Role::Directory, size: 0, modified_ns: 0 },
+            Entry { path: odd, role: Role::Database, size: 7, modified_ns: -1 },
+            Entry { path: "dir/wal.001".into(), role: Role::Log, size: u64::MAX, modified_ns: i128::MAX },
         ];
         let mut file = tempfile::NamedTempFile::new().expect("temporary file");
         for entry in &entries {

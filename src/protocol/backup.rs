@@ -108,7 +108,7 @@ fn give_up(context: &super::Context, stop: &StopToken, observer: &mut dyn Observ
     let state = context.session.state()?;
     if state.publication().is_some() {
         // Committed: the backup stands, or stands after its rename is finished; nothing may be thrown away.
-        return end::abort(context, observer, &StopToken::never());
+        return end::finish_committed(context, &StopToken::never());
     }
     let outcome = if state.stop().is_some() { Outcome::Stopped } else { Outcome::Failed };
     end::finish(context, &state, outcome, observer)

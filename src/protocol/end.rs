@@ -82,27 +82,35 @@ pub fn abort(context: &Context, observer: &mut dyn Observer, signals: &StopToken
     heal::stop_and_wait(&context.session, &format!("`jetbak end --abort` by {}", Who::current()), signals)?;
     let state = context.session.state()?;
     if state.publication().is_some() {
-        let finished = publish::finish_rename(context, signals).and_then(|_| publish::describe(context));
-        return match finished {
-            Ok(published) => {
-                heal::end(context, published.outcome)?;
+        return match finish_committed(context, signals) {
+            Ok(ended) => {
                 observer.said("the backup was published before; it stays");
-                Ok(completed(&state, Some(published)))
+                Ok(ended)
             }
-            Err(error) if signals.cause().is_some() => Err(error),
-            Err(error) => {
-                // Asked for by a person, who may know that the repository will not come back.
+            // Asked for by a person, and there is nothing left to finish, or nowhere to look for it.
+            Err(error) if signals.cause().is_none() && (context.partial().is_err() || publish::is_lost(context)?) => {
                 heal::end(context, Outcome::Failed)?;
                 let mut ended = completed(&state, None);
                 (ended.outcome, ended.exit_code) = (Outcome::Failed, error.exit_code());
                 ended.error = Some(error.hint("The session is over, but its backup was not found published."));
                 Ok(ended)
             }
+            Err(error) => Err(error),
         };
     }
     let mut ended = finish(context, &state, Outcome::Aborted, observer)?;
     (ended.exit_code, ended.error) = (ExitCode::Done, None); // ending was what was asked, and it worked
     Ok(ended)
+}
+
+/// Ends a session whose backup was committed: finishes the rename, or finds it done. Where that fails the session stays,
+/// so that it can be tried again: what is committed is never thrown away.
+pub fn finish_committed(context: &Context, stop: &StopToken) -> Result<Ended> {
+    publish::finish_rename(context, stop)?;
+    let published = publish::describe(context)?;
+    let state = context.session.state()?;
+    heal::end(context, published.outcome)?;
+    Ok(completed(&state, Some(published)))
 }
 
 /// Ends a session that publishes nothing.

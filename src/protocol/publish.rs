@@ -157,7 +157,7 @@ pub fn is_lost(context: &Context) -> Result<bool> {
     let state = context.session.state()?;
     let Some(publication) = state.publication() else { return Ok(false) };
     let stands = partial.repository().ids()?.iter().any(|id| id.text == publication.id);
-    Ok(!stands && !partial.is_sealed())
+    Ok(!stands && !partial.is_sealed()?)
 }
 
 /// Another session took the number while this one lay dead between its commit and its rename: seal it under the next.

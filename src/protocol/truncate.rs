@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::publish::{self, How, Published};
 use super::{Activity, Context, Observer, Progress};
 use crate::engine::plan::PlanReader;
-use crate::engine::{Deletion, HeldLog};
+use crate::engine::{Deletion, Entry, HeldLog};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::session::event::{Event, Phase};
 use crate::session::journal::Durability;
@@ -38,11 +38,7 @@ pub fn dry_run(context: &Context) -> Result<Truncated> {
     let held = match context.plan(Phase::Logs)? {
         Some(_) => held_logs(context)?,
         // Not listed yet: what would be listed now.
-        None => engine
-            .list_logs(&StopToken::never())?
-            .into_iter()
-            .map(|entry| HeldLog { path: entry.path, stamp: Stamp { size: entry.size, ..NO_STAMP } })
-            .collect(),
+        None => engine.list_logs(&StopToken::never())?.into_iter().map(as_listed).collect(),
     };
     let going = engine.truncatable(&held);
     Ok(Truncated {
@@ -54,7 +50,11 @@ pub fn dry_run(context: &Context) -> Result<Truncated> {
     })
 }
 
-const NO_STAMP: Stamp = Stamp { device: 0, inode: 0, size: 0, modified_ns: 0, changed_ns: 0 };
+/// A log that is not read yet, as far as a dry run needs to know it.
+fn as_listed(entry: Entry) -> HeldLog {
+    let Entry { path, size, modified_ns, .. } = entry;
+    HeldLog { path, stamp: Stamp { device: 0, inode: 0, size, modified_ns, changed_ns: 0 } }
+}
 
 /// Publishes what is not yet published, after reading it back, then deletes. What was done before a failure stands in
 /// the first part of the answer; the second part is the failure.
@@ -141,9 +141,11 @@ fn held_logs(context: &Context) -> Result<Vec<HeldLog>> {
     let Some(plan) = context.plan(Phase::Logs)? else { return Ok(Vec::new()) };
     let mut held = Vec::new();
     for (entry, stamp) in PlanReader::open(&plan, 0)?.zip(stamps) {
-        let path = entry?.path;
-        let stamp = stamp.unwrap_or(NO_STAMP); // a dry run before it was read; a real one has read all
-        held.push(HeldLog { path, stamp });
+        let entry = entry?;
+        held.push(match stamp {
+            Some(stamp) => HeldLog { path: entry.path, stamp },
+            None => as_listed(entry), // a dry run before it was read; a real one has read all
+        });
     }
     Ok(held)
 }

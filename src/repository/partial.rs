@@ -132,7 +132,7 @@ impl Repository {
                 continue;
             };
             let partial = self.partial(name);
-            found.push(Found { name: name.to_owned(), owner: partial.owner(), sealed: partial.is_sealed(), partial });
+            found.push(Found { name: name.to_owned(), owner: partial.owner(), sealed: partial.is_sealed()?, partial });
         }
         Ok(found)
     }
@@ -207,9 +207,12 @@ impl Partial {
     }
 
     /// Whether its backup folder has a manifest.
-    pub fn is_sealed(&self) -> bool {
-        let items = self.repository.store().list(&self.backup()).unwrap_or_default();
-        items.iter().any(|item| item.name == OsStr::new("manifest.json"))
+    pub fn is_sealed(&self) -> Result<bool> {
+        match self.repository.store().list(&self.backup()) {
+            Ok(items) => Ok(items.iter().any(|item| item.name == OsStr::new("manifest.json"))),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Keeps it, although its session is over, until the next backup is published.

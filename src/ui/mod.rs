@@ -76,6 +76,11 @@ impl Ui {
         self.voice.say(Words::Data(Value::Object(object).to_string()));
     }
 
+    /// The JSON object that ends a command's output.
+    pub fn json_last(&mut self, object: Map<String, Value>) {
+        self.voice.say(Words::Last(Value::Object(object).to_string()));
+    }
+
     /// Takes the bar away; what follows is printed plainly.
     pub fn finish_progress(&mut self) {
         self.voice.say(Words::NoMoreProgress);

@@ -16,7 +16,7 @@ use crate::session::signals;
 /// Lines that wait to be printed at most.
 const BACKLOG: usize = 4096;
 /// How long a line waits for a place in the backlog before it is dropped, where it may be dropped.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(100);
 /// How long what was said may take to be printed once the command was stopped.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
@@ -25,6 +25,8 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 pub enum Words {
     /// A line of data, to stdout.
     Data(String),
+    /// The summary at the end, to stdout: never dropped while somebody may still read it.
+    Last(String),
     /// A line for people, to stderr.
     People(String),
     /// How far it is; may be dropped.
@@ -69,6 +71,8 @@ impl Voice {
                     let patient = match &back {
                         Words::Progress(_) => false,
                         Words::Data(_) if !self.may_drop => signals::pending().is_none(),
+                        Words::Last(_) => signals::pending().is_none(),
+                        _ if signals::pending().is_some() => false,
                         _ => begun.elapsed() < PATIENCE && !self.stuck.load(Ordering::Relaxed),
                     };
                     if !patient {
@@ -114,7 +118,7 @@ impl Speaker {
     fn run(mut self, listen: &Receiver<Words>) {
         for words in listen {
             match words {
-                Words::Data(text) => self.data(&text),
+                Words::Data(text) | Words::Last(text) => self.data(&text),
                 Words::People(text) => self.shown.print(&text),
                 Words::Progress(progress) if self.manner.json => {
                     if let Some(object) = self.shown.json(&progress) {
