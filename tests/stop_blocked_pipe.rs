@@ -172,3 +172,16 @@ fn a_backup_whose_terminal_is_paused_leaves() {
     eventually("leaving", || terminal.status() != Some(WaitStatus::StillAlive));
     host.is_tidy("repo");
 }
+
+#[test]
+fn an_output_that_is_a_fifo_is_written_and_stays_one() {
+    use std::os::unix::fs::FileTypeExt;
+    let host = begun();
+    assert!(std::process::Command::new("mkfifo").arg(host.path("fifo")).status().expect("mkfifo runs").success());
+    let fifo = host.path("fifo");
+    let other_end = std::thread::spawn(move || std::fs::read(fifo).expect("read"));
+    host.ok(&["read", "app", "large.db", "--out", "fifo"]);
+    let source = std::fs::read(host.path("app/large.db")).expect("read");
+    assert!(other_end.join().expect("no panic") == source, "the same bytes");
+    assert!(host.path("fifo").symlink_metadata().expect("there").file_type().is_fifo());
+}
