@@ -68,8 +68,8 @@ const DIRECT_BYTES_MIN: usize = 256 * 1024;
 
 /// A file being written: whole chunks of large files past the page cache, everything else through it.
 ///
-/// Past the cache a backup costs half the processor time, its last sync is short, and it does not push what others need
-/// out of memory. Where a file system does not offer that, everything goes through the cache.
+/// Past the cache a copy of the data is saved, the last sync is short, and nothing that others need is pushed out of
+/// memory. Where a file system does not offer that, everything goes through the cache.
 #[derive(Debug)]
 struct LocalFile {
     path: PathBuf,
