@@ -51,6 +51,8 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l engine -d 'What
 files\t'Any directory, as it is'"
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l name -d 'Tie the repository to this name instead of the storage\'s path' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l log -d 'Take files that match as logs: read last, and deleted by truncate' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l exclude -d 'Leave out what matches, and everything below a directory that matches' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l exclude-from -d 'Leave out what the patterns in a file match: one a line, `#` begins a comment' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l retries -d 'Read a file that changes while it is read so many times again' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l replace-idle -d 'End an earlier session of this storage in which nothing has happened for so long, such as 30m or 12h' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l to -d 'The repository; made if it is missing' -r -F
@@ -58,6 +60,8 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l state-dir -d 'K
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l exclude-caches -d 'Leave out what lies in directories that a CACHEDIR.TAG marks as caches'
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l one-file-system -d 'Leave out what lies on other file systems than the storage'
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l keep-going -d 'Leave out files that cannot be read, instead of failing'
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l keep-partial -d 'Keep what was read of a session that is stopped, aborted or fails, until the next backup is published'
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l truncate -d 'Delete the logs that this backup makes needless, after it is published and proven'
@@ -72,6 +76,8 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l engine -d 'What 
 files\t'Any directory, as it is'"
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l name -d 'Tie the repository to this name instead of the storage\'s path' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l log -d 'Take files that match as logs: read last, and deleted by truncate' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l exclude -d 'Leave out what matches, and everything below a directory that matches' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l exclude-from -d 'Leave out what the patterns in a file match: one a line, `#` begins a comment' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l retries -d 'Read a file that changes while it is read so many times again' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l replace-idle -d 'End an earlier session of this storage in which nothing has happened for so long, such as 30m or 12h' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l to -d 'The repository; made if it is missing' -r -F
@@ -79,6 +85,8 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l state-dir -d 'Ke
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l exclude-caches -d 'Leave out what lies in directories that a CACHEDIR.TAG marks as caches'
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l one-file-system -d 'Leave out what lies on other file systems than the storage'
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l keep-going -d 'Leave out files that cannot be read, instead of failing'
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l keep-partial -d 'Keep what was read of a session that is stopped, aborted or fails, until the next backup is published'
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l no-repository -d 'Read into no repository: files go where `read --out` sends them'

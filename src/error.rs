@@ -86,11 +86,7 @@ impl Error {
             io::ErrorKind::AlreadyExists => Jet::FileAlreadyExists,
             _ => Jet::DiskIO,
         };
-        let mut reason = error.to_string();
-        if let Some(end) = reason.find(" (os error") {
-            reason.truncate(end);
-        }
-        let mut typed = Self::jet(jet, format!("cannot {action} {}: {}", printable(path), lower_first(&reason)));
+        let mut typed = Self::jet(jet, format!("cannot {action} {}: {}", printable(path), reason(error)));
         typed.0.file = Some(path.to_owned());
         typed
     }
@@ -198,7 +194,10 @@ fn is_unsafe(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-fn lower_first(text: &str) -> String {
+/// What the operating system says, in lower case and without its number.
+pub fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.find(" (os error").map_or(text.as_str(), |end| &text[..end]);
     let mut chars = text.chars();
     match chars.next() {
         Some(first) => first.to_lowercase().chain(chars).collect(),

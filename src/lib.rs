@@ -3,6 +3,8 @@
 //! The command line is `jetbak(1)`; this library is what it calls. Arrows point one way: `cli` → `protocol` → `session`,
 //! `engine`, `repository` → `stream`.
 
+pub mod attributes;
+pub mod beneath;
 pub mod cli;
 pub mod durable;
 pub mod engine;

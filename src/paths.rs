@@ -7,11 +7,22 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+/// Bytes of the longest path that is taken or believed: deeper than anybody's, and short enough for a line of a list.
+pub const BYTES_MAX: usize = 128 * 1024;
+
 /// The text of a path, and its bytes in base64 where the text does not say it all.
 pub fn to_fields(path: &Path) -> (String, Option<String>) {
     match path.to_str() {
         Some(text) => (text.to_owned(), None),
         None => (path.to_string_lossy().into_owned(), Some(STANDARD.encode(path.as_os_str().as_bytes()))),
+    }
+}
+
+/// The same of a path that may not be there.
+pub fn to_optional_fields(path: Option<&Path>) -> (Option<String>, Option<String>) {
+    match path.map(to_fields) {
+        Some((text, base64)) => (Some(text), base64),
+        None => (None, None),
     }
 }
 

@@ -15,11 +15,12 @@ use jetbak::protocol::{Context, Observer, Progress, Warning, end, read, truncate
 use jetbak::repository::Repository;
 use jetbak::repository::local::LocalStore;
 use jetbak::repository::partial::Owner;
-use jetbak::repository::store::{Held, Item, Store, Writing};
+use jetbak::repository::store::{Held, Item, Reading, Store, Writing};
 use jetbak::repository::verify::{Damage, Tally, with_progress};
 use jetbak::session::directory::{StateDirectory, Which};
 use jetbak::session::event::{Kind, Outcome};
-use jetbak::stream::source::Attributes;
+use jetbak::session::record::Exclusion;
+use jetbak::stream::source::{Attributes, Got};
 use jetbak::stream::stop::StopToken;
 use tempfile::TempDir;
 
@@ -115,6 +116,12 @@ impl Writing for FaultyFile {
         done.map_err(|e| Error::io("write", &self.path, &e))
     }
 
+    fn skip(&mut self, bytes: u64) -> Result<()> {
+        let inner = self.inner.as_mut().expect("open");
+        let done = self.faults.call(|| inner.skip(bytes).map_err(io::Error::other));
+        done.map_err(|e| Error::io("write", &self.path, &e))
+    }
+
     fn flush(&mut self) -> Result<()> {
         let inner = self.inner.as_mut().expect("open");
         let done = self.faults.call(|| inner.flush().map_err(io::Error::other));
@@ -129,13 +136,19 @@ impl Writing for FaultyFile {
 }
 
 struct FaultyRead {
-    inner: Box<dyn Read + Send>,
+    inner: Box<dyn Reading>,
     faults: Arc<Faults>,
 }
 
 impl Read for FaultyRead {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.faults.call(|| self.inner.read(buffer))
+    }
+}
+
+impl Reading for FaultyRead {
+    fn next(&mut self, buffer: &mut [u8]) -> io::Result<Got> {
+        self.faults.call(|| self.inner.next(buffer))
     }
 }
 
@@ -147,7 +160,7 @@ impl Store for FaultyStore {
         let inner = Some(self.call("create", path, || self.inner.create(path))?);
         Ok(Box::new(FaultyFile { inner, path: self.describe(path), faults: Arc::clone(&self.faults) }))
     }
-    fn open(&self, path: &Path, offset: u64, fresh: bool) -> Result<Box<dyn Read + Send>> {
+    fn open(&self, path: &Path, offset: u64, fresh: bool) -> Result<Box<dyn Reading>> {
         let inner = self.call("open", path, || self.inner.open(path, offset, fresh))?;
         Ok(Box::new(FaultyRead { inner, faults: Arc::clone(&self.faults) }))
     }
@@ -159,6 +172,12 @@ impl Store for FaultyStore {
     }
     fn make_link(&self, path: &Path, target: &Path) -> Result<()> {
         self.call("create the link", path, || self.inner.make_link(path, target))
+    }
+    fn make_hard_link(&self, first: &Path, path: &Path) -> Result<()> {
+        self.call("create the link", path, || self.inner.make_hard_link(first, path))
+    }
+    fn is_same_file(&self, first: &Path, path: &Path) -> Result<bool> {
+        self.call("look at", path, || self.inner.is_same_file(first, path))
     }
     fn dress(&self, path: &Path, attributes: &Attributes) -> Result<()> {
         self.call("set the times of", path, || self.inner.dress(path, attributes))
@@ -239,6 +258,7 @@ impl Machine {
             kind: Kind::Full,
             name: None,
             logs: vec!["wal.*".to_owned()],
+            exclusion: Exclusion::default(),
             keep_going: false,
             keep_partial: false,
             retries: 0,
@@ -503,6 +523,10 @@ impl Writing for LyingFile {
         self.inner.write(&kept)
     }
 
+    fn skip(&mut self, bytes: u64) -> Result<()> {
+        self.inner.skip(bytes)
+    }
+
     fn flush(&mut self) -> Result<()> {
         self.inner.flush()
     }
@@ -523,7 +547,7 @@ impl Store for LyingStore {
         }
         Ok(Box::new(LyingFile { inner, lie: self.lie, lied: Arc::clone(&self.lied) }))
     }
-    fn open(&self, path: &Path, offset: u64, fresh: bool) -> Result<Box<dyn Read + Send>> {
+    fn open(&self, path: &Path, offset: u64, fresh: bool) -> Result<Box<dyn Reading>> {
         self.inner.open(path, offset, fresh)
     }
     fn put(&self, path: &Path, content: &[u8], put: Put) -> Result<()> {
@@ -534,6 +558,12 @@ impl Store for LyingStore {
     }
     fn make_link(&self, path: &Path, target: &Path) -> Result<()> {
         self.inner.make_link(path, target)
+    }
+    fn make_hard_link(&self, first: &Path, path: &Path) -> Result<()> {
+        self.inner.make_hard_link(first, path)
+    }
+    fn is_same_file(&self, first: &Path, path: &Path) -> Result<bool> {
+        self.inner.is_same_file(first, path)
     }
     fn dress(&self, path: &Path, attributes: &Attributes) -> Result<()> {
         self.inner.dress(path, attributes)

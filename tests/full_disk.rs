@@ -84,46 +84,42 @@ fn is_empty(folder: &Path) -> bool {
 
 #[test]
 fn too_little_space_is_said_with_both_numbers_before_the_first_byte() {
+    if !in_own_mounts("too_little_space_is_said_with_both_numbers_before_the_first_byte") {
+        return;
+    }
     let host = Host::with_app();
-    let huge = 15 << 40;
-    let file = File::create(host.path("app/huge.db")).expect("created");
-    if let Err(error) = file.set_len(huge) {
-        return skip(&format!("no file can be larger than any disk here: {error}"));
-    }
-    let space = rustix::fs::statvfs(host.path("")).expect("looked at");
-    if space.f_bavail * space.f_frsize > huge {
-        return skip("the disk is larger than the largest file");
-    }
-    let needed = format!("and {} bytes)", huge + 50);
-    for arguments in [&["backup", "app", "--to", "repo"][..], &["begin", "app", "--to", "repo"]] {
-        let ran = host.run_soon(arguments).exits(1).says("repo has ").says(" free, and 15.00 TiB are needed (");
+    let disk = Disk::mount(&host, "disk", 4096);
+    host.write("app/large.db", vec![7; 6 << 20]);
+    let needed = format!("and {} bytes)", (6 << 20) + 50);
+    for arguments in [&["backup", "app", "--to", "disk/repo"][..], &["begin", "app", "--to", "disk/repo"]] {
+        let ran = host.run_soon(arguments).exits(1).says("repo has ").says(" free, and 6.00 MiB are needed (");
         let ran = ran.says(&needed).says("[JET_errDiskFull, -1808]").says("Free space there, or choose another");
         assert!(ran.stdout.is_empty());
-        host.is_tidy("repo");
-        assert_eq!(host.backups("repo").len(), 0);
+        host.is_tidy("disk/repo");
+        assert_eq!(host.backups("disk/repo").len(), 0);
     }
-    let error = host.run(&["begin", "app", "--to", "repo", "--json"]).exits(1).summary();
+    let error = host.run(&["begin", "app", "--to", "disk/repo", "--json"]).exits(1).summary();
     assert_eq!((&error["type"], &error["code"]), (&"error".into(), &(-1808).into()));
     // A session that stores nothing needs no space.
     host.ok(&["begin", "app", "--no-repository"]);
     host.ok(&["end", "app", "--abort"]);
+    drop(disk);
 }
 
 #[test]
-fn the_logs_count_in_what_is_needed() {
+fn logs_count_in_what_is_needed_and_holes_do_not() {
+    if !in_own_mounts("logs_count_in_what_is_needed_and_holes_do_not") {
+        return;
+    }
     let host = Host::with_app();
-    let huge = 15 << 40;
-    if File::create(host.path("app/wal.5")).expect("created").set_len(huge).is_err() {
-        return skip("no file can be larger than any disk here");
-    }
-    let space = rustix::fs::statvfs(host.path("")).expect("looked at");
-    if space.f_bavail * space.f_frsize > huge {
-        return skip("the disk is larger than the largest file");
-    }
-    host.run_soon(&["backup", "app", "--to", "repo", "--log", "wal.*"]).exits(1).says("[JET_errDiskFull, -1808]");
+    let _disk = Disk::mount(&host, "disk", 4096);
+    File::create(host.path("app/sparse.db")).expect("created").set_len(1 << 30).expect("sized");
+    host.ok(&["backup", "app", "--to", "disk/repo", "--log", "wal.*"]);
+    host.verifies("disk/repo");
+    host.write("app/wal.5", vec![7; 6 << 20]);
+    let ran = host.run_soon(&["backup", "app", "--to", "disk/repo", "--log", "wal.*"]).exits(1);
+    ran.says("[JET_errDiskFull, -1808]");
 }
-
-// The repository's disk
 
 #[test]
 fn a_repository_disk_that_fills_up_between_begin_and_read_keeps_the_session() {

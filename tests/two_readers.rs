@@ -183,7 +183,7 @@ fn a_named_file_whose_reader_was_killed_is_read_when_it_is_named_again() {
     let held = HeldJournal::of(&host, "state").expect("a session");
     let before = held.events().len();
     let mut doomed = host.start(&["read", "app", "many", "main.db"]);
-    assert!(held.step_to(before + 1, &mut doomed));
+    assert!(held.step_to(before + 2, &mut doomed), "the storage itself, then what was named");
     doomed.kill();
     drop(held);
     let again = host.ok(&["read", "app", "many", "--json"]).summary();

@@ -108,6 +108,7 @@ pub enum Command {
 
 /// What holds for a whole session.
 #[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct SessionArgs {
     /// The storage: a directory with all the files that one engine instance uses
     #[arg(value_name = "STORAGE")]
@@ -133,6 +134,27 @@ pub struct SessionArgs {
     /// series. Can be given several times.
     #[arg(long = "log", value_name = "GLOB")]
     pub logs: Vec<String>,
+    /// Leave out what matches, and everything below a directory that matches
+    ///
+    /// Patterns match bytes: `*` and `?` within one name, `**` across directories, `[ab]` one of several characters,
+    /// `{a,b}` either; a backslash takes the next character as it is. Without a slash a pattern is matched with names
+    /// anywhere, with one with the path from the storage; a slash at its end means directories only. Can be given
+    /// several times. The manifest keeps the patterns, and -v names what they leave out.
+    #[arg(long = "exclude", value_name = "GLOB")]
+    pub excludes: Vec<String>,
+    /// Leave out what the patterns in a file match: one a line, `#` begins a comment
+    #[arg(long = "exclude-from", value_name = "FILE")]
+    pub exclude_from: Vec<PathBuf>,
+    /// Leave out what lies in directories that a CACHEDIR.TAG marks as caches
+    ///
+    /// The directory and the tag itself are taken. The storage itself is never taken for a cache.
+    #[arg(long)]
+    pub exclude_caches: bool,
+    /// Leave out what lies on other file systems than the storage
+    ///
+    /// A directory on which another one is mounted is taken, and is empty.
+    #[arg(long)]
+    pub one_file_system: bool,
     /// Leave out files that cannot be read, instead of failing
     ///
     /// What could be read is published as incomplete: it can be restored when it is named, but is never the latest and

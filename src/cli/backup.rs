@@ -14,7 +14,7 @@ use crate::session::record::Record;
 use crate::ui::{Ui, json as objects};
 
 pub fn run(global: &Global, args: &BackupArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
-    let options = args.session.options(Some(&args.to), true);
+    let options = args.session.options(Some(&args.to), true)?;
     if args.truncate && !options.kind.truncates() {
         return Err(Error::jet(Jet::InvalidParameter, format!("a {} backup never truncates", options.kind.name()))
             .hint("Only a full backup truncates.")
@@ -97,7 +97,7 @@ fn dry_run(
     ui: &mut Ui,
     signals: &crate::stream::stop::StopToken,
 ) -> anyhow::Result<ExitCode> {
-    let survey = begin::dry_run(state, options, signals)?;
+    let survey = begin::dry_run(state, options, ui, signals)?;
     if ui.is_json() {
         ui.json(objects::object(json!({
             "type": "dry_run",
@@ -106,6 +106,7 @@ fn dry_run(
             "logs": survey.logs,
             "logs_bytes": survey.logs_bytes,
             "left_out": survey.left_out,
+            "left_out_as_asked": survey.excluded,
         })));
         return Ok(ExitCode::Done);
     }
@@ -119,6 +120,9 @@ fn dry_run(
     ));
     for left_out in &survey.left_out {
         ui.line(&format!("left out: {} ({})", printable(&left_out.path), left_out.reason));
+    }
+    if survey.excluded > 0 {
+        ui.line(&format!("left out as asked: {} (-v names them)", survey.excluded));
     }
     Ok(ExitCode::Done)
 }

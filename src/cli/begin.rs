@@ -5,18 +5,19 @@ use serde_json::json;
 use super::args::{BeginArgs, EngineArg, Global, KindArg, SessionArgs};
 use super::summary::count;
 use super::{signal_token, state_directory};
-use crate::engine::EngineName;
-use crate::error::{ExitCode, printable};
+use crate::engine::{EngineName, globs};
+use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::paths;
 use crate::protocol::begin::{self, Options, Survey};
 use crate::session::Session;
 use crate::session::event::Kind;
+use crate::session::record::Exclusion;
 use crate::ui::{Ui, json as objects};
 
 impl SessionArgs {
     /// What was typed, as plain values.
-    pub fn options(&self, repository: Option<&std::path::Path>, one_shot: bool) -> Options {
-        Options {
+    pub fn options(&self, repository: Option<&std::path::Path>, one_shot: bool) -> Result<Options> {
+        Ok(Options {
             storage: self.storage.clone(),
             repository: repository.map(std::path::Path::to_owned),
             engine: match self.engine {
@@ -29,18 +30,31 @@ impl SessionArgs {
             },
             name: self.name.clone(),
             logs: self.logs.clone(),
+            exclusion: self.exclusion()?,
             keep_going: self.keep_going,
             keep_partial: self.keep_partial,
             retries: self.retries,
             replace_idle: self.replace_idle,
             one_shot,
+        })
+    }
+
+    /// What is left out as asked, the patterns of files read.
+    fn exclusion(&self) -> Result<Exclusion> {
+        let mut globs = self.excludes.clone();
+        for path in &self.exclude_from {
+            let text = std::fs::read(path).map_err(|e| Error::io("read", path, &e).exit(ExitCode::Usage))?;
+            globs.extend(globs::parse_list(&text).map_err(|reason| {
+                Error::jet(Jet::InvalidParameter, format!("{}: {reason}", printable(path))).file(path)
+            })?);
         }
+        Ok(Exclusion { globs, caches: self.exclude_caches, other_file_systems: self.one_file_system })
     }
 }
 
 pub fn run(global: &Global, args: &BeginArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let repository = if args.no_repository { None } else { args.to.as_deref() };
-    let options = args.session.options(repository, false);
+    let options = args.session.options(repository, false)?;
     let signals = signal_token()?;
     let begun = begin::begin(&state_directory(global)?, &options, ui, &signals)?;
     show(&begun.context.session, &begun.survey, ui);

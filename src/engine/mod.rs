@@ -3,7 +3,10 @@
 //! An engine knows nothing of repositories, sessions or the screen.
 
 pub mod files;
+pub mod globs;
+mod log_names;
 pub mod plan;
+mod walk;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -68,7 +71,7 @@ impl Role {
     }
 }
 
-/// One thing that a session reads.
+/// One thing that a session reads; the storage itself has an empty path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Relative to the storage.
@@ -77,8 +80,37 @@ pub struct Entry {
     pub role: Role,
     /// Bytes, as of the listing; 0 for what has no content.
     pub size: u64,
+    /// Bytes of space that the content takes, as of the listing: less than `size` where there are holes.
+    pub allocated: u64,
     /// When it was last written, as of the listing, in nanoseconds since 1970 (UTC).
     pub modified_ns: i128,
+    /// An earlier entry that is the same file under another name.
+    pub hard_link: Option<PathBuf>,
+    /// A directory that could not be listed: what lies in it is in no list.
+    pub unlisted: bool,
+}
+
+impl Entry {
+    /// An entry that takes as much space as it has bytes.
+    pub fn new(path: impl Into<PathBuf>, role: Role, size: u64) -> Self {
+        let path = path.into();
+        Self { path, role, size, allocated: size, modified_ns: 0, hard_link: None, unlisted: false }
+    }
+
+    /// Bytes that reading it moves: none for another name of a file.
+    pub fn bytes_to_read(&self) -> u64 {
+        if self.hard_link.is_some() { 0 } else { self.size }
+    }
+}
+
+/// What a survey finds.
+pub enum Surveyed {
+    /// Something to read.
+    Entry(Entry),
+    /// Something that is not taken though nobody asked for that.
+    LeftOut(LeftOut),
+    /// Something that is not taken, as asked; relative to the storage, and why.
+    Excluded(PathBuf, String),
 }
 
 /// Something in the storage that a session does not take, and why.
@@ -127,8 +159,8 @@ pub trait Engine: Send + Sync + fmt::Debug {
     fn name(&self) -> EngineName;
 
     /// Judges the storage and hands every entry of the database phase to `take`, in reading order: a directory before
-    /// what lies in it. Returns what is left out. An unfit storage is an error.
-    fn survey(&self, stop: &StopToken, take: &mut dyn FnMut(Entry) -> Result<()>) -> Result<Vec<LeftOut>>;
+    /// what lies in it, a file before its further names; and what is left out. An unfit storage is an error.
+    fn survey(&self, stop: &StopToken, take: &mut dyn FnMut(Surveyed) -> Result<()>) -> Result<()>;
 
     /// Lists the logs of this moment in reading order, oldest first.
     fn list_logs(&self, stop: &StopToken) -> Result<Vec<Entry>>;

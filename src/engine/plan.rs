@@ -10,8 +10,8 @@ use super::{Entry, Role};
 use crate::error::{Error, ExitCode, Result};
 use crate::paths;
 
-/// The longest line that is believed: a path of 4096 bytes, escaped, in base64, and then some.
-const LINE_BYTES_MAX: u64 = 64 * 1024;
+/// The longest line that is believed: two paths of [`paths::BYTES_MAX`], each escaped and in base64.
+const LINE_BYTES_MAX: u64 = 2 * 1024 * 1024;
 
 #[derive(Serialize, Deserialize)]
 struct Line {
@@ -20,13 +20,33 @@ struct Line {
     path_base64: Option<String>,
     role: Role,
     size: u64,
+    /// Only where it is less than the size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    allocated: Option<u64>,
     modified_ns: i128,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hard_link: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hard_link_base64: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unlisted: bool,
 }
 
 /// Appends one entry to a plan.
 pub fn write_entry(out: &mut impl Write, entry: &Entry) -> std::io::Result<()> {
     let (path, path_base64) = paths::to_fields(&entry.path);
-    let line = Line { path, path_base64, role: entry.role, size: entry.size, modified_ns: entry.modified_ns };
+    let (hard_link, hard_link_base64) = paths::to_optional_fields(entry.hard_link.as_deref());
+    let line = Line {
+        path,
+        path_base64,
+        role: entry.role,
+        size: entry.size,
+        allocated: Some(entry.allocated).filter(|allocated| *allocated != entry.size),
+        modified_ns: entry.modified_ns,
+        hard_link,
+        hard_link_base64,
+        unlisted: entry.unlisted,
+    };
     serde_json::to_writer(&mut *out, &line)?;
     out.write_all(b"\n")
 }
@@ -67,9 +87,25 @@ impl PlanReader {
         };
         let line: Line = serde_json::from_slice(&text).map_err(|_| damaged())?;
         let path = paths::from_fields(&line.path, line.path_base64.as_deref());
-        let path = path.filter(|path| paths::stays_below(path)).ok_or_else(damaged)?;
+        let is_root = |path: &Path| path.as_os_str().is_empty() && line.role == Role::Directory;
+        let path = path.filter(|path| paths::stays_below(path) || is_root(path)).ok_or_else(damaged)?;
+        let hard_link = match line.hard_link.as_deref() {
+            None => None,
+            Some(text) => {
+                let first = paths::from_fields(text, line.hard_link_base64.as_deref());
+                Some(first.filter(|path| paths::stays_below(path)).ok_or_else(damaged)?)
+            }
+        };
         self.offset += length as u64;
-        Ok(Some(Entry { path, role: line.role, size: line.size, modified_ns: line.modified_ns }))
+        Ok(Some(Entry {
+            path,
+            role: line.role,
+            size: line.size,
+            allocated: line.allocated.unwrap_or(line.size),
+            modified_ns: line.modified_ns,
+            hard_link,
+            unlisted: line.unlisted,
+        }))
     }
 }
 
@@ -91,9 +127,11 @@ mod tests {
     fn what_was_written_is_read_from_any_line_on() {
         let odd = PathBuf::from(std::ffi::OsString::from_vec(b"a\xff\n\"b".to_vec()));
         let entries = [
-            Entry { path: "dir".into(), role: Role::Directory, size: 0, modified_ns: 0 },
-            Entry { path: odd, role: Role::Database, size: 7, modified_ns: -1 },
-            Entry { path: "dir/wal.001".into(), role: Role::Log, size: u64::MAX, modified_ns: i128::MAX },
+            Entry::new("", Role::Directory, 0),
+            Entry { unlisted: true, ..Entry::new("dir", Role::Directory, 0) },
+            Entry { modified_ns: -1, allocated: 4, ..Entry::new(odd.clone(), Role::Database, 7) },
+            Entry { hard_link: Some(odd), ..Entry::new("dir/again", Role::Database, 7) },
+            Entry { modified_ns: i128::MAX, ..Entry::new("dir/wal.001", Role::Log, u64::MAX) },
         ];
         let mut file = tempfile::NamedTempFile::new().expect("temporary file");
         for entry in &entries {
@@ -107,8 +145,14 @@ mod tests {
 
     #[test]
     fn a_path_that_leaves_the_storage_is_damage() {
-        for bad in [r#"{"path":"../x","role":"database","size":1}"#, r#"{"path":"/x","role":"log","size":1}"#, "{", ""]
-        {
+        for bad in [
+            r#"{"path":"../x","role":"database","size":1,"modified_ns":0}"#,
+            r#"{"path":"/x","role":"log","size":1,"modified_ns":0}"#,
+            r#"{"path":"","role":"log","size":1,"modified_ns":0}"#,
+            r#"{"path":"x","role":"database","size":1,"modified_ns":0,"hard_link":"../y"}"#,
+            "{",
+            "",
+        ] {
             let mut file = tempfile::NamedTempFile::new().expect("temporary file");
             writeln!(file, "{bad}").expect("written");
             assert!(PlanReader::open(file.path(), 0).expect("opened").next_entry().is_err(), "{bad}");

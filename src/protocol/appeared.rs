@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::Context;
+use crate::engine::Surveyed;
 use crate::engine::plan::PlanReader;
 use crate::error::Result;
 use crate::session::event::Phase;
@@ -28,8 +29,10 @@ pub fn count(context: &Context, stop: &StopToken) -> Result<u64> {
     }
     let engine = context.engine()?;
     let mut appeared = 0;
-    engine.survey(stop, &mut |entry| {
-        appeared += u64::from(entry.role.is_file() && !known.contains(&hash(&entry.path)));
+    engine.survey(stop, &mut |found| {
+        if let Surveyed::Entry(entry) = found {
+            appeared += u64::from(entry.role.is_file() && !known.contains(&hash(&entry.path)));
+        }
         Ok(())
     })?;
     let logs = engine.list_logs(stop)?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Context, Observer, Warning, heal, open_engine};
 use crate::durable::{self, TEMPORARY_PREFIX};
 use crate::engine::files::PERMISSION_HINT;
-use crate::engine::{Engine, EngineName, LeftOut, Role, plan};
+use crate::engine::{Engine, EngineName, LeftOut, Role, Surveyed, plan};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::repository::partial::Owner;
 use crate::repository::store::Held;
@@ -17,7 +17,7 @@ use crate::repository::{Identity, Repository};
 use crate::session::Session;
 use crate::session::directory::{StateDirectory, Which, new_session_id};
 use crate::session::event::Kind;
-use crate::session::record::{Given, Record};
+use crate::session::record::{Exclusion, Given, Record};
 use crate::stream::stop::StopToken;
 use crate::times;
 
@@ -39,6 +39,8 @@ pub struct Options {
     pub name: Option<String>,
     /// Globs of the files that are logs.
     pub logs: Vec<String>,
+    /// What is left out as asked.
+    pub exclusion: Exclusion,
     /// Leave out what cannot be read.
     pub keep_going: bool,
     /// Keep the partial of a session that is stopped or aborted.
@@ -80,8 +82,12 @@ pub struct Survey {
     pub logs: u64,
     /// Their bytes.
     pub logs_bytes: u64,
-    /// What is left out, and why.
+    /// Space that all of it takes, holes not counted, in bytes.
+    pub allocated: u64,
+    /// What is left out though nobody asked for that, and why.
     pub left_out: Vec<LeftOut>,
+    /// How many entries, or directories with all below them, are left out as asked.
+    pub excluded: u64,
 }
 
 /// The storage and repository of a session that is about to begin.
@@ -92,7 +98,12 @@ struct Places {
 }
 
 /// Judges a storage and says what a backup would read; changes nothing.
-pub fn dry_run(state: &StateDirectory, options: &Options, stop: &StopToken) -> Result<Survey> {
+pub fn dry_run(
+    state: &StateDirectory,
+    options: &Options,
+    observer: &mut dyn Observer,
+    stop: &StopToken,
+) -> Result<Survey> {
     let places = resolve(options)?;
     if let Some(repository) = &options.repository {
         refuse_nesting(&places.storage, repository)?;
@@ -100,7 +111,7 @@ pub fn dry_run(state: &StateDirectory, options: &Options, stop: &StopToken) -> R
     }
     let record = record_of(options, &places, None, String::new());
     let engine = open_engine(&record, state)?;
-    survey(&*engine, Wanted::Everything, stop, &mut std::io::sink(), Path::new(""))
+    survey(&*engine, Wanted::Everything, observer, stop, &mut std::io::sink(), Path::new(""))
 }
 
 /// Begins a session.
@@ -139,17 +150,18 @@ pub fn begin(
     let mut record = record_of(options, &places, repository.as_ref().map(Repository::root), new_session_id(began));
     record.began = began;
     let wanted = if repository.is_some() { Wanted::Everything } else { Wanted::Content };
-    let survey = survey(&*engine, wanted, stop, &mut spool.out, &spool.path)?;
+    let survey = survey(&*engine, wanted, observer, stop, &mut spool.out, &spool.path)?;
     spool.finish()?;
     record.databases_bytes = survey.bytes;
     record.left_out.clone_from(&survey.left_out);
+    record.excluded = survey.excluded;
     warn_of_left_out(&survey.left_out, observer);
     if survey.logs == 0 && !options.logs.is_empty() {
         let message = format!("no file matches --log {}", printable(options.logs.join(" --log ")));
         observer.warning(&Warning { jet: None, message, file: None });
     }
     if let Some(repository) = &repository {
-        require_space(repository, survey.bytes.saturating_add(survey.logs_bytes))?;
+        require_space(repository, survey.allocated)?;
     }
     observer.decided(&format!(
         "engine {}: {} files, {} bytes in the database phase, {} logs of this moment",
@@ -237,6 +249,7 @@ fn record_of(options: &Options, places: &Places, repository: Option<&Path>, sess
         one_shot: options.one_shot,
     });
     record.logs.clone_from(&options.logs);
+    record.exclusion = options.exclusion.clone();
     record.keep_going = options.keep_going;
     record.keep_partial = options.keep_partial;
     record.retries = options.retries;
@@ -275,17 +288,40 @@ enum Wanted {
     Content,
 }
 
-fn survey(engine: &dyn Engine, wanted: Wanted, stop: &StopToken, out: &mut dyn Write, path: &Path) -> Result<Survey> {
+fn survey(
+    engine: &dyn Engine,
+    wanted: Wanted,
+    observer: &mut dyn Observer,
+    stop: &StopToken,
+    out: &mut dyn Write,
+    path: &Path,
+) -> Result<Survey> {
     let mut survey = Survey::default();
     let mut out = BufWriter::with_capacity(256 * 1024, out);
-    let left_out = engine.survey(stop, &mut |entry| {
-        if wanted == Wanted::Content && !entry.role.is_file() {
-            return Ok(());
+    engine.survey(stop, &mut |found| {
+        let mut entry = match found {
+            Surveyed::Entry(entry) => entry,
+            Surveyed::LeftOut(one) => {
+                survey.left_out.push(one);
+                return Ok(());
+            }
+            Surveyed::Excluded(name, why) => {
+                survey.excluded += 1;
+                observer.decided(&format!("left out as asked: {} ({why})", printable(&name)));
+                return Ok(());
+            }
+        };
+        if wanted == Wanted::Content {
+            if !entry.role.is_file() {
+                return Ok(());
+            }
+            entry.hard_link = None; // every name is streamed
         }
         survey.entries += 1;
         if entry.role == Role::Database {
             survey.files += 1;
-            survey.bytes = survey.bytes.saturating_add(entry.size);
+            survey.bytes = survey.bytes.saturating_add(entry.bytes_to_read());
+            survey.allocated = survey.allocated.saturating_add(entry.allocated.min(entry.bytes_to_read()));
         }
         plan::write_entry(&mut out, &entry).map_err(|e| Error::io("write", path, &e))
     })?;
@@ -293,7 +329,7 @@ fn survey(engine: &dyn Engine, wanted: Wanted, stop: &StopToken, out: &mut dyn W
     let logs = engine.list_logs(stop)?;
     survey.logs = logs.len() as u64;
     survey.logs_bytes = logs.iter().fold(0, |sum, log| log.size.saturating_add(sum));
-    survey.left_out = left_out;
+    survey.allocated = logs.iter().fold(survey.allocated, |sum, log| log.allocated.saturating_add(sum));
     Ok(survey)
 }
 

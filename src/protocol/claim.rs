@@ -160,7 +160,7 @@ impl Claims {
         let (mut count, mut bytes) = (0, 0_u64);
         while count < limit.min(BATCH_ENTRIES) && (count == 0 || bytes < BATCH_BYTES) {
             let Some(entry) = plan.next_entry()? else { break };
-            bytes = bytes.saturating_add(entry.size);
+            bytes = bytes.saturating_add(entry.bytes_to_read());
             count += 1;
         }
         Ok(Batch { first, count, offset, end: plan.offset() })

@@ -140,7 +140,8 @@ pub fn finish(context: &Context, state: &State, outcome: Outcome, observer: &mut
 
 fn completed(state: &State, published: Option<Published>) -> Ended {
     let proven = state.proven_total();
-    let excluded: Vec<_> = state.excluded().values().cloned().collect();
+    let orphans = published.iter().flat_map(|published| published.orphans.iter().cloned());
+    let excluded: Vec<_> = state.excluded().values().cloned().chain(orphans).collect();
     let outcome = if excluded.is_empty() { Outcome::Completed } else { Outcome::Incomplete };
     Ended {
         outcome,

@@ -20,7 +20,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::engine::Engine;
-use crate::engine::files::FilesEngine;
+use crate::engine::files::{FilesEngine, FilesOptions};
+use crate::engine::plan::PlanReader;
 use crate::error::{Error, ExitCode, Jet, Result};
 use crate::repository::Repository;
 use crate::repository::local::LocalStore;
@@ -160,6 +161,15 @@ impl Context {
         })
     }
 
+    /// Whether the list of databases holds nothing but the storage itself, in a session that can take it.
+    pub fn plan_is_only_root(&self) -> Result<bool> {
+        let Some(plan) = self.plan(Phase::Databases)?.filter(|_| self.session.record().repository().is_some()) else {
+            return Ok(false);
+        };
+        let first = PlanReader::open(&plan, 0)?.next_entry()?;
+        Ok(first.is_some_and(|entry| entry.path.as_os_str().is_empty()))
+    }
+
     /// Gets rid of what an unpublished session wrote, unless it was asked to keep it.
     pub fn discard(&self, observer: &mut dyn Observer) -> Result<()> {
         let partial = match self.partial() {
@@ -183,7 +193,15 @@ impl Context {
 /// Opens the engine that a record names, with the options it holds.
 pub fn open_engine(record: &Record, state: &StateDirectory) -> Result<Arc<dyn Engine>> {
     let own = state.path().canonicalize().into_iter().collect::<Vec<_>>();
-    Ok(Arc::new(FilesEngine::open(&record.storage(), &record.logs, &own)?))
+    let options = FilesOptions {
+        logs: record.logs.clone(),
+        excludes: record.exclusion.globs.clone(),
+        exclude_caches: record.exclusion.caches,
+        one_file_system: record.exclusion.other_file_systems,
+        keep_going: record.keep_going,
+        own,
+    };
+    Ok(Arc::new(FilesEngine::open(&record.storage(), &options)?))
 }
 
 /// A failure as the journal and the manifest keep it.

@@ -50,10 +50,14 @@ pub fn select(context: &Context, state: &State, names: &[PathBuf]) -> Result<Sel
     let mut unknown: Vec<bool> = vec![true; names.len()];
     let mut batches: Vec<Batch> = Vec::new();
     let current = state.phase();
+    let mut root = None;
     walk(context, |Found { phase, batch, entry }| {
         let mut meant = false;
+        if entry.path.as_os_str().is_empty() && state.entry(phase, batch.first) == EntryState::Free {
+            root = Some(batch);
+        }
         for (name, unknown) in names.iter().zip(&mut unknown) {
-            if entry.path.starts_with(name) {
+            if name == Path::new(".") || entry.path.starts_with(name) {
                 (meant, *unknown) = (true, false);
             }
         }
@@ -64,6 +68,11 @@ pub fn select(context: &Context, state: &State, names: &[PathBuf]) -> Result<Sel
     })?;
     if let Some((name, _)) = names.iter().zip(&unknown).find(|(_, unknown)| **unknown) {
         return Err(not_in_the_lists(context, state, name));
+    }
+    // The storage itself goes along with whatever is read of it first: nobody would think of naming it.
+    let goes_along = |root: &Batch| batches.first().is_some_and(|batch| root.first < batch.first);
+    if let Some(root) = root.filter(|root| current == Phase::Databases && goes_along(root)) {
+        batches.insert(0, root);
     }
     Ok(Selection { phase: current, batches })
 }

@@ -8,13 +8,12 @@ use super::{Activity, Context, Observer, Progress, Warning, appeared, heal};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::paths;
 use crate::repository::Repository;
+use crate::repository::list_reader::{Expected, ListReader};
 use crate::repository::manifest::{self, BackupId, Manifest};
 use crate::repository::partial::Partial;
-use crate::repository::seal::{Records, Sealing, Totals};
-use crate::repository::verify::{
-    Damage, DamageKind, Expected, ListReader, Tally, Verification, check_sums, verify_data, with_progress,
-};
-use crate::session::event::{Event, Outcome, Phase};
+use crate::repository::seal::{Orphan, Records, Sealing, Totals};
+use crate::repository::verify::{Damage, DamageKind, Tally, Verification, check_sums, verify_data, with_progress};
+use crate::session::event::{Event, Failure, Outcome, Phase};
 use crate::session::journal::Durability;
 use crate::session::state::{Call, State};
 use crate::stream::stop::StopToken;
@@ -33,6 +32,8 @@ pub struct Published {
     pub bytes: u64,
     /// Whether files were left out.
     pub outcome: Outcome,
+    /// Further names of files that could not be read.
+    pub orphans: Vec<Failure>,
     /// Files that appeared after the lists were fixed and are not in it; none where that is not known.
     pub appeared: Option<u64>,
 }
@@ -76,7 +77,7 @@ pub fn publish(
     let id = BackupId::new(manifest.sequence, manifest.began, manifest.kind);
     sealing.finish(&manifest)?;
     if let Some(list) = proven {
-        prove_frame(context, partial, list, observer, stop)?;
+        prove_frame(context, partial, &list, observer, stop)?;
     }
     stop.check()?;
     commit(context, &id, events, how.prove)?;
@@ -93,6 +94,7 @@ pub fn publish(
         files: totals.files,
         bytes: totals.bytes,
         outcome: manifest.outcome,
+        orphans: orphans(&state, &totals),
         appeared: manifest.appeared,
     })
 }
@@ -188,12 +190,15 @@ pub fn describe(context: &Context) -> Result<Published> {
     let state = context.session.state()?;
     let id = state.publication().map(|publication| publication.id.clone()).unwrap_or_default();
     let manifest = partial.repository().resolve(&id)?.manifest?;
+    let state = context.session.state()?;
+    let is_orphan = |failure: &Failure| !state.excluded().values().any(|known| known.path == failure.path);
     Ok(Published {
         id,
         sequence: manifest.sequence,
         files: manifest.files,
         bytes: manifest.bytes,
         outcome: manifest.outcome,
+        orphans: manifest.excluded.into_iter().filter(is_orphan).collect(),
         appeared: manifest.appeared,
     })
 }
@@ -249,7 +254,7 @@ fn prove(
         true,
         &tally,
         |how| {
-            list = Some(verify_data(&**store, &partial.backup(), &expected, how)?);
+            list = verify_data(&**store, &partial.backup(), &expected, how)?;
             Ok(())
         },
         &mut |damage| bad.push(damage),
@@ -266,22 +271,25 @@ fn prove(
 fn prove_frame(
     context: &Context,
     partial: &Partial,
-    list: ListReader,
+    list: &ListReader,
     observer: &mut dyn Observer,
     stop: &StopToken,
 ) -> Result<()> {
     let bad = std::sync::Mutex::new(Vec::new());
     let report = |damage| bad.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(damage);
     let how = Verification { stop, fresh: true, tally: &Tally::default(), report: &report };
-    check_sums(&**partial.repository().store(), &partial.backup(), list, &how)?;
+    check_sums(&**partial.repository().store(), &partial.backup(), Some(list), &how)?;
     refuse_bad(context, &bad.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner), observer)
 }
 
 /// A copy that is not what was read ends the session as failed; one that cannot be read back now may be later.
 fn refuse_bad(context: &Context, bad: &[Damage], observer: &mut dyn Observer) -> Result<()> {
-    let Some(first) = bad.iter().find(|damage| damage.kind != DamageKind::Unreadable).or(bad.first()) else {
-        return Ok(());
+    // A bad list says nothing true of the files: it is what is named.
+    let rank = |damage: &&Damage| match damage {
+        Damage { kind: DamageKind::Unreadable, .. } => 2,
+        Damage { file, .. } => u8::from(file.as_path() != Path::new("files.jsonl")),
     };
+    let Some(first) = bad.iter().min_by_key(rank) else { return Ok(()) };
     if first.kind == DamageKind::Unreadable {
         let message = format!("what was written cannot be read back: {}", first.computed);
         return Err(Error::jet(Jet::DiskIO, message)
@@ -300,6 +308,28 @@ fn refuse_bad(context: &Context, bad: &[Damage], observer: &mut dyn Observer) ->
         .hint("Nothing was published and no log deleted. Distrust the disk under the repository."))
 }
 
+/// Further names of files that could not be read under their first one: as little in the backup as those.
+fn orphans(state: &State, totals: &Totals) -> Vec<Failure> {
+    let reason_of = |first: &Path| {
+        let first = first.to_string_lossy();
+        state.excluded().values().find(|failure| failure.path == first)
+    };
+    let failure = |orphan: &Orphan| {
+        let reason = reason_of(&orphan.first);
+        Failure {
+            path: orphan.path.to_string_lossy().into_owned(),
+            message: format!(
+                "{} is another name of {}, which could not be read",
+                printable(&orphan.path),
+                printable(&orphan.first)
+            ),
+            jet: reason.and_then(|failure| failure.jet),
+            exit_code: reason.map_or(ExitCode::Failed.number(), |failure| failure.exit_code),
+        }
+    };
+    totals.orphans.iter().map(failure).collect()
+}
+
 fn manifest_of(
     context: &Context,
     repository: &Repository,
@@ -311,7 +341,7 @@ fn manifest_of(
     let sequence = repository.next_sequence()?;
     let id = BackupId::new(sequence, record.began, record.kind);
     let (storage, storage_base64) = paths::to_fields(&record.storage());
-    let excluded: Vec<_> = state.excluded().values().cloned().collect();
+    let excluded: Vec<_> = state.excluded().values().cloned().chain(orphans(state, totals)).collect();
     let previous = repository.newest_link()?;
     Ok(Manifest {
         type_name: "backup".to_owned(),
@@ -331,6 +361,7 @@ fn manifest_of(
         files: totals.files,
         directories: totals.directories,
         links: totals.links,
+        hard_links: totals.hard_links,
         bytes: totals.bytes,
         bytes_stored: totals.bytes,
         hash: "sha256".to_owned(),
@@ -341,6 +372,9 @@ fn manifest_of(
         truncated: how.truncate,
         excluded,
         left_out: record.left_out.clone(),
+        exclusion: record.exclusion.clone(),
+        left_out_as_asked: record.excluded,
+        proven: how.prove,
         appeared: None,
         tool: concat!("jetbak ", env!("CARGO_PKG_VERSION")).to_owned(),
     })

@@ -114,7 +114,8 @@ fn look(
     observer: &mut dyn Observer,
     stop: &StopToken,
 ) -> Result<ReadReport> {
-    let Found { phase, entry, .. } = found;
+    let Found { phase, mut entry, .. } = found;
+    entry.hard_link = None; // whatever its name, its content is asked for
     let bytes_total = entry.size;
     let feed = OneEntry { engine: context.engine()?, entry: Some(entry.clone()), open: entry };
     let policy = Policy { keep_going: false, retries: context.session.record().retries };
@@ -154,11 +155,14 @@ fn refuse_storage(context: &Context, target: &Path) -> Result<()> {
 /// The state in which names are looked up: where no database is left to read, the logs are listed first.
 fn state_for_names(context: &Context, stop: &StopToken) -> Result<State> {
     let state = context.session.decide(Call::Read)?;
-    if state.phase() == Phase::Logs || !state.is_complete(Phase::Databases) {
+    let only_root = state.total(Phase::Databases) == Some(1) && context.plan_is_only_root()?;
+    if state.phase() == Phase::Logs || !(state.is_complete(Phase::Databases) || only_root) {
         return Ok(state);
     }
     let mut reader = Reader::start(context, stop)?;
-    let listed = reader.list_logs();
+    // The storage itself is no database: nobody would think of reading it first.
+    let read = if only_root { reader.phase(Phase::Databases, Wanted::Everything, &mut Silent) } else { Ok(()) };
+    let listed = read.and_then(|()| reader.end_of_databases());
     reader.leave(listed)?;
     context.session.state()
 }
@@ -348,6 +352,10 @@ impl<'a> Reader<'a> {
         match report {
             Report::Done(finished) => {
                 let entry = arrived(ledger, finished.ticket)?;
+                for what in &finished.attributes.not_kept {
+                    let message = format!("{}: not kept: {what}", printable(&entry.path));
+                    observer.warning(&Warning { jet: None, message, file: Some(entry.path.clone()) });
+                }
                 if entry.role.is_file() {
                     self.report.files += 1;
                     self.report.bytes += finished.bytes;

@@ -1,7 +1,7 @@
 //! Where a reader's bytes go: into the data folder of a partial, or to one output.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -48,7 +48,14 @@ impl Sink for StoreSink {
         }
     }
 
-    fn finish(&mut self, _: &Path, attributes: &Attributes) -> Result<()> {
+    fn skip(&mut self, bytes: u64) -> Result<()> {
+        match &mut self.writing {
+            Some(writing) => writing.skip(bytes),
+            None => Err(Error::new(ExitCode::Failed, "a hole came before its file")),
+        }
+    }
+
+    fn finish(&mut self, _: &Path, attributes: &Attributes, _: &[u8; 32]) -> Result<()> {
         match self.writing.take() {
             Some(writing) => writing.finish(Some(attributes)),
             None => Err(Error::new(ExitCode::Failed, "a file ended before it began")),
@@ -69,6 +76,10 @@ impl Sink for StoreSink {
         let path = self.data.join(path);
         self.store.make_link(&path, target)?;
         self.store.dress(&path, attributes)
+    }
+
+    fn hard_link(&mut self, _: &Path, _: &Path, _: &Attributes) -> Result<()> {
+        Ok(()) // made when it is sealed: another reader may have its first name
     }
 }
 
@@ -114,7 +125,26 @@ impl Sink for OutSink {
         }
     }
 
-    fn finish(&mut self, _: &Path, _: &Attributes) -> Result<()> {
+    fn skip(&mut self, mut bytes: u64) -> Result<()> {
+        static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+        if let (Output::File(target), Some((_, file))) = (&self.out, &mut self.temporary) {
+            // A length of its own, so that a hole at the end is one.
+            let place = file.stream_position().and_then(|at| {
+                let at = at.saturating_add(bytes);
+                file.set_len(at)?;
+                file.seek(SeekFrom::Start(at))
+            });
+            return place.map(drop).map_err(|e| Error::io("write", target, &e));
+        }
+        while bytes > 0 {
+            let now = usize::try_from(bytes).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
+            self.write(&ZEROS[..now])?;
+            bytes -= now as u64;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &Path, _: &Attributes, _: &[u8; 32]) -> Result<()> {
         let (Output::File(target), Some((path, file))) = (&self.out, self.temporary.take()) else { return Ok(()) };
         let put = file.sync_all().and_then(|()| std::fs::rename(&path, target));
         if let Err(error) = put {
@@ -134,6 +164,10 @@ impl Sink for OutSink {
     }
 
     fn link(&mut self, _: &Path, _: &Path, _: &Attributes) -> Result<()> {
+        Ok(())
+    }
+
+    fn hard_link(&mut self, _: &Path, _: &Path, _: &Attributes) -> Result<()> {
         Ok(())
     }
 

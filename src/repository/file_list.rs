@@ -1,18 +1,23 @@
 //! `files.jsonl`: one line for everything a backup holds; and the records that readers write on the way to it.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Role;
 use crate::paths;
 use crate::session::event::Phase;
 use crate::stream::pipeline::Finished;
-use crate::stream::source::{Attributes, Stamp};
+use crate::stream::source::{Attributes, Hole, Stamp, Xattr};
 use crate::times;
 
-/// The longest line that is believed.
-pub const LINE_BYTES_MAX: u64 = 128 * 1024;
+/// The longest line that is believed: 4 MiB of extended attributes and 65,536 holes, written out.
+pub const LINE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// A line of `files.jsonl`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,12 +40,30 @@ pub struct FileLine {
     target: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target_base64: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hard_link: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hard_link_base64: Option<String>,
+    /// Holes, in order; none where the file has none, or too many to list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holes: Vec<Hole>,
     /// Permission bits with setuid, setgid and sticky, octal.
     pub mode: String,
     /// The owner's number.
     pub uid: u32,
     /// The group's number.
     pub gid: u32,
+    /// The owner's name where it was backed up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Arc<str>>,
+    /// The group's name there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    xattrs: Vec<XattrLine>,
+    /// What could not be read of it beside its content.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_kept: Vec<String>,
     /// Modification time (UTC); none where the source has one that cannot be written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified: Option<String>,
@@ -49,6 +72,29 @@ pub struct FileLine {
     pub changed: Option<String>,
     /// The inode in the source.
     pub inode: u64,
+}
+
+/// An extended attribute; the value in base64, because most hold bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct XattrLine {
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name_base64: Option<String>,
+    value: String,
+}
+
+impl XattrLine {
+    fn new(xattr: &Xattr) -> Self {
+        let (name, name_base64) = paths::to_fields(Path::new(OsStr::from_bytes(&xattr.name)));
+        Self { name, name_base64, value: STANDARD.encode(&xattr.value) }
+    }
+
+    fn xattr(&self) -> Option<Xattr> {
+        let name = paths::from_fields(&self.name, self.name_base64.as_deref())?;
+        let name = name.into_os_string().into_encoded_bytes();
+        let is_name = !name.is_empty() && !name.contains(&0);
+        Some(Xattr { name, value: STANDARD.decode(&self.value).ok()? }).filter(|_| is_name)
+    }
 }
 
 /// What a line is about.
@@ -63,12 +109,10 @@ enum FileType {
 impl FileLine {
     /// The line of an entry that was read.
     pub fn new(path: &Path, role: Role, finished: &Finished) -> Self {
-        let (path, path_base64) = paths::to_fields(path);
-        let (target, target_base64) = match finished.target.as_deref().map(paths::to_fields) {
-            Some((target, base64)) => (Some(target), base64),
-            None => (None, None),
-        };
-        let Attributes { stamp, mode, uid, gid } = finished.attributes;
+        let (path, path_base64) = path_fields(path);
+        let (target, target_base64) = paths::to_optional_fields(finished.target.as_deref());
+        let (hard_link, hard_link_base64) = paths::to_optional_fields(finished.hard_link.as_deref());
+        let Attributes { stamp, mode, uid, gid, user, group, xattrs, not_kept } = &finished.attributes;
         Self {
             type_name: match role {
                 Role::Directory => FileType::Directory,
@@ -77,30 +121,121 @@ impl FileLine {
             },
             path,
             path_base64,
-            root: "data".to_owned(),
+            root: DATA.to_owned(),
             role,
             size: finished.bytes,
             sha256: finished.sha256.as_ref().map(|digest| hex(digest)),
             target,
             target_base64,
+            hard_link,
+            hard_link_base64,
+            holes: finished.holes.clone().unwrap_or_default(),
             mode: format!("{mode:04o}"),
-            uid,
-            gid,
+            uid: *uid,
+            gid: *gid,
+            user: user.clone(),
+            group: group.clone(),
+            xattrs: xattrs.iter().map(XattrLine::new).collect(),
+            not_kept: not_kept.clone(),
             modified: times::from_nanoseconds(stamp.modified_ns),
             changed: times::from_nanoseconds(stamp.changed_ns),
             inode: stamp.inode,
         }
     }
 
-    /// The path below its root, if the line can be believed: relative, and never upwards.
+    /// The line of another name of the file that `first` is the line of.
+    #[must_use]
+    pub fn another_name(&self, first: &Self) -> Self {
+        let (path, path_base64) = (self.path.clone(), self.path_base64.clone());
+        let (hard_link, hard_link_base64) = (Some(first.path.clone()), first.path_base64.clone());
+        Self { path, path_base64, hard_link, hard_link_base64, ..first.clone() }
+    }
+
+    /// The path below its root, if the line can be believed: relative, and never upwards. Empty for the root itself,
+    /// which is a directory.
     pub fn path(&self) -> Option<PathBuf> {
-        paths::from_fields(&self.path, self.path_base64.as_deref()).filter(|path| paths::stays_below(path))
+        if self.path == ROOT && self.path_base64.is_none() {
+            return (self.role == Role::Directory).then(PathBuf::new);
+        }
+        paths::from_fields(&self.path, self.path_base64.as_deref()).filter(|path| is_plain(path))
+    }
+
+    /// The path below the backup's folder, if the line can be believed.
+    pub fn stored_path(&self) -> Option<PathBuf> {
+        let path = self.path().filter(|_| self.root == DATA)?;
+        Some(if path.as_os_str().is_empty() { PathBuf::from(DATA) } else { Path::new(DATA).join(path) })
+    }
+
+    /// The earlier name of the same file, if this is another one; none as well where it cannot be believed.
+    pub fn hard_link(&self) -> Option<PathBuf> {
+        paths::from_fields(self.hard_link.as_deref()?, self.hard_link_base64.as_deref()).filter(|path| is_plain(path))
+    }
+
+    /// Whether everything that the line says can be: of what is it, by which paths, in which order the holes.
+    pub fn is_sound(&self) -> bool {
+        let of_type = match self.role {
+            Role::Directory => FileType::Directory,
+            Role::Link => FileType::Link,
+            Role::Database | Role::Log => FileType::File,
+        };
+        let mut end = 0;
+        let holes = self.holes.iter().all(|Hole(begin, length)| {
+            let follows = *begin >= end && *length > 0;
+            end = begin.saturating_add(*length);
+            follows && end <= self.size
+        });
+        self.type_name == of_type
+            && self.stored_path().is_some()
+            && (self.role == Role::Link) == self.target().is_some()
+            && (!self.role.is_file() || self.sha256.as_ref().is_some_and(|sha256| is_sha256(sha256)))
+            && self.hard_link.is_some() == self.hard_link().is_some()
+            && (self.hard_link.is_none() || self.role.is_file())
+            && self.attributes().is_some()
+            && holes
+    }
+
+    /// What a restored copy gets; none where the line cannot be believed.
+    pub fn attributes(&self) -> Option<Attributes> {
+        let mode = u32::from_str_radix(&self.mode, 8).ok().filter(|mode| *mode <= 0o7777)?;
+        let nanoseconds = |text: &Option<String>| match text {
+            Some(text) => times::to_nanoseconds(text),
+            None => Some(0),
+        };
+        let stamp = Stamp {
+            device: 0,
+            inode: self.inode,
+            size: self.size,
+            modified_ns: nanoseconds(&self.modified)?,
+            changed_ns: nanoseconds(&self.changed)?,
+        };
+        let xattrs = self.xattrs.iter().map(XattrLine::xattr).collect::<Option<Vec<_>>>()?;
+        let (user, group) = (self.user.clone(), self.group.clone());
+        Some(Attributes { user, group, xattrs, ..Attributes::plain(stamp, mode, self.uid, self.gid) })
     }
 
     /// Where a symbolic link points.
     pub fn target(&self) -> Option<PathBuf> {
         paths::from_fields(self.target.as_deref()?, self.target_base64.as_deref())
     }
+}
+
+/// How the storage itself stands in a list.
+const ROOT: &str = ".";
+/// The folder that holds the storage's files.
+const DATA: &str = "data";
+
+fn path_fields(path: &Path) -> (String, Option<String>) {
+    if path.as_os_str().is_empty() { (ROOT.to_owned(), None) } else { paths::to_fields(path) }
+}
+
+/// Whether a path goes down and can be handed to the kernel.
+fn is_plain(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_bytes();
+    bytes.len() <= paths::BYTES_MAX && paths::stays_below(path) && !bytes.contains(&0)
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 /// What a reader writes for each entry it has read: the line to be, and what only the session needs.
@@ -121,7 +256,7 @@ pub struct ReadRecord {
 impl ReadRecord {
     /// The attributes that the copy gets.
     pub fn attributes(&self) -> Attributes {
-        Attributes { stamp: self.stamp, mode: self.mode, uid: self.line.uid, gid: self.line.gid }
+        Attributes::plain(self.stamp, self.mode, self.line.uid, self.line.gid)
     }
 }
 
@@ -136,7 +271,6 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// A line of `SHA256SUMS`, escaped as coreutils does it, so that `sha256sum -c` reads it back.
 pub fn sums_line(sha256: &str, path: &Path) -> Vec<u8> {
-    use std::os::unix::ffi::OsStrExt;
     let name = path.as_os_str().as_bytes();
     let mut escaped = Vec::with_capacity(name.len());
     for byte in name {

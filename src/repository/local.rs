@@ -1,27 +1,32 @@
 //! A store in a directory of a local file system.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT, openat2};
+use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, statat};
 use rustix::io::Errno;
 
-use super::store::{Held, Item, ItemKind, Store, Writing};
+use super::store::{Held, Item, ItemKind, Reading, Store, Writing};
+use crate::beneath::{self, Folders};
 use crate::durable::{self, Put};
 use crate::error::{Error, Jet, Result, printable};
 use crate::stream::buffer::BUFFER_ALIGNMENT;
-use crate::stream::source::Attributes;
+use crate::stream::source::{Attributes, Got};
+use crate::stream::sparse::{STAT_BLOCK_BYTES, SparseFile};
 
 /// A directory that holds a repository.
 #[derive(Debug)]
 pub struct LocalStore {
     root: PathBuf,
     /// Open from the first moment on: a failed write-back since then shows in the next sync.
-    handle: File,
+    folders: Folders,
     /// Whether the file system has taken writes past its cache so far.
     direct: Arc<AtomicBool>,
     /// Whether one sync of the file system covers everything and reports what could not be written; otherwise each file
@@ -35,7 +40,7 @@ impl LocalStore {
         let handle = File::open(root).map_err(|e| Error::io("open", root, &e))?;
         Ok(Self {
             root: root.to_owned(),
-            handle,
+            folders: Folders::new(handle.into()),
             direct: Arc::new(AtomicBool::new(true)),
             syncs_whole: syncs_whole(root)?,
         })
@@ -45,16 +50,21 @@ impl LocalStore {
         self.root.join(path)
     }
 
-    /// Opens for reading without following any link on the way, and without waiting for a fifo's writer.
-    fn open_below(&self, path: &Path) -> Result<File, Errno> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let opened = match openat2(&self.handle, path, flags, Mode::empty(), resolve) {
-            // kernels before 5.6: only the last part of the path is guarded
-            Err(Errno::NOSYS) => rustix::fs::openat(&self.handle, path, flags, Mode::empty()),
-            opened => opened,
-        };
-        opened.map(File::from)
+    /// The open directory that a path lies in, and its name there; with `make`, missing directories are made.
+    fn parent<'a>(&self, path: &'a Path, make: bool) -> Result<(Arc<OwnedFd>, &'a OsStr), Errno> {
+        self.folders.parent(path, make)
+    }
+
+    fn stat(&self, path: &Path) -> Result<Stat, Errno> {
+        if path.as_os_str().is_empty() {
+            return rustix::fs::fstat(self.folders.root());
+        }
+        let (folder, name) = self.parent(path, false)?;
+        statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    fn error(&self, action: &str, path: &Path, errno: Errno) -> Error {
+        Error::io(action, &self.at(path), &errno.into())
     }
 }
 
@@ -142,6 +152,13 @@ impl Writing for LocalFile {
         if self.sync { self.file.sync_data().map_err(|e| Error::io("sync", &self.path, &e)) } else { Ok(()) }
     }
 
+    fn skip(&mut self, bytes: u64) -> Result<()> {
+        self.written = self.written.saturating_add(bytes);
+        // A length of its own: a hole at the end has no byte behind it, and nothing is lost if one follows.
+        let moved = self.file.set_len(self.written).and_then(|()| self.file.seek(SeekFrom::Start(self.written)));
+        moved.map(drop).map_err(|e| Error::io("write", &self.path, &e))
+    }
+
     fn finish(mut self: Box<Self>, attributes: Option<&Attributes>) -> Result<()> {
         self.flush()?;
         let Some(attributes) = attributes else { return Ok(()) };
@@ -153,27 +170,33 @@ impl Writing for LocalFile {
     }
 }
 
+/// A file that is read, and knows where its holes are.
+struct LocalReading(SparseFile);
+
+impl Read for LocalReading {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Reading for LocalReading {
+    fn next(&mut self, buffer: &mut [u8]) -> io::Result<Got> {
+        self.0.next(buffer)
+    }
+}
+
 impl Store for LocalStore {
     fn describe(&self, path: &Path) -> PathBuf {
         self.at(path)
     }
 
     fn create(&self, path: &Path) -> Result<Box<dyn Writing>> {
-        let path = self.at(path);
-        let open = || {
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).custom_flags(NO_FOLLOW).open(&path)
-        };
-        let file = match open() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let parent = path.parent().unwrap_or(&self.root);
-                make_directories(parent).map_err(|e| Error::io("create", parent, &e))?;
-                open()
-            }
-            opened => opened,
-        };
-        let file = file.map_err(|e| Error::io("create", &path, &e))?;
+        let (folder, name) = self.parent(path, true).map_err(|e| self.error("create", path, e))?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&folder, name, flags, Mode::RUSR | Mode::WUSR);
+        let file = File::from(file.map_err(|e| self.error("create", path, e))?);
         Ok(Box::new(LocalFile {
-            path,
+            path: self.at(path),
             file,
             written: 0,
             direct: false,
@@ -182,25 +205,29 @@ impl Store for LocalStore {
         }))
     }
 
-    fn open(&self, path: &Path, offset: u64, fresh: bool) -> Result<Box<dyn Read + Send>> {
-        let opened = self.open_below(path);
-        let path = self.at(path);
-        let mut file = opened.map_err(|e| match e {
-            Errno::LOOP => not_as_expected(&path, "a link, or below one"),
-            Errno::NXIO => not_as_expected(&path, "a socket"),
-            e => Error::io("open", &path, &e.into()),
-        })?;
-        let metadata = file.metadata().map_err(|e| Error::io("look at", &path, &e))?;
+    fn open(&self, path: &Path, offset: u64, fresh: bool) -> Result<Box<dyn Reading>> {
+        let opened = self.parent(path, false).and_then(|(folder, name)| {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+            rustix::fs::openat(folder, name, flags, Mode::empty())
+        });
+        let described = self.at(path);
+        let file = File::from(opened.map_err(|e| match e {
+            Errno::LOOP => not_as_expected(&described, "a link, or below one"),
+            Errno::NXIO => not_as_expected(&described, "a socket"),
+            e => Error::io("open", &described, &e.into()),
+        })?);
+        let metadata = file.metadata().map_err(|e| Error::io("look at", &described, &e))?;
         if !metadata.is_file() {
             let what = if metadata.is_dir() { "a directory" } else { "a special file" };
-            return Err(not_as_expected(&path, what));
+            return Err(not_as_expected(&described, what));
         }
         if fresh {
             // Clean pages leave the cache, so that what is read comes from the disk; a file system may ignore the wish.
             let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
         }
-        file.seek(SeekFrom::Start(offset)).map_err(|e| Error::io("read", &path, &e))?;
-        Ok(Box::new(file))
+        let allocated = metadata.blocks().saturating_mul(STAT_BLOCK_BYTES);
+        let reading = SparseFile::new(file, offset, metadata.len(), allocated);
+        Ok(Box::new(LocalReading(reading.map_err(|e| Error::io("read", &described, &e))?)))
     }
 
     fn put(&self, path: &Path, content: &[u8], put: Put) -> Result<()> {
@@ -208,72 +235,100 @@ impl Store for LocalStore {
     }
 
     fn make_directory(&self, path: &Path) -> Result<()> {
-        let path = self.at(path);
-        make_directories(&path).map_err(|e| Error::io("create", &path, &e))
+        let made = match self.parent(path, true) {
+            Ok((folder, name)) => match rustix::fs::mkdirat(&folder, name, Mode::RWXU) {
+                Err(Errno::EXIST) => match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_dir() => Ok(()),
+                    _ => Err(Errno::EXIST),
+                },
+                made => made,
+            },
+            Err(Errno::INVAL) => Ok(()), // the store itself
+            Err(errno) => Err(errno),
+        };
+        made.map_err(|e| self.error("create", path, e))
     }
 
     fn make_link(&self, path: &Path, target: &Path) -> Result<()> {
-        let path = self.at(path);
-        let link = || match std::os::unix::fs::symlink(target, &path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                fs::remove_file(&path)?;
-                std::os::unix::fs::symlink(target, &path)
-            }
+        let error = |e| self.error("create the link", path, e);
+        let (folder, name) = self.parent(path, true).map_err(error)?;
+        let made = match rustix::fs::symlinkat(target, &folder, name) {
+            Err(Errno::EXIST) => rustix::fs::unlinkat(&folder, name, AtFlags::empty())
+                .and_then(|()| rustix::fs::symlinkat(target, &folder, name)),
             made => made,
         };
-        let made = match link() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make_directories(path.parent().unwrap_or(&self.root)).and_then(|()| link())
-            }
+        made.map_err(error)
+    }
+
+    fn make_hard_link(&self, first: &Path, path: &Path) -> Result<()> {
+        let error = |e| self.error("create the link", path, e);
+        let (from, old) = beneath::parent(self.folders.root(), first).map_err(error)?;
+        let (folder, name) = self.parent(path, true).map_err(error)?;
+        let made = match rustix::fs::linkat(&from, old, &folder, name, AtFlags::empty()) {
+            Err(Errno::EXIST) => rustix::fs::unlinkat(&folder, name, AtFlags::empty())
+                .and_then(|()| rustix::fs::linkat(&from, old, &folder, name, AtFlags::empty())),
             made => made,
         };
-        made.map_err(|e| Error::io("create the link", &path, &e))
+        made.map_err(error)
+    }
+
+    fn is_same_file(&self, first: &Path, path: &Path) -> Result<bool> {
+        let beside = beneath::parent(self.folders.root(), first)
+            .and_then(|(folder, name)| statat(folder, name, AtFlags::SYMLINK_NOFOLLOW));
+        let other = self.stat(path).map_err(|e| self.error("look at", path, e))?;
+        Ok(beside.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (other.st_dev, other.st_ino)))
     }
 
     fn dress(&self, path: &Path, attributes: &Attributes) -> Result<()> {
-        let path = self.at(path);
-        let metadata = fs::symlink_metadata(&path).map_err(|e| Error::io("look at", &path, &e))?;
-        if metadata.is_dir() {
+        let (folder, name) = self.parent(path, false).map_err(|e| self.error("look at", path, e))?;
+        let stat = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| self.error("look at", path, e))?;
+        if FileType::from_raw_mode(stat.st_mode).is_dir() {
             let mode = Mode::from_raw_mode(attributes.mode & 0o777 | 0o700);
-            rustix::fs::chmodat(CWD, &path, mode, AtFlags::empty())
-                .map_err(|e| Error::io("set the mode of", &path, &e.into()))?;
+            rustix::fs::chmodat(&folder, name, mode, AtFlags::empty())
+                .map_err(|e| self.error("set the mode of", path, e))?;
         }
-        rustix::fs::utimensat(CWD, &path, &modified(attributes), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|e| Error::io("set the times of", &path, &e.into()))
+        rustix::fs::utimensat(&folder, name, &modified(attributes), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|e| self.error("set the times of", path, e))
     }
 
     fn list(&self, path: &Path) -> Result<Vec<Item>> {
-        let path = self.at(path);
-        let error = |e: &io::Error| Error::io("list", &path, e);
-        let metadata = fs::symlink_metadata(&path).map_err(|e| error(&e))?;
-        if !metadata.is_dir() {
-            return Err(not_as_expected(&path, if metadata.is_symlink() { "a link" } else { "no directory" }));
-        }
+        let error = |e| self.error("list", path, e);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let folder = match beneath::open(self.folders.root(), path, flags, Mode::empty()) {
+            Err(errno @ (Errno::LOOP | Errno::NOTDIR)) => {
+                let is_link = self.stat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_symlink());
+                let what = if is_link || errno == Errno::LOOP { "a link" } else { "no directory" };
+                return Err(not_as_expected(&self.at(path), what));
+            }
+            opened => opened.map_err(error)?,
+        };
         let mut items = Vec::new();
-        for entry in fs::read_dir(&path).map_err(|e| error(&e))? {
-            let entry = entry.map_err(|e| error(&e))?;
-            let metadata = entry.metadata().map_err(|e| error(&e))?;
-            let kind = match metadata.file_type() {
-                kind if kind.is_file() => ItemKind::File,
-                kind if kind.is_dir() => ItemKind::Directory,
-                kind if kind.is_symlink() => ItemKind::Link,
+        for name in beneath::names(&folder).map_err(error)? {
+            let stat = statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(error)?;
+            let kind = match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => ItemKind::File,
+                FileType::Directory => ItemKind::Directory,
+                FileType::Symlink => ItemKind::Link,
                 _ => ItemKind::Other,
             };
-            items.push(Item { name: entry.file_name(), kind, size: metadata.len() });
+            items.push(Item { name, kind, size: u64::try_from(stat.st_size).unwrap_or(0) });
         }
-        items.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(items)
     }
 
     fn link_target(&self, path: &Path) -> Result<PathBuf> {
-        let path = self.at(path);
-        fs::read_link(&path).map_err(|e| match e.kind() {
-            io::ErrorKind::InvalidInput => not_as_expected(&path, "no link"),
-            _ => Error::io("read the link", &path, &e),
+        let target = self.parent(path, false).and_then(|(folder, name)| {
+            let target = rustix::fs::readlinkat(folder, name, Vec::new())?;
+            Ok(PathBuf::from(OsStr::from_bytes(target.as_bytes())))
+        });
+        target.map_err(|e| match e {
+            Errno::INVAL => not_as_expected(&self.at(path), "no link"),
+            e => self.error("read the link", path, e),
         })
     }
 
     fn promote(&self, from: &Path, to: &Path) -> Result<()> {
+        self.folders.forget();
         let (from, to) = (self.at(from), self.at(to));
         durable::rename(&from, &to, Put::New).map_err(|e| Error::io("publish as", &to, &e))?;
         for path in [&to, &from] {
@@ -283,20 +338,24 @@ impl Store for LocalStore {
     }
 
     fn remove(&self, path: &Path) -> Result<()> {
-        let path = self.at(path);
-        let removed = match fs::symlink_metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(&path),
-            Ok(_) => fs::remove_file(&path),
-            Err(error) => Err(error),
+        self.folders.forget();
+        let error = |e| self.error("remove", path, e);
+        let (folder, name) = match beneath::parent(self.folders.root(), path) {
+            Err(Errno::NOENT) => return Ok(()),
+            found => found.map_err(error)?,
         };
-        match removed {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &path, &error)),
-            _ => Ok(()),
+        match rustix::fs::unlinkat(&folder, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(Errno::ISDIR) => match fs::remove_dir_all(self.at(path)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &self.at(path), &e)),
+                _ => Ok(()),
+            },
+            Err(errno) => Err(error(errno)),
         }
     }
 
     fn sync(&self) -> Result<()> {
-        rustix::fs::syncfs(&self.handle).map_err(|e| Error::io("sync", &self.root, &e.into()))
+        rustix::fs::syncfs(self.folders.root()).map_err(|e| Error::io("sync", &self.root, &e.into()))
     }
 
     fn try_lock(&self, path: &Path) -> Result<Option<Box<dyn Held>>> {
@@ -339,10 +398,6 @@ const NO_FOLLOW: i32 = OFlags::NOFOLLOW.bits() as i32;
 
 fn not_as_expected(path: &Path, what: &str) -> Error {
     Error::jet(Jet::FileInvalidType, format!("{} is {what}", printable(path))).file(path)
-}
-
-fn make_directories(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 fn modified(attributes: &Attributes) -> Timestamps {

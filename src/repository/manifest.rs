@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::{EngineName, LeftOut};
 use crate::error::{Error, ExitCode, Result};
 use crate::session::event::{Failure, Kind, Outcome};
+use crate::session::record::Exclusion;
 
 /// The version of a backup's folder that this program writes, and the newest it reads.
 pub const FORMAT: u32 = 1;
@@ -51,7 +52,10 @@ pub struct Manifest {
     pub directories: u64,
     /// Symbolic links.
     pub links: u64,
-    /// Bytes of content.
+    /// Further names of files, counted in `files` too.
+    #[serde(default)]
+    pub hard_links: u64,
+    /// Bytes of content; those of a file with several names once.
     pub bytes: u64,
     /// Bytes of content as stored.
     pub bytes_stored: u64,
@@ -71,6 +75,15 @@ pub struct Manifest {
     pub excluded: Vec<Failure>,
     /// What the engine left out, and why.
     pub left_out: Vec<LeftOut>,
+    /// What was left out as asked.
+    #[serde(default, skip_serializing_if = "Exclusion::is_empty")]
+    pub exclusion: Exclusion,
+    /// How many entries, or directories with all below them, that was.
+    #[serde(default)]
+    pub left_out_as_asked: u64,
+    /// Whether everything was read back from the medium and proven before it was published.
+    #[serde(default)]
+    pub proven: bool,
     /// Files that appeared in the storage after the lists were fixed and are not in the backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub appeared: Option<u64>,

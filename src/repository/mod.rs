@@ -2,6 +2,7 @@
 
 pub mod catalogue;
 pub mod file_list;
+pub mod list_reader;
 pub mod local;
 pub mod manifest;
 pub mod partial;

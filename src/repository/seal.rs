@@ -4,16 +4,17 @@
 //! whoever holds `REPO/lock`; the session's journal says `publishing` before it, so that the next one who looks can
 //! finish it.
 
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::file_list::{LINE_BYTES_MAX, ReadRecord, hex, sums_line};
+use super::file_list::{FileLine, LINE_BYTES_MAX, ReadRecord, hex, sums_line};
 use super::manifest::{self, BackupId, LogRange, Manifest};
 use super::partial::Partial;
-use super::store::{Item, Store, Writing};
+use super::store::{Item, Reading, Store, Writing};
 use super::{Repository, sha256_hex};
 use crate::durable::{Put, TEMPORARY_PREFIX};
 use crate::engine::Role;
@@ -63,6 +64,7 @@ impl RecordFolder {
 pub struct Records {
     home: RecordFolder,
     places: Vec<Place>,
+    has_hard_links: bool,
 }
 
 fn next_record(input: &mut impl BufRead, path: &Path, offset: u64) -> Result<Option<(ReadRecord, u64)>> {
@@ -91,26 +93,28 @@ impl Records {
         let mut places = Vec::new();
         places.try_reserve_exact(total).map_err(|_| too_many())?;
         places.resize(total, NOWHERE);
+        let mut has_hard_links = false;
         for (reader, bytes) in proven {
             home.read(*reader, *bytes, &mut |offset, record| {
                 let index = match record.phase {
                     Phase::Databases => record.index,
                     Phase::Logs => databases.saturating_add(record.index),
                 };
+                has_hard_links |= record.line.hard_link().is_some();
                 let place = usize::try_from(index).ok().and_then(|index| places.get_mut(index));
                 *place.ok_or_else(|| lost(&home.store.describe(&home.file(*reader)), offset))? = (*reader, offset);
                 Ok(())
             })?;
         }
         places.retain(|place| *place != NOWHERE);
-        Ok(Self { home: home.clone(), places })
+        Ok(Self { home: home.clone(), places, has_hard_links })
     }
 
     /// Hands every record over, in the order of the lists.
     pub fn each(&self, visit: &mut dyn FnMut(ReadRecord) -> Result<()>) -> Result<()> {
         // Readers take runs of entries, so that mostly the next record follows the one before it in the same file.
         let store = &self.home.store;
-        let mut open: Option<(Place, BufReader<Box<dyn Read + Send>>)> = None;
+        let mut open: Option<(Place, BufReader<Box<dyn Reading>>)> = None;
         for place in &self.places {
             let path = self.home.file(place.0);
             let mut input = match open.take() {
@@ -165,6 +169,65 @@ pub struct Sealing {
     pub totals: Totals,
 }
 
+/// Another name of a file that is not in the backup.
+#[derive(Clone, Debug)]
+pub struct Orphan {
+    /// The name.
+    pub path: PathBuf,
+    /// The earlier name, under which the file was to be read.
+    pub first: PathBuf,
+}
+
+/// Files with several names: the lines of their first ones, and the directories whose time a new name changed.
+#[derive(Default)]
+struct Names {
+    wanted: HashSet<PathBuf>,
+    known: HashMap<PathBuf, FileLine>,
+    changed: HashSet<PathBuf>,
+}
+
+impl Names {
+    /// Finds the first names that others refer to: only those are remembered.
+    fn gather(records: &Records) -> Result<Self> {
+        let mut names = Self::default();
+        if records.has_hard_links {
+            records.each(&mut |record| {
+                names.wanted.extend(record.line.hard_link());
+                Ok(())
+            })?;
+        }
+        Ok(names)
+    }
+
+    /// A file was met under its first name.
+    fn note(&mut self, line: &FileLine, path: &Path) {
+        if let Ok(path) = path.strip_prefix(&line.root)
+            && let Some(path) = self.wanted.take(path)
+        {
+            self.known.insert(path, line.clone());
+        }
+    }
+
+    /// A name was added to a directory.
+    fn note_change(&mut self, path: &Path) {
+        self.changed.extend(path.parent().map(Path::to_owned));
+    }
+
+    /// Gives directories their times back.
+    fn dress_changed(&self, records: &Records, store: &dyn Store, folder: &Path) -> Result<()> {
+        if self.changed.is_empty() {
+            return Ok(());
+        }
+        records.each(&mut |record| {
+            let path = record.line.stored_path().filter(|_| record.line.role == Role::Directory);
+            match path.filter(|path| self.changed.contains(path)) {
+                Some(path) => store.dress(&folder.join(path), &record.attributes()),
+                None => Ok(()),
+            }
+        })
+    }
+}
+
 /// What a backup holds.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
@@ -174,7 +237,11 @@ pub struct Totals {
     pub directories: u64,
     /// Symbolic links.
     pub links: u64,
-    /// Bytes of content.
+    /// Further names of files, counted in `files` too.
+    pub hard_links: u64,
+    /// Further names of files that could not be read.
+    pub orphans: Vec<Orphan>,
+    /// Bytes of content; those of a file with several names once.
     pub bytes: u64,
     /// The logs.
     pub logs: LogRange,
@@ -196,19 +263,34 @@ impl Sealing {
         let mut list = Hashed::create(&**store, &folder.join("files.jsonl"))?;
         let mut sums = Hashed::create(&**store, &folder.join("SHA256SUMS"))?;
         let mut totals = Totals::default();
+        let mut names = Names::gather(records)?;
         records.each(&mut |record| {
-            let line = &record.line;
             let damaged = || lost(&store.describe(&folder), 0);
-            let path = Path::new(&line.root).join(line.path().ok_or_else(damaged)?);
+            let mut line = record.line.clone();
+            if let Some(first) = line.hard_link() {
+                let Some(known) = names.known.get(&first) else {
+                    totals.orphans.push(Orphan { path: line.path().unwrap_or_default(), first });
+                    return Ok(());
+                };
+                line = line.another_name(known);
+            }
+            let path = line.stored_path().ok_or_else(damaged)?;
             match line.role {
                 Role::Directory => {
-                    totals.directories += 1;
+                    totals.directories += u64::from(path != Path::new(&line.root));
                     store.dress(&folder.join(&path), &record.attributes())?;
                 }
                 Role::Link => totals.links += 1,
                 Role::Database | Role::Log => {
                     totals.files += 1;
-                    totals.bytes = totals.bytes.saturating_add(line.size);
+                    if let Some(first) = line.hard_link() {
+                        totals.hard_links += 1;
+                        store.make_hard_link(&folder.join(&line.root).join(first), &folder.join(&path))?;
+                        names.note_change(&path);
+                    } else {
+                        totals.bytes = totals.bytes.saturating_add(line.size);
+                        names.note(&line, &path);
+                    }
                     let sha256 = line.sha256.as_ref().ok_or_else(damaged)?;
                     sums.write(&sums_line(sha256, &path))?;
                     if line.role == Role::Log {
@@ -219,10 +301,11 @@ impl Sealing {
                     }
                 }
             }
-            let mut text = serde_json::to_vec(line).expect("a line has only fields that JSON can hold");
+            let mut text = serde_json::to_vec(&line).expect("a line has only fields that JSON can hold");
             text.push(b'\n');
             list.write(&text)
         })?;
+        names.dress_changed(records, &**store, &folder)?;
         totals.files_sha256 = list.finish()?;
         store.sync()?;
         Ok(Self { partial: partial.clone(), sums, totals })

@@ -4,12 +4,12 @@
 //! [`Store::promote`] are durable when they return.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::durable::Put;
 use crate::error::Result;
-use crate::stream::source::Attributes;
+use crate::stream::source::{Attributes, Got};
 
 /// What stands under a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +43,25 @@ pub trait Writing: Send {
     /// Adds a chunk.
     fn write(&mut self, chunk: &[u8]) -> Result<()>;
 
+    /// Adds so many zeros, as a hole where the store can have one.
+    fn skip(&mut self, bytes: u64) -> Result<()>;
+
     /// Hands what was written to the store, so that the next sync covers it.
     fn flush(&mut self) -> Result<()>;
 
     /// Ends the file; with attributes it gets their mode (the owner keeps access) and modification time.
     fn finish(self: Box<Self>, attributes: Option<&Attributes>) -> Result<()>;
+}
+
+/// A file opened for reading.
+pub trait Reading: Read + Send {
+    /// The next data, or the next hole where the store has one there.
+    fn next(&mut self, buffer: &mut [u8]) -> io::Result<Got> {
+        match self.read(buffer)? {
+            0 => Ok(Got::End),
+            bytes => Ok(Got::Data(bytes)),
+        }
+    }
 }
 
 /// Where a repository's bytes are.
@@ -61,7 +75,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Opens a file for reading from a byte on; `fresh` asks for the medium's own bytes instead of a cache's.
     ///
     /// Whatever is no regular file is -1812 at once: no link is followed, and nothing is waited for.
-    fn open(&self, path: &Path, offset: u64, fresh: bool) -> Result<Box<dyn Read + Send>>;
+    fn open(&self, path: &Path, offset: u64, fresh: bool) -> Result<Box<dyn Reading>>;
 
     /// Writes a small file that stands alone; there whole and durable when this returns.
     fn put(&self, path: &Path, content: &[u8], put: Put) -> Result<()>;
@@ -71,6 +85,12 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Makes a symbolic link, replacing what stands there.
     fn make_link(&self, path: &Path, target: &Path) -> Result<()>;
+
+    /// Gives the file `first` another name, replacing what stands there.
+    fn make_hard_link(&self, first: &Path, path: &Path) -> Result<()>;
+
+    /// Whether two names are known to be one file, so that only one of them has to be read.
+    fn is_same_file(&self, first: &Path, path: &Path) -> Result<bool>;
 
     /// Gives a directory its mode (the owner keeps access), and a directory or link its modification time.
     fn dress(&self, path: &Path, attributes: &Attributes) -> Result<()>;

@@ -1,9 +1,5 @@
 //! Proving a backup from its folder alone: every hash, every size, nothing missing, nothing extra, the chain.
 
-use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
-use std::io::{BufRead, BufReader, Read};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -12,13 +8,15 @@ use std::thread;
 use sha2::{Digest, Sha256};
 
 use super::catalogue::Backup;
-use super::file_list::{FileLine, LINE_BYTES_MAX, hex, sums_line};
+use super::file_list::{hex, sums_line};
+use super::list_reader::{Difference, Expected, Line, ListReader};
 use super::manifest::Manifest;
 use super::store::{Item, ItemKind, Store};
 use super::{Repository, read_small};
 use crate::engine::Role;
 use crate::error::{Error, Jet, Result};
-use crate::stream::pipeline::CHUNK_BYTES;
+use crate::stream::pipeline::{CHUNK_BYTES, HOLE_BYTES, hash_zeros};
+use crate::stream::source::Got;
 use crate::stream::stop::StopToken;
 
 /// Something that is not as it was when the backup was made.
@@ -134,7 +132,7 @@ impl Repository {
         let expected = Expected::of(manifest);
         let folder = backup.folder();
         let proven = verify_data(store, &folder, &expected, how);
-        match proven.and_then(|list| check_sums(store, &folder, list, how)) {
+        match proven.and_then(|list| check_sums(store, &folder, list.as_ref(), how)) {
             Err(error) if how.stop.cause().is_none() => {
                 // What describes this backup cannot be read; that says nothing about the next one.
                 let place = error.path().and_then(|path| path.strip_prefix(store.describe(&folder)).ok());
@@ -144,23 +142,6 @@ impl Repository {
             }
             proven => proven,
         }
-    }
-}
-
-/// What a list of files must amount to.
-#[derive(Clone, Debug)]
-pub struct Expected {
-    /// SHA-256 of `files.jsonl`, hexadecimal.
-    pub files_sha256: String,
-    /// Files with content.
-    pub files: u64,
-    /// Bytes of content.
-    pub bytes: u64,
-}
-
-impl Expected {
-    fn of(manifest: &Manifest) -> Self {
-        Self { files_sha256: manifest.files_sha256.clone(), files: manifest.files, bytes: manifest.bytes }
     }
 }
 
@@ -185,16 +166,29 @@ fn check_chain(backup: &Backup, manifest: &Manifest, backups: &[Backup], how: &V
     }
 }
 
-/// Proves the data of a folder, published or not, against its list of files; what the list said goes back for the sums.
-pub fn verify_data(store: &dyn Store, folder: &Path, expected: &Expected, how: &Verification) -> Result<ListReader> {
-    let known = Known::default();
-    let lines = Mutex::new(ListReader::open(store, folder, how.fresh)?);
+/// Proves the data of a folder, published or not, against its list of files; the list goes back for the sums, none
+/// where it is missing.
+pub fn verify_data(
+    store: &dyn Store,
+    folder: &Path,
+    expected: &Expected,
+    how: &Verification,
+) -> Result<Option<ListReader>> {
+    let list_path = Path::new("files.jsonl");
+    let list = match ListReader::open(store, folder, how.fresh) {
+        Err(error) if error.is_not_found() => {
+            (how.report)(Damage::new(list_path, DamageKind::Missing, &expected.files_sha256, ""));
+            find_extra(store, folder, None, how)?;
+            return Ok(None);
+        }
+        list => Mutex::new(list?),
+    };
     let failure = Mutex::new(None);
     let workers = thread::available_parallelism().map_or(2, usize::from).clamp(1, 8);
     thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
-                if let Err(error) = work(store, folder, &lines, &known, how) {
+                if let Err(error) = work(store, folder, &list, how) {
                     failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                 }
             });
@@ -203,116 +197,35 @@ pub fn verify_data(store: &dyn Store, folder: &Path, expected: &Expected, how: &
     if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error);
     }
-    let list = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
-    list.compare(expected, how);
-    find_extra(store, folder, &known, how)?;
-    Ok(list)
-}
-
-/// Paths that the list names, as keyed hashes: eight bytes a file, and nobody can aim at a collision.
-#[derive(Default)]
-struct Known {
-    keys: RandomState,
-    hashes: Mutex<HashSet<u64>>,
-}
-
-impl Known {
-    /// Remembers a path; false if it was there already.
-    fn insert(&self, path: &Path) -> bool {
-        let hash = self.keys.hash_one(path.as_os_str().as_bytes());
-        self.hashes.lock().unwrap_or_else(PoisonError::into_inner).insert(hash)
-    }
-
-    fn contains(&self, path: &Path) -> bool {
-        let hash = self.keys.hash_one(path.as_os_str().as_bytes());
-        self.hashes.lock().unwrap_or_else(PoisonError::into_inner).contains(&hash)
-    }
-}
-
-/// Reads `files.jsonl` line by line, hashing and counting it on the way.
-pub struct ListReader {
-    input: Option<BufReader<Box<dyn Read + Send>>>,
-    path: PathBuf,
-    hasher: Sha256,
-    /// What `SHA256SUMS` should hold, as a running hash.
-    sums: Sha256,
-    lines: u64,
-    files: u64,
-    bytes: u64,
-    damaged: bool,
-}
-
-impl ListReader {
-    fn open(store: &dyn Store, folder: &Path, fresh: bool) -> Result<Self> {
-        let path = folder.join("files.jsonl");
-        let input = match store.open(&path, 0, fresh) {
-            Ok(input) => Some(BufReader::with_capacity(256 * 1024, input)),
-            Err(error) if error.is_not_found() => None,
-            Err(error) => return Err(error),
-        };
-        let (hasher, sums) = (Sha256::new(), Sha256::new());
-        Ok(Self { input, path: store.describe(&path), hasher, sums, lines: 0, files: 0, bytes: 0, damaged: false })
-    }
-
-    /// The next line that can be believed.
-    fn next(&mut self, how: &Verification) -> Result<Option<(FileLine, PathBuf)>> {
-        let Some(input) = &mut self.input else { return Ok(None) };
-        loop {
-            let mut text = Vec::new();
-            let read = input.take(LINE_BYTES_MAX).read_until(b'\n', &mut text);
-            if read.map_err(|e| Error::io("read", &self.path, &e))? == 0 {
-                return Ok(None);
-            }
-            self.hasher.update(&text);
-            self.lines += 1;
-            let line: Option<FileLine> = serde_json::from_slice(&text).ok();
-            let believed = line.and_then(|line| {
-                let path = line.path().filter(|_| line.root == "data")?;
-                (!line.role.is_file() || line.sha256.is_some()).then_some((line, Path::new("data").join(path)))
-            });
-            let Some((line, path)) = believed else {
-                self.damaged = true;
-                let number = format!("line {}", self.lines);
-                (how.report)(Damage::new(Path::new("files.jsonl"), DamageKind::FileList, "", number));
-                continue;
-            };
-            if line.role.is_file() {
-                self.files += 1;
-                self.bytes = self.bytes.saturating_add(line.size);
-                self.sums.update(sums_line(line.sha256.as_deref().unwrap_or_default(), &path));
-            }
-            return Ok(Some((line, path)));
+    let list = list.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match list.difference(expected) {
+        None => {}
+        Some(Difference::Hash(computed)) => {
+            (how.report)(Damage::new(list_path, DamageKind::Hash, &expected.files_sha256, computed));
         }
-    }
-
-    fn compare(&self, expected: &Expected, how: &Verification) {
-        let list = Path::new("files.jsonl");
-        if self.input.is_none() {
-            (how.report)(Damage::new(list, DamageKind::Missing, &expected.files_sha256, ""));
-            return;
-        }
-        let computed = hex(&self.hasher.clone().finalize());
-        if computed != expected.files_sha256 {
-            (how.report)(Damage::new(list, DamageKind::Hash, &expected.files_sha256, computed));
-        } else if (self.files, self.bytes) != (expected.files, expected.bytes) {
-            let count = |files: u64, bytes: u64| format!("{files} files, {bytes} bytes");
-            let (stored, computed) = (count(expected.files, expected.bytes), count(self.files, self.bytes));
+        Some(Difference::Totals(computed, stored)) => {
             (how.report)(Damage::new(Path::new("manifest.json"), DamageKind::Manifest, stored, computed));
         }
     }
+    find_extra(store, folder, Some(&list), how)?;
+    Ok(Some(list))
 }
 
 /// One of the threads that take lines and hash files.
-fn work(store: &dyn Store, folder: &Path, lines: &Mutex<ListReader>, known: &Known, how: &Verification) -> Result<()> {
+fn work(store: &dyn Store, folder: &Path, list: &Mutex<ListReader>, how: &Verification) -> Result<()> {
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
         how.stop.check()?;
-        let next = lines.lock().unwrap_or_else(PoisonError::into_inner).next(how)?;
-        let Some((line, path)) = next else { return Ok(()) };
-        if !known.insert(&path) {
-            (how.report)(Damage::new(&path, DamageKind::FileList, "", "named twice"));
-            continue;
-        }
+        let next = list.lock().unwrap_or_else(PoisonError::into_inner).next_line()?;
+        let line = match next {
+            None => return Ok(()),
+            Some(Line::Bad(what)) => {
+                (how.report)(Damage::new(Path::new("files.jsonl"), DamageKind::FileList, "", what));
+                continue;
+            }
+            Some(Line::Sound(line)) => line,
+        };
+        let Some(path) = line.stored_path() else { continue };
         match line.role {
             Role::Directory => {
                 if let Err(error) = store.list(&folder.join(&path)) {
@@ -333,6 +246,13 @@ fn work(store: &dyn Store, folder: &Path, lines: &Mutex<ListReader>, known: &Kno
                 }
             }
             Role::Database | Role::Log => {
+                if let Some(first) = line.hard_link()
+                    && let first = folder.join(&line.root).join(first)
+                    && store.is_same_file(&first, &folder.join(&path)).unwrap_or(false)
+                {
+                    how.tally.files.fetch_add(1, Ordering::Relaxed);
+                    continue; // read and proven, or reported, under its first name
+                }
                 let stored = line.sha256.as_deref().unwrap_or_default();
                 check_file(store, folder, &path, line.size, stored, &mut buffer, how)?;
             }
@@ -369,12 +289,22 @@ fn check_file(
     let mut bytes = 0;
     loop {
         how.stop.check()?;
-        match input.read(buffer) {
-            Ok(0) => break,
-            Ok(got) => {
+        match input.next(buffer) {
+            Ok(Got::End) => break,
+            Ok(Got::Data(got)) => {
                 hasher.update(&buffer[..got]);
                 bytes += got as u64;
                 how.tally.bytes.fetch_add(got as u64, Ordering::Relaxed);
+            }
+            Ok(Got::Hole(mut left)) => {
+                bytes += left;
+                while left > 0 {
+                    how.stop.check()?;
+                    let now = left.min(HOLE_BYTES);
+                    hash_zeros(&mut hasher, now);
+                    how.tally.bytes.fetch_add(now, Ordering::Relaxed);
+                    left -= now;
+                }
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => {
@@ -395,14 +325,14 @@ fn check_file(
 }
 
 /// `SHA256SUMS` must say what `files.jsonl` and the manifest say, line for line.
-pub fn check_sums(store: &dyn Store, folder: &Path, list: ListReader, how: &Verification) -> Result<()> {
-    if list.damaged || list.input.is_none() {
+pub fn check_sums(store: &dyn Store, folder: &Path, list: Option<&ListReader>, how: &Verification) -> Result<()> {
+    let Some(list) = list.filter(|list| !list.is_damaged()) else {
         return Ok(()); // there is nothing to compare with, and that was reported
-    }
+    };
     let sums_path = Path::new("SHA256SUMS");
     let manifest = read_small(store, &folder.join("manifest.json"), super::manifest::BYTES_MAX)?;
-    let mut expected = list.sums;
-    expected.update(sums_line(&hex(&list.hasher.finalize()), Path::new("files.jsonl")));
+    let mut expected = list.sums();
+    expected.update(sums_line(&list.sha256(), Path::new("files.jsonl")));
     expected.update(sums_line(&super::sha256_hex(&manifest), Path::new("manifest.json")));
     let mut input = match store.open(&folder.join(sums_path), 0, how.fresh) {
         Ok(input) => input,
@@ -429,7 +359,7 @@ pub fn check_sums(store: &dyn Store, folder: &Path, list: ListReader, how: &Veri
 }
 
 /// Walks the folder for what no list names.
-fn find_extra(store: &dyn Store, folder: &Path, known: &Known, how: &Verification) -> Result<()> {
+fn find_extra(store: &dyn Store, folder: &Path, list: Option<&ListReader>, how: &Verification) -> Result<()> {
     let mut folders = vec![PathBuf::new()];
     while let Some(current) = folders.pop() {
         how.stop.check()?;
@@ -445,7 +375,7 @@ fn find_extra(store: &dyn Store, folder: &Path, known: &Known, how: &Verificatio
             let path = current.join(&name);
             let is_frame = current.as_os_str().is_empty()
                 && ["data", "files.jsonl", "manifest.json", "SHA256SUMS"].iter().any(|frame| name == *frame);
-            if !is_frame && !known.contains(&path) {
+            if !is_frame && !list.is_some_and(|list| list.contains(&path)) {
                 let what = match kind {
                     ItemKind::File => format!("{size} bytes"),
                     ItemKind::Directory => "a directory".to_owned(),

@@ -39,6 +39,9 @@ pub struct Record {
     /// What `--log` named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logs: Vec<String>,
+    /// What is left out as asked.
+    #[serde(default, skip_serializing_if = "Exclusion::is_empty")]
+    pub exclusion: Exclusion,
     /// `--keep-going`: leave out what cannot be read.
     #[serde(default)]
     pub keep_going: bool,
@@ -58,6 +61,30 @@ pub struct Record {
     /// What the engine leaves out, with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
+    /// How many entries, or directories with all below them, are left out as asked.
+    #[serde(default)]
+    pub excluded: u64,
+}
+
+/// What is left out of a storage because somebody asked for that.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exclusion {
+    /// `--exclude` and the lines of `--exclude-from`.
+    #[serde(default)]
+    pub globs: Vec<String>,
+    /// `--exclude-caches`: what lies in directories marked by a `CACHEDIR.TAG`.
+    #[serde(default)]
+    pub caches: bool,
+    /// `--one-file-system`: what lies on other file systems.
+    #[serde(default)]
+    pub other_file_systems: bool,
+}
+
+impl Exclusion {
+    /// Whether nothing is left out.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The one field that every version of `session.json` has.
@@ -149,6 +176,7 @@ impl Record {
             engine: given.engine,
             kind: given.kind,
             logs: Vec::new(),
+            exclusion: Exclusion::default(),
             keep_going: false,
             keep_partial: false,
             retries: 0,
@@ -157,6 +185,7 @@ impl Record {
             by: Who::current(),
             databases_bytes: 0,
             left_out: Vec::new(),
+            excluded: 0,
         }
     }
 

@@ -3,4 +3,5 @@
 pub mod buffer;
 pub mod pipeline;
 pub mod source;
+pub mod sparse;
 pub mod stop;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::buffer::Buffer;
-use super::source::{Attributes, Opened, Settled, Source};
+use super::source::{Attributes, Got, Hole, Opened, Settled, Source};
 use super::stop::{StopToken, WATCH_INTERVAL};
 use crate::error::{Error, ExitCode, Result};
 
@@ -22,6 +22,10 @@ use crate::error::{Error, ExitCode, Result};
 pub const CHUNK_BYTES: usize = 512 * 1024;
 /// Chunks in flight: 8 MiB in all, enough to cover the hiccups of one stage.
 const BUFFERS: usize = 16;
+/// Bytes of a hole that pass as one message: a few hundredths of a second of hashing.
+pub const HOLE_BYTES: u64 = 64 * 1024 * 1024;
+/// Holes of one file that are remembered; a file with more has its holes only where its copy has them.
+pub const HOLES_MAX: usize = 65_536;
 /// How long threads get to see a stop before they are left behind.
 const FAREWELL: Duration = Duration::from_millis(20);
 
@@ -42,8 +46,11 @@ pub trait Sink: Send {
     /// Adds a chunk to the file that was begun.
     fn write(&mut self, chunk: &[u8]) -> Result<()>;
 
-    /// Ends the file that was begun.
-    fn finish(&mut self, path: &Path, attributes: &Attributes) -> Result<()>;
+    /// Adds so many zeros, as a hole where there can be one.
+    fn skip(&mut self, bytes: u64) -> Result<()>;
+
+    /// Ends the file that was begun; the hash is of all its bytes.
+    fn finish(&mut self, path: &Path, attributes: &Attributes, sha256: &[u8; 32]) -> Result<()>;
 
     /// Forgets the file that was begun.
     fn abandon(&mut self, path: &Path) -> Result<()>;
@@ -53,6 +60,9 @@ pub trait Sink: Send {
 
     /// Takes a symbolic link.
     fn link(&mut self, path: &Path, target: &Path, attributes: &Attributes) -> Result<()>;
+
+    /// Takes another name of the file that stands under `first`, in this sink or another one of the same session.
+    fn hard_link(&mut self, path: &Path, first: &Path, attributes: &Attributes) -> Result<()>;
 
     /// Whether a file that was begun can be begun anew; false for a pipe.
     fn can_restart(&self) -> bool {
@@ -75,7 +85,7 @@ pub struct Job {
 #[derive(Debug)]
 pub enum Report {
     /// It was read, verified, hashed and handed to the sink in full.
-    Done(Finished),
+    Done(Box<Finished>),
     /// It could not be read; nothing of it counts.
     Failed {
         /// The caller's number.
@@ -103,6 +113,10 @@ pub struct Finished {
     pub sha256: Option<[u8; 32]>,
     /// Where a symbolic link points.
     pub target: Option<PathBuf>,
+    /// The earlier name of the same file.
+    pub hard_link: Option<PathBuf>,
+    /// The holes, in order; none where there are more than [`HOLES_MAX`].
+    pub holes: Option<Vec<Hole>>,
     /// What is known beside the content.
     pub attributes: Attributes,
 }
@@ -236,6 +250,7 @@ enum Message {
     Piece(Piece),
     Directory(Job, Attributes),
     Link(Job, Attributes, PathBuf),
+    HardLink(Job, Attributes, PathBuf),
     Failed(Job, Error),
 }
 
@@ -246,10 +261,17 @@ struct Piece {
     /// None where the piece has no bytes.
     buffer: Option<Buffer>,
     length: usize,
+    /// Zeros that follow the bytes.
+    hole: u64,
     end: Option<End>,
 }
 
 impl Piece {
+    /// A piece without bytes.
+    fn empty(job: &Job, begins: bool) -> Self {
+        Self { job: job.clone(), begins, buffer: None, length: 0, hole: 0, end: None }
+    }
+
     fn bytes(&self) -> &[u8] {
         self.buffer.as_ref().map_or(&[], |buffer| buffer.filled(self.length))
     }
@@ -306,6 +328,10 @@ impl Reader {
                     self.send(Message::Link(job.clone(), attributes, target))?;
                     return Ok(true);
                 }
+                Ok(Opened::HardLink(attributes, first)) => {
+                    self.send(Message::HardLink(job.clone(), attributes, first))?;
+                    return Ok(true);
+                }
                 Err(error) => {
                     self.send(Message::Failed(job.clone(), error))?;
                     return Ok(false);
@@ -318,8 +344,7 @@ impl Reader {
                     if attempt >= self.policy.retries || (sent && !self.restartable) {
                         let error = changed(job, &what, attempt);
                         let message = if sent {
-                            let end = Some(End::Failed(error));
-                            Message::Piece(Piece { job: job.clone(), begins: false, buffer: None, length: 0, end })
+                            Message::Piece(Piece { end: Some(End::Failed(error)), ..Piece::empty(job, false) })
                         } else {
                             Message::Failed(job.clone(), error)
                         };
@@ -341,31 +366,29 @@ impl Reader {
         let mut sent = false;
         loop {
             let mut buffer = self.buffer()?;
-            let (length, ended) = match self.fill(&mut *source, buffer.as_mut_slice()) {
+            let (length, then) = match self.fill(&mut *source, buffer.as_mut_slice()) {
                 Ok(filled) => filled,
                 Err(error) => {
                     if self.stop.cause().is_some() {
                         return Err(Gone);
                     }
                     let end = Some(End::Failed(error));
-                    self.send(Message::Piece(Piece {
-                        job: job.clone(),
-                        begins: !sent,
-                        buffer: Some(buffer),
-                        length: 0,
-                        end,
-                    }))?;
+                    let piece = Piece { buffer: Some(buffer), end, ..Piece::empty(job, !sent) };
+                    self.send(Message::Piece(piece))?;
                     return Ok(Some(Trouble::Failed));
                 }
             };
-            if !ended {
-                self.send(Message::Piece(Piece {
-                    job: job.clone(),
-                    begins: !sent,
-                    buffer: Some(buffer),
-                    length,
-                    end: None,
-                }))?;
+            if let Then::More(mut hole) = then {
+                let first = hole.min(HOLE_BYTES);
+                let piece = Piece { buffer: Some(buffer), length, hole: first, ..Piece::empty(job, !sent) };
+                self.send(Message::Piece(piece))?;
+                hole -= first;
+                while hole > 0 {
+                    self.stop.check().map_err(|_| Gone)?;
+                    let next = hole.min(HOLE_BYTES);
+                    self.send(Message::Piece(Piece { hole: next, ..Piece::empty(job, false) }))?;
+                    hole -= next;
+                }
                 sent = true;
                 continue;
             }
@@ -378,24 +401,24 @@ impl Reader {
                 Err(error) => End::Failed(error),
             };
             let failed = matches!(end, End::Failed(_));
-            let piece = Piece { job: job.clone(), begins: !sent, buffer: Some(buffer), length, end: Some(end) };
+            let piece = Piece { buffer: Some(buffer), length, end: Some(end), ..Piece::empty(job, !sent) };
             self.send(Message::Piece(piece))?;
             return Ok(failed.then_some(Trouble::Failed));
         }
     }
 
-    /// Fills a buffer as far as the file goes; whether the file ended in it.
-    fn fill(&self, source: &mut dyn Source, buffer: &mut [u8]) -> Result<(usize, bool)> {
+    /// Fills a buffer as far as the data goes, and says what follows.
+    fn fill(&self, source: &mut dyn Source, buffer: &mut [u8]) -> Result<(usize, Then)> {
         let mut filled = 0;
         while filled < buffer.len() {
             self.stop.check()?;
-            let got = source.read(&mut buffer[filled..])?;
-            if got == 0 {
-                return Ok((filled, true));
+            match source.next(&mut buffer[filled..])? {
+                Got::Data(bytes) => filled += bytes,
+                Got::Hole(bytes) => return Ok((filled, Then::More(bytes))),
+                Got::End => return Ok((filled, Then::End)),
             }
-            filled += got;
         }
-        Ok((filled, false))
+        Ok((filled, Then::More(0)))
     }
 
     fn buffer(&mut self) -> Result<Buffer, Gone> {
@@ -412,6 +435,14 @@ impl Reader {
     fn send(&self, message: Message) -> Result<(), Gone> {
         self.out.send(message).map_err(|_| Gone)
     }
+}
+
+/// What follows the bytes of a buffer.
+enum Then {
+    /// A hole of so many bytes, none as well, and then the rest of the file.
+    More(u64),
+    /// Nothing.
+    End,
 }
 
 enum Trouble {
@@ -441,6 +472,7 @@ fn hash(input: &Receiver<Message>, output: &SyncSender<Message>) {
                 hasher = Sha256::new();
             }
             hasher.update(piece.bytes());
+            hash_zeros(&mut hasher, piece.hole);
             if let Some(End::Still(_, digest)) = &mut piece.end {
                 *digest = Some(hasher.finalize_reset().into());
             }
@@ -448,6 +480,17 @@ fn hash(input: &Receiver<Message>, output: &SyncSender<Message>) {
         if output.send(message).is_err() {
             return;
         }
+    }
+}
+
+/// Feeds so many zeros to a hash.
+pub fn hash_zeros(hasher: &mut Sha256, bytes: u64) {
+    static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    let mut left = bytes;
+    while left > 0 {
+        let now = usize::try_from(left).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
+        hasher.update(&ZEROS[..now]);
+        left -= now as u64;
     }
 }
 
@@ -459,11 +502,33 @@ struct Writer<S> {
     give_back: Sender<Buffer>,
 }
 
+/// What the writer knows of the file that it is at.
+#[derive(Default)]
+struct Progress {
+    bytes: u64,
+    holes: Option<Vec<Hole>>,
+}
+
+impl Progress {
+    /// Adds a hole; one that goes on where the last one ended makes that longer.
+    fn add_hole(&mut self, bytes: u64) {
+        let begin = self.bytes;
+        self.bytes += bytes;
+        let Some(holes) = &mut self.holes else { return };
+        let known = holes.len();
+        match holes.last_mut() {
+            Some(Hole(at, length)) if *at + *length == begin => *length += bytes,
+            _ if known < HOLES_MAX => holes.push(Hole(begin, bytes)),
+            _ => self.holes = None,
+        }
+    }
+}
+
 impl<S: Sink> Writer<S> {
     fn run(mut self, input: &Receiver<Message>) {
-        let mut bytes = 0;
+        let mut progress = Progress::default();
         for message in input {
-            let news = match self.stop.check().and_then(|()| self.take(message, &mut bytes)) {
+            let news = match self.stop.check().and_then(|()| self.take(message, &mut progress)) {
                 Ok(None) => continue,
                 Ok(Some(report)) => News::Report(report),
                 Err(error) => News::Broken(error),
@@ -475,18 +540,31 @@ impl<S: Sink> Writer<S> {
         }
     }
 
-    fn take(&mut self, message: Message, bytes: &mut u64) -> Result<Option<Report>> {
-        let finished = |job: &Job, bytes, sha256, target, attributes| {
-            Some(Report::Done(Finished { ticket: job.ticket, bytes, sha256, target, attributes }))
+    fn take(&mut self, message: Message, progress: &mut Progress) -> Result<Option<Report>> {
+        let without_content = |job: &Job, attributes| Finished {
+            ticket: job.ticket,
+            bytes: 0,
+            sha256: None,
+            target: None,
+            hard_link: None,
+            holes: Some(Vec::new()),
+            attributes,
         };
         match message {
             Message::Directory(job, attributes) => {
                 self.sink.directory(&job.path, &attributes)?;
-                Ok(finished(&job, 0, None, None, attributes))
+                Ok(Some(Report::Done(Box::new(without_content(&job, attributes)))))
             }
             Message::Link(job, attributes, target) => {
                 self.sink.link(&job.path, &target, &attributes)?;
-                Ok(finished(&job, 0, None, Some(target), attributes))
+                Ok(Some(Report::Done(Box::new(Finished { target: Some(target), ..without_content(&job, attributes) }))))
+            }
+            Message::HardLink(job, attributes, first) => {
+                self.sink.hard_link(&job.path, &first, &attributes)?;
+                Ok(Some(Report::Done(Box::new(Finished {
+                    hard_link: Some(first),
+                    ..without_content(&job, attributes)
+                }))))
             }
             Message::Failed(job, error) => {
                 if job.has_content {
@@ -494,34 +572,45 @@ impl<S: Sink> Writer<S> {
                 }
                 Ok(Some(Report::Failed { ticket: job.ticket, error }))
             }
-            Message::Piece(piece) => {
-                let job = &piece.job;
-                if piece.begins {
-                    self.gauge.begin(&job.path);
-                    self.gauge.bytes.fetch_sub(std::mem::take(bytes), Ordering::Relaxed); // an attempt that came to nothing
-                    self.sink.begin(&job.path)?;
-                }
-                let chunk = piece.bytes();
-                if !chunk.is_empty() {
-                    self.sink.write(chunk)?;
-                    *bytes += chunk.len() as u64;
-                    self.gauge.bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-                }
-                if let Some(buffer) = piece.buffer {
-                    let _ = self.give_back.send(buffer); // the reader may have finished
-                }
-                match piece.end {
-                    None => Ok(None),
-                    Some(End::Still(attributes, sha256)) => {
-                        self.sink.finish(&job.path, &attributes)?;
-                        Ok(finished(job, std::mem::take(bytes), sha256, None, attributes))
-                    }
-                    Some(End::Failed(error)) => {
-                        self.gauge.bytes.fetch_sub(std::mem::take(bytes), Ordering::Relaxed);
-                        self.sink.abandon(&job.path)?;
-                        Ok(Some(Report::Failed { ticket: job.ticket, error }))
-                    }
-                }
+            Message::Piece(piece) => self.take_piece(piece, progress),
+        }
+    }
+
+    fn take_piece(&mut self, piece: Piece, progress: &mut Progress) -> Result<Option<Report>> {
+        let job = &piece.job;
+        if piece.begins {
+            self.gauge.begin(&job.path);
+            self.gauge.bytes.fetch_sub(progress.bytes, Ordering::Relaxed); // an attempt that came to nothing
+            *progress = Progress { bytes: 0, holes: Some(Vec::new()) };
+            self.sink.begin(&job.path)?;
+        }
+        let chunk = piece.bytes();
+        if !chunk.is_empty() {
+            self.sink.write(chunk)?;
+            progress.bytes += chunk.len() as u64;
+        }
+        if piece.hole > 0 {
+            self.sink.skip(piece.hole)?;
+            progress.add_hole(piece.hole);
+        }
+        self.gauge.bytes.fetch_add(chunk.len() as u64 + piece.hole, Ordering::Relaxed);
+        if let Some(buffer) = piece.buffer {
+            let _ = self.give_back.send(buffer); // the reader may have finished
+        }
+        match piece.end {
+            None => Ok(None),
+            Some(End::Still(attributes, sha256)) => {
+                let digest = sha256.ok_or_else(|| Error::new(ExitCode::Failed, "a file was not hashed"))?;
+                self.sink.finish(&job.path, &attributes, &digest)?;
+                let Progress { bytes, holes } = std::mem::take(progress);
+                let ticket = job.ticket;
+                let done = Finished { ticket, bytes, sha256, target: None, hard_link: None, holes, attributes };
+                Ok(Some(Report::Done(Box::new(done))))
+            }
+            Some(End::Failed(error)) => {
+                self.gauge.bytes.fetch_sub(std::mem::take(progress).bytes, Ordering::Relaxed);
+                self.sink.abandon(&job.path)?;
+                Ok(Some(Report::Failed { ticket: job.ticket, error }))
             }
         }
     }

@@ -1,0 +1,249 @@
+//! Walking a directory in the order of its names: depth first, each directory before what lies in it.
+//!
+//! Everything is reached from one open directory, never through a symbolic link. One listing a level is in memory, so
+//! that a million files cost little.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::vec;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, statat};
+use rustix::io::Errno;
+
+use super::files::PERMISSION_HINT;
+use super::globs::Excludes;
+use crate::beneath;
+use crate::error::{Error, ExitCode, Result};
+use crate::paths;
+use crate::stream::stop::StopToken;
+
+/// What a walk leaves out, and what it does where it may not look.
+#[derive(Debug)]
+pub struct Limits {
+    /// What `--exclude` names.
+    pub excludes: Excludes,
+    /// Whether to leave out what lies in directories marked as caches.
+    pub exclude_caches: bool,
+    /// The only device to stay on, if there is one.
+    pub device: Option<u64>,
+    /// Directories that belong to jetbak itself, relative to the storage.
+    pub own: Vec<PathBuf>,
+    /// Go on where a directory cannot be listed.
+    pub keep_going: bool,
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+}
+
+/// What a walk comes across; paths are relative to the storage, and empty for the storage itself.
+pub enum Seen {
+    /// Something to take.
+    Entry {
+        /// Where.
+        path: PathBuf,
+        /// What.
+        kind: Kind,
+        /// What the file system says of it.
+        stat: Box<Stat>,
+        /// A directory that may not be listed: what lies in it stays unknown.
+        unlisted: bool,
+    },
+    /// Something that is left out though nobody asked for that, and why.
+    LeftOut(PathBuf, &'static str),
+    /// Something that is left out as asked, and why.
+    Excluded(PathBuf, String),
+}
+
+/// The name of the file that marks a directory as a cache.
+const CACHE_TAG: &str = "CACHEDIR.TAG";
+/// What that file begins with (<https://bford.info/cachedir/>).
+const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
+
+/// A walk through a storage.
+pub struct Walk<'a> {
+    /// The storage, for messages.
+    pub storage: &'a Path,
+    /// The same, opened.
+    pub root: &'a OwnedFd,
+    /// What to leave out.
+    pub limits: &'a Limits,
+    /// Asked at every entry.
+    pub stop: &'a StopToken,
+}
+
+/// A directory on the way down.
+struct Level {
+    path: PathBuf,
+    names: vec::IntoIter<OsString>,
+    /// Open as long as it is the deepest one.
+    handle: Option<OwnedFd>,
+}
+
+/// What a name turned out to be.
+enum Child {
+    Gone,
+    Leaf(Seen),
+    Directory(Box<Stat>),
+}
+
+impl Walk<'_> {
+    /// Walks, and hands everything over.
+    pub fn run(&self, visit: &mut dyn FnMut(Seen) -> Result<()>) -> Result<()> {
+        let stat = rustix::fs::fstat(self.root).map_err(|e| Error::io("look at", self.storage, &e.into()))?;
+        let mut levels = Vec::new();
+        levels.extend(self.enter(PathBuf::new(), Box::new(stat), visit)?);
+        while let Some(level) = levels.last_mut() {
+            self.stop.check()?;
+            let Some(name) = level.names.next() else {
+                levels.pop();
+                continue;
+            };
+            let path = level.path.join(&name);
+            if path.as_os_str().len() > paths::BYTES_MAX {
+                let error =
+                    Error::new(ExitCode::Unfit, "a path in the storage is longer than 128 KiB").file(&level.path);
+                return Err(error.hint("Leave it out with --exclude."));
+            }
+            let Some(handle) = self.handle_of(level)? else {
+                levels.pop(); // removed meanwhile, with all that is left of it
+                continue;
+            };
+            match self.look(handle, &name, path.clone())? {
+                Child::Gone => {}
+                Child::Leaf(seen) => visit(seen)?,
+                Child::Directory(stat) => {
+                    if let Some(next) = self.enter(path, stat, visit)? {
+                        level.handle = None;
+                        levels.push(next);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_of<'l>(&self, level: &'l mut Level) -> Result<Option<&'l OwnedFd>> {
+        if level.handle.is_none() {
+            match self.open(&level.path) {
+                Ok(opened) => level.handle = Some(opened),
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+                Err(errno) => return Err(self.cannot_list(&level.path, errno)),
+            }
+        }
+        Ok(level.handle.as_ref())
+    }
+
+    fn open(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        match beneath::open(self.root, path, flags | OFlags::NOATIME, Mode::empty()) {
+            Err(Errno::PERM) => beneath::open(self.root, path, flags, Mode::empty()),
+            opened => opened,
+        }
+    }
+
+    fn look(&self, folder: &OwnedFd, name: &OsStr, path: PathBuf) -> Result<Child> {
+        let stat = match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Box::new(stat),
+            Err(Errno::NOENT) => return Ok(Child::Gone),
+            Err(errno) => return Err(Error::io("look at", &self.storage.join(path), &errno.into())),
+        };
+        let file_type = FileType::from_raw_mode(stat.st_mode);
+        if let Some(glob) = self.limits.excludes.find(&path, file_type.is_dir()) {
+            return Ok(Child::Leaf(Seen::Excluded(path, format!("--exclude {}", crate::error::printable(glob)))));
+        }
+        let kind = match file_type {
+            FileType::Directory => return Ok(Child::Directory(stat)),
+            FileType::RegularFile => Kind::File,
+            FileType::Symlink => Kind::Link,
+            _ => return Ok(Child::Leaf(Seen::LeftOut(path, "a socket, fifo or device"))),
+        };
+        if kind == Kind::File && self.limits.device.is_some_and(|device| device != stat.st_dev) {
+            return Ok(Child::Leaf(Seen::Excluded(path, "another file system".to_owned())));
+        }
+        Ok(Child::Leaf(Seen::Entry { path, kind, stat, unlisted: false }))
+    }
+
+    /// Takes a directory and lists it, unless what lies in it is left out.
+    fn enter(
+        &self,
+        path: PathBuf,
+        stat: Box<Stat>,
+        visit: &mut dyn FnMut(Seen) -> Result<()>,
+    ) -> Result<Option<Level>> {
+        if self.limits.own.contains(&path) {
+            visit(Seen::LeftOut(path, "jetbak's own state directory"))?;
+            return Ok(None);
+        }
+        let other_device = self.limits.device.is_some_and(|device| device != stat.st_dev);
+        let entry = |unlisted| Seen::Entry { path: path.clone(), kind: Kind::Directory, stat, unlisted };
+        if other_device {
+            visit(entry(false))?;
+            visit(Seen::Excluded(path, "another file system is mounted there".to_owned()))?;
+            return Ok(None);
+        }
+        let listed = self.open(&path).and_then(|folder| Ok((list(&folder)?, folder)));
+        let (mut names, folder) = match listed {
+            Ok(listed) => listed,
+            // Gone between its parent's listing and now, or no directory any more: then it came later.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if !path.as_os_str().is_empty() => return Ok(None),
+            Err(Errno::ACCESS | Errno::PERM) if self.limits.keep_going && !path.as_os_str().is_empty() => {
+                visit(entry(true))?;
+                return Ok(None);
+            }
+            Err(errno) => return Err(self.cannot_list(&path, errno)),
+        };
+        visit(entry(false))?;
+        // The storage itself was named: it is taken even where it is marked.
+        let may_be_cache = self.limits.exclude_caches && !path.as_os_str().is_empty();
+        if may_be_cache && is_cache(&folder).map_err(|e| self.cannot_list(&path, e))? {
+            let others = names.len().saturating_sub(1);
+            names.retain(|name| name == CACHE_TAG);
+            if others > 0 {
+                visit(Seen::Excluded(path.clone(), format!("what a {CACHE_TAG} marks: {others} names")))?;
+            }
+        }
+        Ok(Some(Level { path, names: names.into_iter(), handle: Some(folder) }))
+    }
+
+    fn cannot_list(&self, path: &Path, errno: Errno) -> Error {
+        let absolute = if path.as_os_str().is_empty() { self.storage.to_owned() } else { self.storage.join(path) };
+        Error::io("list", &absolute, &errno.into()).file(path).hint(PERMISSION_HINT)
+    }
+}
+
+/// The names in a directory, sorted by their bytes. One that may be listed but not searched is refused: nothing in it
+/// could be looked at.
+fn list(folder: &OwnedFd) -> rustix::io::Result<Vec<OsString>> {
+    let names = beneath::names(folder)?;
+    statat(folder, ".", AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(names)
+}
+
+/// Whether a directory holds a file that marks it as a cache.
+fn is_cache(folder: &OwnedFd) -> rustix::io::Result<bool> {
+    let opened = beneath::open(folder, Path::new(CACHE_TAG), OFlags::RDONLY, Mode::empty());
+    let file = match opened {
+        Ok(file) => File::from(file),
+        Err(_) => return Ok(false), // no tag that anybody could read
+    };
+    if !FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode).is_file() {
+        return Ok(false);
+    }
+    let mut begin = Vec::with_capacity(CACHE_SIGNATURE.len());
+    match file.take(CACHE_SIGNATURE.len() as u64).read_to_end(&mut begin) {
+        Ok(_) => Ok(begin == CACHE_SIGNATURE),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+        Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
+    }
+}

@@ -1,0 +1,152 @@
+//! Reading a file with holes: what was never written is passed over, not read as zeros.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
+use super::source::Got;
+
+/// Bytes of a block as `stat` counts them.
+pub const STAT_BLOCK_BYTES: u64 = 512;
+
+/// A file read from its begin to the length that it had at first.
+#[derive(Debug)]
+pub struct SparseFile {
+    file: File,
+    position: u64,
+    end: u64,
+    /// Where the data around `position` ends; none where the file has no holes.
+    data_end: Option<u64>,
+}
+
+impl SparseFile {
+    /// Reads an open file from a byte on; `allocated` is the space it takes, in bytes.
+    pub fn new(file: File, offset: u64, size: u64, allocated: u64) -> io::Result<Self> {
+        if offset > 0 {
+            rustix::fs::seek(&file, SeekFrom::Start(offset))?;
+        }
+        // Less space than bytes: a hole, or a file system that compresses; asking costs little.
+        let has_holes = allocated < size;
+        Ok(Self { file, position: offset, end: size.max(offset), data_end: has_holes.then_some(offset) })
+    }
+
+    /// The file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Bytes between here and the length that the file had at first.
+    pub fn left(&self) -> u64 {
+        self.end - self.position
+    }
+
+    /// The next data, the next hole, or the end. A file that became shorter ends early.
+    pub fn next(&mut self, buffer: &mut [u8]) -> io::Result<Got> {
+        if self.left() == 0 {
+            return Ok(Got::End);
+        }
+        if self.data_end == Some(self.position)
+            && let Some(hole) = self.skip_hole()?
+        {
+            return Ok(Got::Hole(hole));
+        }
+        let until = self.data_end.unwrap_or(self.end).min(self.end);
+        let want = buffer.len().min(usize::try_from(until - self.position).unwrap_or(usize::MAX));
+        loop {
+            match self.file.read(&mut buffer[..want]) {
+                Ok(0) => return Ok(Got::End),
+                Ok(got) => {
+                    self.position += got as u64;
+                    return Ok(Got::Data(got));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The next bytes, holes as zeros.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let got = self.file.read(buffer)?;
+        self.position += got as u64;
+        self.end = self.end.max(self.position);
+        // Wherever this is, the next look for a hole begins here.
+        self.data_end = self.data_end.map(|end| end.max(self.position));
+        Ok(got)
+    }
+
+    /// Finds the next data and the next hole after it; the length of the hole that was passed over, if there was one.
+    fn skip_hole(&mut self) -> io::Result<Option<u64>> {
+        let data = match rustix::fs::seek(&self.file, SeekFrom::Data(self.position)) {
+            Ok(data) => data.clamp(self.position, self.end),
+            Err(Errno::NXIO) => self.end, // no more data up to the end
+            // a file system that does not tell: read it all
+            Err(_) => {
+                self.data_end = None;
+                return Ok(None);
+            }
+        };
+        let hole = data - self.position;
+        let data_end = if data < self.end {
+            rustix::fs::seek(&self.file, SeekFrom::Hole(data)).map_or(self.end, |end| end.clamp(data, self.end))
+        } else {
+            data
+        };
+        // A hole that begins where data should would never end: read on then.
+        self.data_end = (data_end > data || data == self.end).then_some(data_end);
+        rustix::fs::seek(&self.file, SeekFrom::Start(data))?;
+        self.position = data;
+        Ok((hole > 0).then_some(hole))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{FileExt, MetadataExt};
+
+    fn pieces(file: File, offset: u64) -> Vec<(char, u64)> {
+        let metadata = file.metadata().expect("metadata");
+        let allocated = metadata.blocks() * STAT_BLOCK_BYTES;
+        let mut reader = SparseFile::new(file, offset, metadata.len(), allocated).expect("opened");
+        let mut buffer = vec![1; 1 << 20];
+        let mut pieces: Vec<(char, u64)> = Vec::new();
+        loop {
+            let piece = match reader.next(&mut buffer).expect("read") {
+                Got::Data(bytes) => ('d', bytes as u64),
+                Got::Hole(bytes) => ('h', bytes),
+                Got::End => return pieces,
+            };
+            match pieces.last_mut() {
+                Some(last) if last.0 == piece.0 => last.1 += piece.1,
+                _ => pieces.push(piece),
+            }
+        }
+    }
+
+    #[test]
+    fn holes_are_passed_over_and_data_is_read() {
+        let file = tempfile::tempfile().expect("temporary file");
+        file.write_all_at(&[7; 10_000], 1 << 20).expect("written");
+        file.write_all_at(b"end", 5 << 20).expect("written");
+        file.set_len(8 << 20).expect("made longer");
+        let found = pieces(file.try_clone().expect("cloned"), 0);
+        assert_eq!(found.iter().map(|piece| piece.1).sum::<u64>(), 8 << 20);
+        assert_eq!(found.iter().map(|piece| piece.0).collect::<String>(), "hdhdh");
+        assert_eq!(found[0].1, 1 << 20);
+        assert_eq!(pieces(file, 2 << 20).iter().map(|piece| piece.0).collect::<String>(), "hdh");
+    }
+
+    #[test]
+    fn a_file_of_nothing_but_a_hole_and_one_without_any() {
+        let file = tempfile::tempfile().expect("temporary file");
+        file.set_len(3 << 40).expect("made longer");
+        assert_eq!(pieces(file, 0), [('h', 3 << 40)]);
+        let file = tempfile::tempfile().expect("temporary file");
+        assert_eq!(pieces(file.try_clone().expect("cloned"), 0), []);
+        file.write_all_at(&[7; 5000], 0).expect("written");
+        assert_eq!(pieces(file, 0), [('d', 5000)]);
+    }
+}
