@@ -39,6 +39,7 @@ set edit:completion:arg-completer[jetbak] = {|@words|
             cand status 'Show the sessions in progress, and how far they are'
             cand list 'List the backups of a repository'
             cand verify 'Prove backups: every hash, every size, nothing missing, nothing extra'
+            cand restore 'Restore a backup into a directory that is empty or does not exist yet'
             cand completions 'Print the completions of a shell'
             cand man 'Print the man page, or write all of them into a directory'
         }
@@ -185,6 +186,22 @@ set edit:completion:arg-completer[jetbak] = {|@words|
         &'jetbak;verify'= {
             cand --state-dir 'Keep the state of sessions in this directory, on a local file system'
             cand --color 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb'
+            cand --json 'Print JSON: one document, or one object a line with the summary last'
+            cand -q 'Print errors only'
+            cand --quiet 'Print errors only'
+            cand -v 'Say what was decided, and why'
+            cand --verbose 'Say what was decided, and why'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'jetbak;restore'= {
+            cand --into 'The directory to restore into: empty, or not there yet'
+            cand --only 'Restore only these, with what lies below them and the directories above them'
+            cand --owner 'Whose the files are to be'
+            cand --state-dir 'Keep the state of sessions in this directory, on a local file system'
+            cand --color 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb'
+            cand --keep-going 'Leave out what is damaged, instead of restoring nothing'
+            cand --dry-run 'Say what would be restored, and stop there'
             cand --json 'Print JSON: one document, or one object a line with the summary last'
             cand -q 'Print errors only'
             cand --quiet 'Print errors only'

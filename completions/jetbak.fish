@@ -43,6 +43,7 @@ complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "stop" -d 'Stop a sess
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "status" -d 'Show the sessions in progress, and how far they are'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "list" -d 'List the backups of a repository'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "verify" -d 'Prove backups: every hash, every size, nothing missing, nothing extra'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "restore" -d 'Restore a backup into a directory that is empty or does not exist yet'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "completions" -d 'Print the completions of a shell'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "man" -d 'Print the man page, or write all of them into a directory'
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l kind -d 'What is asked for' -r -f -a "full\t'Complete; a parent for later kinds; may truncate'
@@ -170,6 +171,21 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -l json -d 'Print 
 complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -s q -l quiet -d 'Print errors only'
 complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -s v -l verbose -d 'Say what was decided, and why'
 complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l into -d 'The directory to restore into: empty, or not there yet' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l only -d 'Restore only these, with what lies below them and the directories above them' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l owner -d 'Whose the files are to be' -r -f -a "keep\t'Those they had, by name where this machine knows the name, else by number'
+numeric\t'Those they had, by number'
+current\t'Whoever restores them'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l keep-going -d 'Leave out what is damaged, instead of restoring nothing'
+complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l dry-run -d 'Say what would be restored, and stop there'
+complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c jetbak -n "__fish_jetbak_using_subcommand completions" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand completions" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
 always\t'Always'

@@ -10,7 +10,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::unistd::{Gid, Group, Uid, User};
-use rustix::fs::{AtFlags, Stat, fgetxattr, flistxattr, lgetxattr, llistxattr};
+use rustix::fs::{
+    AtFlags, FileType, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, XattrFlags, fgetxattr, flistxattr, lgetxattr,
+    llistxattr,
+};
 use rustix::io::Errno;
 
 use crate::stream::source::{Attributes, Stamp, Xattr};
@@ -176,4 +179,179 @@ fn value_of(name: &[u8], get: &impl Fn(&[u8], &mut [u8]) -> Answer) -> rustix::i
 
 fn reason(errno: Errno) -> String {
     crate::error::reason(&errno.into())
+}
+
+/// Whose a restored file is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnerRule {
+    /// The owner and group it had, by name where this machine knows the name, else by number.
+    Keep,
+    /// The owner and group it had, by number.
+    Numeric,
+    /// Whoever restores it.
+    Current,
+}
+
+/// Gives attributes to restored files, and says what could not be given.
+#[derive(Debug)]
+pub struct Giving {
+    rule: OwnerRule,
+    users: Mutex<HashMap<Arc<str>, Option<u32>>>,
+    groups: Mutex<HashMap<Arc<str>, Option<u32>>>,
+}
+
+/// Bits of a mode that lend the owner's or the group's rights to whoever runs the file.
+const SET_ID_BITS: u32 = 0o6000;
+
+impl Giving {
+    /// Gives by this rule.
+    pub fn new(rule: OwnerRule) -> Self {
+        Self { rule, users: Mutex::default(), groups: Mutex::default() }
+    }
+
+    /// Gives an open file or directory all its attributes, the time last; returns what could not be given.
+    pub fn to_file(&self, file: impl AsFd, attributes: &Attributes) -> io::Result<Vec<String>> {
+        let file = file.as_fd();
+        let stat = rustix::fs::fstat(file)?;
+        let mut not_given = Vec::new();
+        let owned = self.chown(attributes, &stat, &mut not_given, |uid, gid| rustix::fs::fchown(file, uid, gid))?;
+        let mut mode = attributes.mode;
+        // Rights of the owner that it had are none of the owner that it has now. A directory lends nothing.
+        if !owned && mode & SET_ID_BITS != 0 && FileType::from_raw_mode(stat.st_mode).is_file() {
+            mode &= !SET_ID_BITS;
+            not_given.push("setuid and setgid, because it has another owner now".to_owned());
+        }
+        rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?;
+        give_xattrs(attributes, &mut not_given, |name, value| {
+            rustix::fs::fsetxattr(file, OsStr::from_bytes(name), value, XattrFlags::empty())
+        })?;
+        rustix::fs::futimens(file, &modified(attributes))?;
+        Ok(not_given)
+    }
+
+    /// The same for a symbolic link: the directory it lies in, and its name there. Links have no mode.
+    pub fn to_link(&self, folder: &OwnedFd, name: &OsStr, attributes: &Attributes) -> io::Result<Vec<String>> {
+        let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let mut not_given = Vec::new();
+        self.chown(attributes, &stat, &mut not_given, |uid, gid| {
+            rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+        })?;
+        if !attributes.xattrs.is_empty() {
+            let path = by_handle(folder, name);
+            give_xattrs(attributes, &mut not_given, |name, value| {
+                rustix::fs::lsetxattr(&path, OsStr::from_bytes(name), value, XattrFlags::empty())
+            })?;
+        }
+        rustix::fs::utimensat(folder, name, &modified(attributes), AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(not_given)
+    }
+
+    /// Whether the file belongs to whom it should.
+    fn chown(
+        &self,
+        attributes: &Attributes,
+        stat: &Stat,
+        not_given: &mut Vec<String>,
+        chown: impl Fn(Option<rustix::fs::Uid>, Option<rustix::fs::Gid>) -> rustix::io::Result<()>,
+    ) -> io::Result<bool> {
+        let (uid, gid) = self.numbers(attributes);
+        let (mut as_user, mut as_group) = (stat.st_uid == uid, stat.st_gid == gid);
+        if self.rule == OwnerRule::Current || (as_user && as_group) {
+            return Ok(as_user && as_group);
+        }
+        let (user, group) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+        match chown(Some(user), Some(group)) {
+            Ok(()) => return Ok(true),
+            Err(errno) if is_refusal(errno) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        // One of the two may still be possible: a group that we belong to.
+        as_user = as_user || chown(Some(user), None).is_ok();
+        as_group = as_group || chown(None, Some(group)).is_ok();
+        if !as_user {
+            not_given.push(format!("its owner {}", named(attributes.user.as_deref(), uid)));
+        }
+        if !as_group {
+            not_given.push(format!("its group {}", named(attributes.group.as_deref(), gid)));
+        }
+        Ok(as_user && as_group)
+    }
+
+    fn numbers(&self, attributes: &Attributes) -> (u32, u32) {
+        if self.rule == OwnerRule::Numeric {
+            return (attributes.uid, attributes.gid);
+        }
+        let uid = attributes.user.as_ref().and_then(|name| known(&self.users, name, user_number));
+        let gid = attributes.group.as_ref().and_then(|name| known(&self.groups, name, group_number));
+        (uid.unwrap_or(attributes.uid), gid.unwrap_or(attributes.gid))
+    }
+}
+
+fn named(name: Option<&str>, number: u32) -> String {
+    name.map_or_else(|| number.to_string(), |name| format!("{} ({number})", crate::error::printable(name)))
+}
+
+fn known(
+    known: &Mutex<HashMap<Arc<str>, Option<u32>>>,
+    name: &Arc<str>,
+    look_up: fn(&str) -> Option<u32>,
+) -> Option<u32> {
+    if let Some(number) = known.lock().unwrap_or_else(PoisonError::into_inner).get(name) {
+        return *number;
+    }
+    let number = look_up(name);
+    known.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(name), number);
+    number
+}
+
+fn give_xattrs(
+    attributes: &Attributes,
+    not_given: &mut Vec<String>,
+    set: impl Fn(&[u8], &[u8]) -> rustix::io::Result<()>,
+) -> io::Result<()> {
+    for Xattr { name, value } in &attributes.xattrs {
+        match set(name, value) {
+            Ok(()) => {}
+            Err(errno) if is_refusal(errno) => {
+                let name = crate::error::printable(OsStr::from_bytes(name));
+                not_given.push(format!("the extended attribute {name}: {}", reason(errno)));
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Whether an answer means that this user or this file system cannot have it, as opposed to a disk that fails.
+fn is_refusal(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::PERM
+            | Errno::ACCESS
+            | Errno::NOTSUP
+            | Errno::NOSYS
+            | Errno::INVAL
+            | Errno::OVERFLOW
+            | Errno::NOSPC
+            | Errno::DQUOT
+            | Errno::TOOBIG
+            | Errno::RANGE
+            | Errno::NAMETOOLONG
+            | Errno::EXIST
+            | Errno::NODATA
+    )
+}
+
+/// The modification time as the kernel takes it; the time of the last access stays.
+pub fn modified(attributes: &Attributes) -> Timestamps {
+    let nanoseconds = attributes.stamp.modified_ns;
+    let seconds = nanoseconds.div_euclid(1_000_000_000);
+    let rest = nanoseconds.rem_euclid(1_000_000_000);
+    Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec {
+            tv_sec: i64::try_from(seconds).unwrap_or(0),
+            tv_nsec: i64::try_from(rest).unwrap_or(0),
+        },
+    }
 }

@@ -52,6 +52,11 @@ pub fn insert_list(object: &mut serde_json::Map<String, serde_json::Value>, key:
     }
 }
 
+/// `./a//b/` means `a/b`, as a shell's completion may write it.
+pub fn tidy(path: &Path) -> PathBuf {
+    path.components().filter(|part| *part != std::path::Component::CurDir).collect()
+}
+
 /// Whether the path only goes down: relative, not empty, no `..`, no `.`.
 pub fn stays_below(path: &Path) -> bool {
     let mut parts = path.components().peekable();

@@ -100,6 +100,8 @@ pub enum Command {
     List(ListArgs),
     /// Prove backups: every hash, every size, nothing missing, nothing extra
     Verify(VerifyArgs),
+    /// Restore a backup into a directory that is empty or does not exist yet
+    Restore(RestoreArgs),
     /// Print the completions of a shell
     Completions(CompletionsArgs),
     /// Print the man page, or write all of them into a directory
@@ -352,6 +354,52 @@ pub struct VerifyArgs {
     /// Backups: a number, the beginning of an id, or `latest` [default: all]
     #[arg(value_name = "ID")]
     pub ids: Vec<String>,
+}
+
+/// restore
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Every byte is proven on its way, and nothing stands under DIR before all of it is there and durable. Nothing is ever replaced. What could not be given to a file (an owner, an attribute) is a warning that names it.\n\nExamples:\n  jetbak restore /backup/app --into /srv/app-restored\n  jetbak restore /backup/app 12 --into /tmp/one --only conf/app.ini accounts.db"
+)]
+pub struct RestoreArgs {
+    /// The repository
+    #[arg(value_name = "REPO")]
+    pub repository: PathBuf,
+    /// The backup: a number, the beginning of an id, or `latest` [default: latest]
+    #[arg(value_name = "ID")]
+    pub id: Option<String>,
+    /// The directory to restore into: empty, or not there yet
+    ///
+    /// The tree is made beside it and renamed when it is whole; inside of it where it is a mount point.
+    #[arg(long, value_name = "DIR")]
+    pub into: PathBuf,
+    /// Restore only these, with what lies below them and the directories above them
+    ///
+    /// Paths as `jetbak show --files` prints them, relative to the storage.
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub only: Vec<PathBuf>,
+    /// Whose the files are to be
+    #[arg(long, value_name = "OWNER", default_value = "keep")]
+    pub owner: OwnerArg,
+    /// Leave out what is damaged, instead of restoring nothing
+    ///
+    /// Each damaged file is named, and the exit code is 3.
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Say what would be restored, and stop there
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Whose restored files are to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OwnerArg {
+    /// Those they had, by name where this machine knows the name, else by number
+    Keep,
+    /// Those they had, by number
+    Numeric,
+    /// Whoever restores them
+    Current,
 }
 
 /// completions

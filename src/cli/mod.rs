@@ -8,6 +8,7 @@ mod end;
 mod files;
 mod list;
 mod read;
+mod restore;
 mod status;
 mod stop;
 mod summary;
@@ -64,6 +65,7 @@ fn run(cli: &Cli) -> ExitCode {
         Command::Status(args) => status::run(global, args, &mut ui),
         Command::List(args) => list::run(args, &mut ui),
         Command::Verify(args) => verify::run(args, &mut ui),
+        Command::Restore(args) => restore::run(args, &mut ui),
         Command::Completions(args) => documents::completions(args),
         Command::Man(args) => documents::man(args),
     };

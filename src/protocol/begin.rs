@@ -10,8 +10,9 @@ use super::{Context, Observer, Warning, heal, open_engine};
 use crate::durable::{self, TEMPORARY_PREFIX};
 use crate::engine::files::PERMISSION_HINT;
 use crate::engine::{Engine, EngineName, LeftOut, Role, Surveyed, plan};
-use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::error::{Error, Jet, Result, printable};
 use crate::repository::partial::Owner;
+use crate::repository::restore::too_little_space;
 use crate::repository::store::Held;
 use crate::repository::{Identity, Repository};
 use crate::session::Session;
@@ -338,16 +339,7 @@ fn require_space(repository: &Repository, needed: u64) -> Result<()> {
     if free >= needed {
         return Ok(());
     }
-    let message = format!(
-        "{} has {} free, and {} are needed",
-        printable(repository.root()),
-        indicatif::BinaryBytes(free),
-        indicatif::BinaryBytes(needed)
-    );
-    Err(Error::jet(Jet::DiskFull, format!("{message} ({free} and {needed} bytes)"))
-        .exit(ExitCode::Failed)
-        .file(repository.root())
-        .hint("Free space there, or choose another repository."))
+    Err(too_little_space(repository.root(), free, needed).hint("Free space there, or choose another repository."))
 }
 
 /// The plan of a session to be, in a file that a sweep leaves alone as long as we hold it.

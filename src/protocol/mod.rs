@@ -46,6 +46,8 @@ pub enum Activity {
     Verifying,
     /// Deleting logs.
     Truncating,
+    /// Writing a backup back.
+    Restoring,
 }
 
 impl Activity {
@@ -57,6 +59,7 @@ impl Activity {
             Self::Sealing => "sealing",
             Self::Verifying => "verifying",
             Self::Truncating => "truncating",
+            Self::Restoring => "restoring",
         }
     }
 }

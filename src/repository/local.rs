@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, statat};
+use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags, Stat, statat};
 use rustix::io::Errno;
 
 use super::store::{Held, Item, ItemKind, Reading, Store, Writing};
+use crate::attributes::modified;
 use crate::beneath::{self, Folders};
 use crate::durable::{self, Put};
 use crate::error::{Error, Jet, Result, printable};
@@ -55,6 +56,28 @@ impl LocalStore {
         self.folders.parent(path, make)
     }
 
+    /// Creates a file of bulk data; directories above it are made.
+    pub fn create_file(&self, path: &Path, put: Put) -> Result<LocalFile> {
+        let (folder, name) = self.parent(path, true).map_err(|e| self.error("create", path, e))?;
+        let taken = if put == Put::New { OFlags::EXCL } else { OFlags::TRUNC };
+        let flags = OFlags::WRONLY | OFlags::CREATE | taken | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&folder, name, flags, Mode::RUSR | Mode::WUSR);
+        let file = File::from(file.map_err(|e| self.error("create", path, e))?);
+        Ok(LocalFile {
+            path: self.at(path),
+            file,
+            written: 0,
+            direct: false,
+            offered: Arc::clone(&self.direct),
+            sync: !self.syncs_whole,
+        })
+    }
+
+    /// The open directories below the store.
+    pub fn folders(&self) -> &Folders {
+        &self.folders
+    }
+
     fn stat(&self, path: &Path) -> Result<Stat, Errno> {
         if path.as_os_str().is_empty() {
             return rustix::fs::fstat(self.folders.root());
@@ -81,7 +104,7 @@ const DIRECT_BYTES_MIN: usize = 256 * 1024;
 /// Past the cache a copy of the data is saved, the last sync is short, and nothing that others need is pushed out of
 /// memory. Where a file system does not offer that, everything goes through the cache.
 #[derive(Debug)]
-struct LocalFile {
+pub struct LocalFile {
     path: PathBuf,
     file: File,
     written: u64,
@@ -93,6 +116,12 @@ struct LocalFile {
 }
 
 impl LocalFile {
+    /// The file behind it, with everything handed to the file system.
+    pub fn into_file(mut self) -> Result<File> {
+        self.flush()?;
+        Ok(self.file)
+    }
+
     /// Whether a chunk may be written past the cache: its place in memory and in the file must be aligned.
     fn suits_direct(&self, chunk: &[u8]) -> bool {
         let aligned = |bytes: usize| bytes.is_multiple_of(BUFFER_ALIGNMENT);
@@ -191,18 +220,7 @@ impl Store for LocalStore {
     }
 
     fn create(&self, path: &Path) -> Result<Box<dyn Writing>> {
-        let (folder, name) = self.parent(path, true).map_err(|e| self.error("create", path, e))?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&folder, name, flags, Mode::RUSR | Mode::WUSR);
-        let file = File::from(file.map_err(|e| self.error("create", path, e))?);
-        Ok(Box::new(LocalFile {
-            path: self.at(path),
-            file,
-            written: 0,
-            direct: false,
-            offered: Arc::clone(&self.direct),
-            sync: !self.syncs_whole,
-        }))
+        Ok(Box::new(self.create_file(path, Put::Replace)?))
     }
 
     fn open(&self, path: &Path, offset: u64, fresh: bool) -> Result<Box<dyn Reading>> {
@@ -398,19 +416,6 @@ const NO_FOLLOW: i32 = OFlags::NOFOLLOW.bits() as i32;
 
 fn not_as_expected(path: &Path, what: &str) -> Error {
     Error::jet(Jet::FileInvalidType, format!("{} is {what}", printable(path))).file(path)
-}
-
-fn modified(attributes: &Attributes) -> Timestamps {
-    let nanoseconds = attributes.stamp.modified_ns;
-    let seconds = nanoseconds.div_euclid(1_000_000_000);
-    let rest = nanoseconds.rem_euclid(1_000_000_000);
-    Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec {
-            tv_sec: i64::try_from(seconds).unwrap_or(0),
-            tv_nsec: i64::try_from(rest).unwrap_or(0),
-        },
-    }
 }
 
 #[cfg(test)]

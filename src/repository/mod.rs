@@ -6,6 +6,7 @@ pub mod list_reader;
 pub mod local;
 pub mod manifest;
 pub mod partial;
+pub mod restore;
 pub mod seal;
 pub mod store;
 pub mod verify;

@@ -54,6 +54,11 @@ impl Ui {
         self.manner.json
     }
 
+    /// Whether everything is to be named that is odd, and not only the first of it.
+    pub fn names_all(&self) -> bool {
+        self.manner.json || self.manner.verbose
+    }
+
     /// How many warnings there were.
     pub fn warnings(&self) -> u64 {
         self.warnings

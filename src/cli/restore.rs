@@ -1,0 +1,245 @@
+//! `jetbak restore`
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use indicatif::BinaryBytes;
+use serde_json::json;
+
+use super::args::{OwnerArg, RestoreArgs};
+use super::signal_token;
+use super::summary::{count, rate, seconds};
+use crate::attributes::OwnerRule;
+use crate::error::{Error, ExitCode, printable};
+use crate::paths;
+use crate::protocol::{Activity, Observer, Progress, Warning};
+use crate::repository::Repository;
+use crate::repository::catalogue::Backup;
+use crate::repository::manifest::Manifest;
+use crate::repository::restore::plan::Plan;
+use crate::repository::restore::target::NotGiven;
+use crate::repository::restore::{self, Damaged, Options, Restored, Witness};
+use crate::session::event::Outcome;
+use crate::stream::stop::{Cause, StopToken, signal_name};
+use crate::times;
+use crate::ui::{Ui, json as objects};
+
+/// What could not be given to so many entries is said one by one, to people who did not ask for more.
+const NOT_GIVEN_NAMED_MAX: u64 = 20;
+
+pub fn run(args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
+    let repository = Repository::open(&args.repository)?;
+    let backup = repository.resolve(args.id.as_deref().unwrap_or("latest"))?;
+    let manifest = backup.manifest.clone().map_err(|error| unreadable(&repository, &backup, &error))?;
+    let options = Options {
+        into: args.into.clone(),
+        only: args.only.iter().map(|path| paths::tidy(path)).filter(|path| !path.as_os_str().is_empty()).collect(),
+        owner: match args.owner {
+            OwnerArg::Keep => OwnerRule::Keep,
+            OwnerArg::Numeric => OwnerRule::Numeric,
+            OwnerArg::Current => OwnerRule::Current,
+        },
+        keep_going: args.keep_going,
+    };
+    let stop = signal_token()?;
+    if args.dry_run {
+        let plan = restore::dry_run(&repository, &backup, &options, &stop)?;
+        show_plan(&repository, &backup, &options, &plan, ui);
+        return Ok(ExitCode::Done);
+    }
+    if manifest.outcome == Outcome::Incomplete {
+        let missing = count(manifest.excluded.len() as u64, "file");
+        let message = format!("{} is incomplete: {missing} could not be read and is not in it", backup.id.text);
+        ui.warning(&Warning { jet: None, message, file: None });
+    }
+    let started = Instant::now();
+    let mut voice = Voice::new(ui);
+    let done = restore::restore(&repository, &backup, &options, &mut voice, &stop);
+    let (not_given, damaged) = voice.close();
+    let end = End { backup: &backup, repository: &repository, options: &options, not_given, damaged };
+    Ok(match done {
+        Ok(restored) => end.success(&restored, started.elapsed(), ui),
+        Err(error) => end.failure(&in_words_of_a_restore(error, &stop), started.elapsed(), ui),
+    })
+}
+
+fn unreadable(repository: &Repository, backup: &Backup, error: &Error) -> Error {
+    let message = format!("{}: {}", backup.id.text, error.message());
+    let place = printable(repository.root());
+    Error::new(error.exit_code(), message).hint(format!("`jetbak verify {place} {}` tells more.", backup.id.sequence))
+}
+
+/// A signal ends a restore, not a backup.
+fn in_words_of_a_restore(error: Error, stop: &StopToken) -> Error {
+    match stop.cause() {
+        Some(Cause::Signal(number)) if error.exit_code() == ExitCode::Signal(number) => {
+            let message = format!("the restore was interrupted by {}", signal_name(number));
+            Error::new(ExitCode::Signal(number), message)
+                .hint("Nothing was restored, and nothing of it is left behind.")
+        }
+        _ => error,
+    }
+}
+
+/// Tells of a restore while it works.
+struct Voice<'a> {
+    ui: &'a mut Ui,
+    bytes_total: u64,
+    names_all: bool,
+    not_given: u64,
+    damaged: Vec<Damaged>,
+}
+
+impl<'a> Voice<'a> {
+    fn new(ui: &'a mut Ui) -> Self {
+        let names_all = ui.names_all();
+        Self { ui, bytes_total: 0, names_all, not_given: 0, damaged: Vec::new() }
+    }
+
+    fn close(self) -> (u64, Vec<Damaged>) {
+        if let Some(more) = self.not_given.checked_sub(NOT_GIVEN_NAMED_MAX).filter(|more| *more > 0 && !self.names_all)
+        {
+            let message = format!("{more} more could not be given; -v names them all");
+            self.ui.warning(&Warning { jet: None, message, file: None });
+        }
+        (self.not_given, self.damaged)
+    }
+}
+
+impl Witness for Voice<'_> {
+    fn planned(&mut self, plan: &Plan) {
+        self.bytes_total = plan.bytes;
+    }
+
+    fn progress(&mut self, bytes: u64, file: Option<Arc<Path>>) {
+        let (bytes_done, bytes_total) = (bytes, self.bytes_total.max(bytes));
+        self.ui.progress(&Progress { activity: Activity::Restoring, file, bytes_done, bytes_total });
+    }
+
+    fn not_given(&mut self, what: NotGiven) {
+        self.not_given += 1;
+        if self.names_all || self.not_given <= NOT_GIVEN_NAMED_MAX {
+            let path = if what.path.as_os_str().is_empty() { PathBuf::from(".") } else { what.path };
+            let message = format!("{} could not be given {}", printable(&path), what.what);
+            self.ui.warning(&Warning { jet: None, message, file: Some(path) });
+        }
+    }
+
+    fn damaged(&mut self, what: &Damaged) {
+        let message = format!("left out: {}", what.error.message());
+        self.ui.warning(&Warning { jet: what.error.jet_code(), message, file: Some(what.path.clone()) });
+        self.damaged.push(what.clone());
+    }
+}
+
+/// What there is to say at the end.
+struct End<'a> {
+    repository: &'a Repository,
+    backup: &'a Backup,
+    options: &'a Options,
+    not_given: u64,
+    damaged: Vec<Damaged>,
+}
+
+impl End<'_> {
+    fn success(&self, restored: &Restored, took: Duration, ui: &mut Ui) -> ExitCode {
+        let excluded = self.backup.manifest.as_ref().map_or(0, |manifest: &Manifest| manifest.excluded.len());
+        let damages = self.damaged.len() as u64;
+        let exit_code = if damages > 0 { ExitCode::Verification } else { ExitCode::Done };
+        if let Some(first) = self.damaged.first() {
+            let message = format!("{} damaged and left out: {}", count(damages, "file"), first.error.message());
+            let error = Error::new(exit_code, message).file(&first.path);
+            ui.error(&error.hint("The rest is restored and proven. An older backup may hold it whole.").into());
+        }
+        let outcome = if damages > 0 || excluded > 0 { Outcome::Incomplete } else { Outcome::Completed };
+        if ui.is_json() {
+            self.print_json(outcome, exit_code, Some(restored), took, ui);
+            return exit_code;
+        }
+        ui.finish_progress();
+        if restored.was_whole {
+            ui.said("an earlier restore had written it all and was interrupted while it moved it into place");
+        }
+        let part = if self.options.only.is_empty() { "" } else { " in part" };
+        ui.say(&format!("restored {}{part} into {}", self.backup.id.text, printable(&restored.path)));
+        let (files, bytes) = (restored.written.files, restored.written.bytes);
+        let odd = if ui.warnings() > 0 { format!(", {}", count(ui.warnings(), "warning")) } else { String::new() };
+        let speed = rate(bytes, took);
+        let plan = &restored.plan;
+        ui.say(&format!(
+            "  {}, {}, {}: {} in {}{speed}, every byte proven{odd}",
+            count(files, "file"),
+            if plan.directories == 1 { "1 directory".to_owned() } else { format!("{} directories", plan.directories) },
+            count(plan.links, "link"),
+            BinaryBytes(bytes),
+            times::duration(took),
+        ));
+        exit_code
+    }
+
+    fn failure(&self, error: &Error, took: Duration, ui: &mut Ui) -> ExitCode {
+        ui.error(&error.clone().into());
+        if ui.is_json() {
+            let stopped = matches!(error.exit_code(), ExitCode::Signal(_));
+            let outcome = if stopped { Outcome::Stopped } else { Outcome::Failed };
+            self.print_json(outcome, error.exit_code(), None, took, ui);
+        }
+        error.exit_code()
+    }
+
+    fn print_json(
+        &self,
+        outcome: Outcome,
+        exit_code: ExitCode,
+        restored: Option<&Restored>,
+        took: Duration,
+        ui: &mut Ui,
+    ) {
+        let mut fields = objects::object(json!({
+            "type": "summary",
+            "command": "restore",
+            "outcome": outcome.name(),
+            "exit_code": exit_code.number(),
+            "id": self.backup.id.text,
+            "sequence": self.backup.id.sequence,
+            "files": restored.map_or(0, |restored| restored.written.files),
+            "directories": restored.map_or(0, |restored| restored.plan.directories),
+            "links": restored.map_or(0, |restored| restored.plan.links),
+            "bytes": restored.map_or(0, |restored| restored.written.bytes),
+            "damages": self.damaged.len(),
+            "not_given": self.not_given,
+            "seconds": seconds(took),
+            "warnings": ui.warnings(),
+        }));
+        paths::insert(&mut fields, "repository", self.repository.root());
+        paths::insert(&mut fields, "into", restored.map_or(&*self.options.into, |restored| &*restored.path));
+        ui.json_last(fields);
+    }
+}
+
+fn show_plan(repository: &Repository, backup: &Backup, options: &Options, plan: &Plan, ui: &mut Ui) {
+    if ui.is_json() {
+        let mut fields = objects::object(json!({
+            "type": "dry_run",
+            "id": backup.id.text,
+            "sequence": backup.id.sequence,
+            "files": plan.files,
+            "directories": plan.directories,
+            "links": plan.links,
+            "bytes": plan.bytes,
+            "allocated": plan.allocated,
+        }));
+        paths::insert(&mut fields, "repository", repository.root());
+        paths::insert(&mut fields, "into", &options.into);
+        ui.json(fields);
+        return;
+    }
+    ui.line(&format!(
+        "{}: {} ({}) would be restored into {}",
+        backup.id.text,
+        count(plan.files, "file"),
+        BinaryBytes(plan.bytes),
+        printable(&options.into)
+    ));
+}

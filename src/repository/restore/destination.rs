@@ -1,0 +1,333 @@
+//! Where a restored tree is made, and how it gets its name: nothing that is not whole ever stands under it.
+//!
+//! The tree is made in a scratch directory beside the target, on the same file system, and renamed over it. Where the
+//! target is a mount point, or its parent cannot be written, the scratch directory lies inside of it and what it holds is
+//! moved out, name by name, after a note that all of it is there: a restore that is repeated after a crash finds the note
+//! and goes on. A scratch directory is locked as long as its process lives, and swept by the next restore.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use serde::{Deserialize, Serialize};
+
+use crate::durable::{self, Put, TEMPORARY_PREFIX};
+use crate::error::{Error, ExitCode, Jet, Result, printable};
+
+/// The note in a scratch directory inside of the target.
+const NOTE: &str = "whole.json";
+/// The tree in a scratch directory.
+const TREE: &str = "tree";
+/// What a new file system holds by itself.
+const LOST_AND_FOUND: &str = "lost+found";
+
+/// What is being restored, so that an interrupted move is finished only by the same restore.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purpose {
+    /// The backup's id.
+    pub id: String,
+    /// SHA-256 of its manifest, hexadecimal.
+    pub manifest_sha256: String,
+    /// What of it is meant, base64 of the bytes; everything where it is empty.
+    pub only: Vec<String>,
+}
+
+/// A directory that is to hold a restored tree.
+#[derive(Debug)]
+pub struct Destination {
+    path: PathBuf,
+    scratch: PathBuf,
+    inside: bool,
+    purpose: Purpose,
+    whole: bool,
+    /// Held as long as this process lives.
+    _lock: File,
+}
+
+impl Destination {
+    /// Finds out whether a tree can be put there, changing nothing; `path` is made absolute.
+    pub fn check(path: &Path) -> Result<PathBuf> {
+        let path = resolve(path)?;
+        if let Some(name) = occupant(&path)? {
+            return Err(not_empty(&path, &name));
+        }
+        Ok(path)
+    }
+
+    /// Makes the scratch directory, and sweeps those that dead restores left.
+    pub fn prepare(path: &Path, purpose: Purpose) -> Result<Self> {
+        let path = resolve(path)?;
+        let exists = path.is_dir();
+        if exists && let Some(unfinished) = Self::unfinished(&path, &purpose)? {
+            return Ok(unfinished);
+        }
+        if let Some(name) = occupant(&path)? {
+            return Err(not_empty(&path, &name));
+        }
+        let parent = path.parent().unwrap_or(Path::new("/")).to_owned();
+        let inside = exists && (is_mount_point(&path)? || is_current(&path));
+        if !inside {
+            sweep(&parent);
+            match make_scratch(&parent) {
+                Ok((scratch, lock)) => {
+                    return Self { path, scratch, inside, purpose, whole: false, _lock: lock }.begin();
+                }
+                Err(error) if exists && error.kind() == io::ErrorKind::PermissionDenied => {}
+                Err(error) => {
+                    let missing = error.kind() == io::ErrorKind::NotFound;
+                    let error = Error::io("create a directory in", &parent, &error);
+                    let hint = "Only the last directory of the path is made; is a mount missing?";
+                    return Err(if missing { error.hint(hint) } else { error });
+                }
+            }
+        }
+        sweep(&path);
+        let (scratch, lock) = make_scratch(&path).map_err(|e| Error::io("create a directory in", &path, &e))?;
+        Self { path, scratch, inside: true, purpose, whole: false, _lock: lock }.begin()
+    }
+
+    fn begin(self) -> Result<Self> {
+        let tree = self.tree();
+        let made = fs::DirBuilder::new().mode(0o700).create(&tree);
+        if let Err(error) = made {
+            let _ = fs::remove_dir(&self.scratch); // the first error is the one to report
+            return Err(Error::io("create", &tree, &error));
+        }
+        Ok(self)
+    }
+
+    /// A tree that was whole and partly moved when its restore died.
+    fn unfinished(path: &Path, purpose: &Purpose) -> Result<Option<Self>> {
+        for scratch in scratches(path) {
+            let Ok(text) = fs::read(scratch.join(NOTE)) else { continue };
+            let Some(lock) = lock(&scratch) else { return Err(busy(path)) };
+            let known: Option<Purpose> = serde_json::from_slice(&text).ok();
+            if known.as_ref() == Some(purpose) {
+                let (path, purpose) = (path.to_owned(), purpose.clone());
+                return Ok(Some(Self { path, scratch, inside: true, purpose, whole: true, _lock: lock }));
+            }
+            let id = known.map_or_else(|| "another backup".to_owned(), |known| known.id);
+            let message = format!("{} holds an interrupted restore of {}", printable(path), printable(&id));
+            return Err(Error::jet(Jet::BackupDirectoryNotEmpty, message)
+                .file(path)
+                .hint("Repeat that restore, which finishes it, or remove everything in the directory."));
+        }
+        Ok(None)
+    }
+
+    /// The directory in which the tree is made.
+    pub fn tree(&self) -> PathBuf {
+        self.scratch.join(TREE)
+    }
+
+    /// The target.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether an earlier restore had made the whole tree already.
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// Whether a directory gets its attributes only under its final name: the target itself where it was there before,
+    /// and what its owner could not move once it is read-only.
+    pub fn comes_late(&self, path: &Path, mode: u32) -> bool {
+        let depth = path.components().count();
+        let is_moved = depth <= usize::from(self.inside);
+        let may_move = mode & 0o200 != 0 || rustix::process::geteuid().is_root();
+        (self.inside && depth == 0) || (is_moved && !may_move)
+    }
+
+    /// Gives the tree, which is whole and durable, the target's name.
+    pub fn publish(&mut self) -> Result<()> {
+        if self.inside {
+            if !self.whole {
+                let text = serde_json::to_vec(&self.purpose).expect("a purpose has only fields that JSON can hold");
+                durable::write(&self.scratch.join(NOTE), &text, Put::New)?;
+                self.whole = true;
+            }
+            return self.move_out();
+        }
+        let parent = self.path.parent().unwrap_or(Path::new("/"));
+        let tree = self.tree();
+        // An empty directory is replaced in one step; one that is not empty any more is not.
+        let renamed = match durable::rename(&tree, &self.path, Put::New) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::rename(&tree, &self.path),
+            renamed => renamed,
+        };
+        renamed.map_err(|error| match error.kind() {
+            io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                not_empty(&self.path, "something that appeared meanwhile")
+            }
+            _ => Error::io("rename to", &self.path, &error),
+        })?;
+        let _ = fs::remove_dir(&self.scratch); // empty by now; the next restore sweeps it
+        durable::sync_folder(parent)
+    }
+
+    fn move_out(&self) -> Result<()> {
+        let tree = self.tree();
+        let error = |e: &io::Error| Error::io("move to", &self.path, e);
+        let entries = match fs::read_dir(&tree) {
+            // moved in full before
+            Err(error) if self.whole && error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(|e| error(&e))?,
+        };
+        for entry in entries {
+            let name = entry.map_err(|e| error(&e))?.file_name();
+            let to = self.path.join(&name);
+            match durable::rename(&tree.join(&name), &to, Put::New) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                    // A new file system has this directory of its own; it is empty, or nobody may put a tree there.
+                    let replaced = if name == LOST_AND_FOUND { fs::rename(tree.join(&name), &to) } else { Err(e) };
+                    replaced.map_err(|_| not_empty(&self.path, &printable(&name)))?;
+                }
+                renamed => renamed.map_err(|e| error(&e))?,
+            }
+        }
+        durable::sync_folder(&self.path)
+    }
+
+    /// Takes the scratch directory away; the tree has its name, and everything in it its attributes.
+    pub fn finish(self) -> Result<()> {
+        if !self.inside {
+            return durable::sync_folder(&self.path);
+        }
+        let _ = fs::remove_dir(self.tree()); // gone where an earlier restore got that far
+        fs::remove_file(self.scratch.join(NOTE)).map_err(|e| Error::io("remove", &self.scratch, &e))?;
+        fs::remove_dir(&self.scratch).map_err(|e| Error::io("remove", &self.scratch, &e))?;
+        durable::sync_folder(&self.path)
+    }
+
+    /// Removes what was made so far, unless the whole tree is there; an error says where it stays.
+    pub fn discard(self) -> Result<()> {
+        if self.whole {
+            return Ok(()); // it is proven and durable: the next attempt moves it
+        }
+        match fs::remove_dir_all(&self.scratch) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &self.scratch, &error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The absolute path of a target, through links where it exists.
+fn resolve(path: &Path) -> Result<PathBuf> {
+    match path.canonicalize() {
+        Ok(resolved) if resolved.is_dir() => Ok(resolved),
+        Ok(_) => {
+            let message = format!("{} is not a directory", printable(path));
+            Err(Error::jet(Jet::BackupDirectoryNotEmpty, message).file(path).hint("Name a directory that is empty."))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => {
+            let absolute = std::path::absolute(path).map_err(|e| Error::io("find", path, &e))?;
+            let name = absolute.file_name().ok_or_else(|| Error::io("find", path, &error))?;
+            let parent = absolute.parent().unwrap_or(Path::new("/"));
+            let resolved = parent.canonicalize().map_err(|e| {
+                let error = Error::io("find", parent, &e);
+                error.hint("Only the last directory of the path is made; is a mount missing?")
+            })?;
+            Ok(resolved.join(name))
+        }
+        Err(error) => Err(Error::io("find", path, &error)),
+    }
+}
+
+/// The first thing that stands in the way in a target; nothing where it is empty or missing.
+fn occupant(path: &Path) -> Result<Option<String>> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        entries => entries.map_err(|e| Error::io("list", path, &e))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(|e| Error::io("list", path, &e))?;
+        let name = entry.file_name();
+        let is_scratch = name.as_bytes().starts_with(scratch_prefix().as_bytes()) && !entry.path().join(NOTE).exists();
+        let is_own = name == LOST_AND_FOUND && fs::read_dir(entry.path()).is_ok_and(|mut all| all.next().is_none());
+        let is_known = is_scratch || (is_own && is_mount_point(path)?);
+        if !is_known {
+            return Ok(Some(printable(&name)));
+        }
+    }
+    Ok(None)
+}
+
+fn not_empty(path: &Path, name: &str) -> Error {
+    let message = format!("{} is not empty: it holds {name}", printable(path));
+    Error::jet(Jet::BackupDirectoryNotEmpty, message)
+        .file(path)
+        .hint("Restore into a directory that is empty or does not exist yet; nothing is ever replaced.")
+}
+
+fn busy(path: &Path) -> Error {
+    let message = format!("another process is restoring into {}", printable(path));
+    Error::new(ExitCode::OutOfOrder, message).file(path).hint("Wait for it.")
+}
+
+fn is_mount_point(path: &Path) -> Result<bool> {
+    let error = |e: &io::Error| Error::io("look at", path, e);
+    let here = statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS);
+    if let Ok(found) = here
+        && found.stx_attributes_mask.contains(rustix::fs::StatxAttributes::MOUNT_ROOT)
+    {
+        return Ok(found.stx_attributes.contains(rustix::fs::StatxAttributes::MOUNT_ROOT));
+    }
+    // Kernels before 5.8 do not say; another device than the parent's does.
+    let above = path.parent().unwrap_or(path);
+    let (here, above) = (fs::metadata(path).map_err(|e| error(&e))?, fs::metadata(above).map_err(|e| error(&e))?);
+    Ok(here.dev() != above.dev() || here.ino() == above.ino())
+}
+
+/// Whether this process works in that directory: renaming another one over it would leave a shell nowhere.
+fn is_current(path: &Path) -> bool {
+    std::env::current_dir().and_then(|current| current.canonicalize()).is_ok_and(|current| current.starts_with(path))
+}
+
+fn scratch_prefix() -> String {
+    format!("{TEMPORARY_PREFIX}restore-")
+}
+
+fn make_scratch(folder: &Path) -> io::Result<(PathBuf, File)> {
+    loop {
+        let scratch = folder.join(format!("{}{:016x}", scratch_prefix(), durable::random()));
+        fs::DirBuilder::new().mode(0o700).create(&scratch)?;
+        // What the folder would hand down to everything below is none of the backup's.
+        let _ = rustix::fs::removexattr(&scratch, "system.posix_acl_default"); // mostly there is none
+        let _ = rustix::fs::removexattr(&scratch, "system.posix_acl_access"); // likewise
+        let Ok(handle) = File::open(&scratch) else { continue }; // another restore has just swept it
+        if handle.try_lock().is_ok() && scratch.is_dir() {
+            return Ok((scratch, handle));
+        }
+    }
+}
+
+fn scratches(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let is_scratch = |entry: &fs::DirEntry| entry.file_name().as_bytes().starts_with(scratch_prefix().as_bytes());
+    entries.filter_map(Result::ok).filter(is_scratch).map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+}
+
+fn lock(scratch: &Path) -> Option<File> {
+    let handle = File::open(scratch).ok()?;
+    handle.try_lock().ok()?;
+    Some(handle)
+}
+
+/// Removes what dead restores of this user left in a directory; what cannot be removed stays.
+fn sweep(folder: &Path) {
+    let me = rustix::process::geteuid().as_raw();
+    for scratch in scratches(folder) {
+        let mine = fs::symlink_metadata(&scratch).is_ok_and(|found| found.is_dir() && found.uid() == me);
+        let is_whole = scratch.join(NOTE).exists(); // its own restore finishes it
+        if mine
+            && !is_whole
+            && let Some(_held) = lock(&scratch)
+        {
+            let _ = fs::remove_dir_all(&scratch); // in nobody's way
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! A tree that is being restored: files, directories and links below one open directory, with everything that can be
+//! given to them.
+
+use std::mem;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::attributes::{Giving, OwnerRule};
+use crate::beneath;
+use crate::durable::Put;
+use crate::error::{Error, ExitCode, Result};
+use crate::repository::local::{LocalFile, LocalStore};
+use crate::repository::store::{Store, Writing};
+use crate::stream::pipeline::Sink;
+use crate::stream::source::Attributes;
+
+/// Something that could not be given to what was restored.
+#[derive(Clone, Debug)]
+pub struct NotGiven {
+    /// Relative to the target.
+    pub path: PathBuf,
+    /// What, as a noun phrase.
+    pub what: String,
+}
+
+/// A tree that is being restored. Nothing in it is replaced, and no link is followed.
+#[derive(Debug)]
+pub struct Target {
+    store: LocalStore,
+    giving: Giving,
+    not_given: Mutex<Vec<NotGiven>>,
+}
+
+impl Target {
+    /// The tree below a directory that exists.
+    pub fn open(root: &Path, rule: OwnerRule) -> Result<Self> {
+        Ok(Self { store: LocalStore::open(root)?, giving: Giving::new(rule), not_given: Mutex::default() })
+    }
+
+    /// A sink that writes into it.
+    pub fn sink(self: &Arc<Self>) -> TargetSink {
+        TargetSink { target: Arc::clone(self), writing: None }
+    }
+
+    /// What could not be given since the last call.
+    pub fn take_not_given(&self) -> Vec<NotGiven> {
+        mem::take(&mut *self.not_given.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Gives a directory all its attributes; nothing may be put into it afterwards.
+    pub fn dress_directory(&self, path: &Path, attributes: &Attributes) -> Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let folder = beneath::open(self.store.folders().root(), path, flags, Mode::empty());
+        let folder = folder.map_err(|e| self.error("open", path, e))?;
+        let given = self.giving.to_file(&folder, attributes);
+        self.note(path, given.map_err(|e| Error::io("set the attributes of", &self.store.describe(path), &e))?);
+        Ok(())
+    }
+
+    /// Whether something stands under a path.
+    pub fn contains(&self, path: &Path) -> bool {
+        let found = self.store.folders().parent(path, false);
+        found.is_ok_and(|(folder, name)| rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok())
+    }
+
+    /// Removes a file that turned out to be damaged.
+    pub fn remove(&self, path: &Path) -> Result<()> {
+        self.store.remove(path)
+    }
+
+    /// Makes everything written so far durable.
+    pub fn sync(&self) -> Result<()> {
+        self.store.sync()
+    }
+
+    /// Bytes that can still be written.
+    pub fn free_bytes(&self) -> Result<Option<u64>> {
+        self.store.free_bytes()
+    }
+
+    fn note(&self, path: &Path, what: Vec<String>) {
+        if !what.is_empty() {
+            let mut not_given = self.not_given.lock().unwrap_or_else(PoisonError::into_inner);
+            not_given.extend(what.into_iter().map(|what| NotGiven { path: path.to_owned(), what }));
+        }
+    }
+
+    fn error(&self, action: &str, path: &Path, errno: Errno) -> Error {
+        Error::io(action, &self.store.describe(path), &errno.into())
+    }
+}
+
+/// Writes into a target.
+pub struct TargetSink {
+    target: Arc<Target>,
+    writing: Option<LocalFile>,
+}
+
+impl TargetSink {
+    fn writing(&mut self) -> Result<&mut LocalFile> {
+        self.writing.as_mut().ok_or_else(|| Error::new(ExitCode::Failed, "a chunk came before its file"))
+    }
+}
+
+impl Sink for TargetSink {
+    fn begin(&mut self, path: &Path) -> Result<()> {
+        self.writing = Some(self.target.store.create_file(path, Put::New)?);
+        Ok(())
+    }
+
+    fn write(&mut self, chunk: &[u8]) -> Result<()> {
+        self.writing()?.write(chunk)
+    }
+
+    fn skip(&mut self, bytes: u64) -> Result<()> {
+        self.writing()?.skip(bytes)
+    }
+
+    fn finish(&mut self, path: &Path, attributes: &Attributes, _: &[u8; 32]) -> Result<()> {
+        self.writing()?;
+        let Some(writing) = self.writing.take() else { return Ok(()) };
+        let file = writing.into_file()?;
+        let described = || self.target.store.describe(path);
+        // What was written is looked at once more: a file system may lose the end of a file and say nothing.
+        let length = file.metadata().map_err(|e| Error::io("look at", &described(), &e))?.len();
+        if length != attributes.stamp.size {
+            let message = format!("{} has {length} bytes instead of {}", described().display(), attributes.stamp.size);
+            return Err(Error::new(ExitCode::Failed, message).file(path));
+        }
+        let given = self.target.giving.to_file(&file, attributes);
+        self.target.note(path, given.map_err(|e| Error::io("set the attributes of", &described(), &e))?);
+        Ok(())
+    }
+
+    fn abandon(&mut self, path: &Path) -> Result<()> {
+        self.writing = None;
+        self.target.remove(path)
+    }
+
+    fn directory(&mut self, path: &Path, _: &Attributes) -> Result<()> {
+        // Its attributes come last: files are still to be put into it.
+        self.target.store.make_directory(path)
+    }
+
+    fn link(&mut self, path: &Path, target: &Path, attributes: &Attributes) -> Result<()> {
+        let error = |e| self.target.error("create the link", path, e);
+        let (folder, name) = self.target.store.folders().parent(path, true).map_err(error)?;
+        rustix::fs::symlinkat(target, &folder, name).map_err(error)?;
+        let given = self.target.giving.to_link(&folder, name, attributes);
+        let given = given.map_err(|e| Error::io("set the attributes of", &self.target.store.describe(path), &e))?;
+        self.target.note(path, given);
+        Ok(())
+    }
+
+    fn hard_link(&mut self, path: &Path, first: &Path, _: &Attributes) -> Result<()> {
+        let error = |e| self.target.error("create the link", path, e);
+        let folders = self.target.store.folders();
+        let (from, old) = match beneath::parent(folders.root(), first) {
+            Ok(found) => found,
+            Err(Errno::NOENT) => return Ok(()), // damaged and left out; whoever judges knows
+            Err(errno) => return Err(error(errno)),
+        };
+        let (folder, name) = folders.parent(path, true).map_err(error)?;
+        match rustix::fs::linkat(&from, old, &folder, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(error(errno)),
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Writing a plan into a target: from the repository through the pipeline, every byte proven on the way.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::plan::{Plan, Selection};
+use super::target::Target;
+use super::{Damaged, Witness};
+use crate::engine::Role;
+use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::repository::Repository;
+use crate::repository::catalogue::Backup;
+use crate::repository::file_list::{FileLine, hex};
+use crate::repository::list_reader::{Line, ListReader};
+use crate::repository::store::{Reading, Store};
+use crate::stream::pipeline::{self, Feed, Finished, Gauge, Job, Policy, Report};
+use crate::stream::source::{Attributes, Got, Hole, Opened, Settled, Source};
+use crate::stream::stop::StopToken;
+
+/// What was written.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    /// Files with content, every name counted.
+    pub files: u64,
+    /// Bytes of content; those of a file with several names once.
+    pub bytes: u64,
+    /// Entries that were damaged and left out.
+    pub damaged: u64,
+}
+
+/// Writes what a plan says into a target, every byte proven on the way. Directories get their attributes later.
+pub fn write(
+    repository: &Repository,
+    backup: &Backup,
+    plan: &Plan,
+    target: &Arc<Target>,
+    keep_going: bool,
+    witness: &mut dyn Witness,
+    stop: &StopToken,
+) -> Result<Written> {
+    let store = Arc::clone(repository.store());
+    let lines = Arc::new(Mutex::new(VecDeque::new()));
+    let feed = BackupFeed {
+        list: ListReader::open(&*store, &backup.folder(), false)?,
+        store,
+        folder: backup.folder(),
+        selection: plan.selection.clone(),
+        carriers: HashMap::new(),
+        lines: Arc::clone(&lines),
+        ticket: 0,
+    };
+    let gauge = Arc::new(Gauge::default());
+    let policy = Policy { keep_going, retries: 0 };
+    let mut judge =
+        Judge { target, lines, damaged: HashSet::new(), keep_going, written: Written::default(), failure: None };
+    let cell = std::cell::RefCell::new(witness);
+    pipeline::run(
+        feed,
+        target.sink(),
+        stop,
+        &gauge,
+        policy,
+        &mut |report| judge.take(report, &mut **cell.borrow_mut()),
+        &mut || {
+            let mut witness = cell.borrow_mut();
+            witness.progress(gauge.bytes(), gauge.file());
+            target.take_not_given().into_iter().for_each(|one| witness.not_given(one));
+            Ok(())
+        },
+    )?;
+    target.take_not_given().into_iter().for_each(|one| cell.borrow_mut().not_given(one));
+    match judge.failure {
+        Some(error) => Err(error),
+        None => Ok(judge.written),
+    }
+}
+
+/// What the list says of the entries that are on their way, in order.
+type SharedLines = Arc<Mutex<VecDeque<(u64, FileLine)>>>;
+
+/// Hands the entries of a backup to the pipeline.
+struct BackupFeed {
+    list: ListReader,
+    store: Arc<dyn Store>,
+    folder: PathBuf,
+    selection: Selection,
+    /// Where the first name of a file is not restored: the name that stands in for it.
+    carriers: HashMap<PathBuf, PathBuf>,
+    lines: SharedLines,
+    ticket: u64,
+}
+
+impl Feed for BackupFeed {
+    fn next(&mut self) -> Result<Option<Job>> {
+        loop {
+            let line = match self.list.next_line()? {
+                None => return Ok(None),
+                Some(Line::Sound(line)) => line,
+                Some(Line::Bad(what)) => {
+                    let message = format!("the list of files changed while it was read: {}", printable(what));
+                    return Err(Error::new(ExitCode::Verification, message).file("files.jsonl"));
+                }
+            };
+            let path = line.path().unwrap_or_default();
+            if !self.selection.needs(&line, &path) {
+                continue;
+            }
+            let (ticket, has_content) = (self.ticket, line.role.is_file());
+            self.ticket += 1;
+            self.lines.lock().unwrap_or_else(PoisonError::into_inner).push_back((ticket, *line));
+            return Ok(Some(Job { ticket, path: Arc::from(path.as_path()), has_content }));
+        }
+    }
+
+    fn open(&mut self, job: &Job) -> Result<Opened> {
+        let line = self.lines.lock().unwrap_or_else(PoisonError::into_inner).back().map(|(_, line)| line.clone());
+        let sound = line.and_then(|line| Some((line.attributes()?, line.stored_path()?, line)));
+        let (attributes, stored, line) = sound.ok_or_else(|| damaged(&job.path, "its line cannot be believed"))?;
+        let stored = self.folder.join(stored);
+        let open_error = |error: Error| match error.jet_code() {
+            Some(Jet::FileNotFound) => damaged(&job.path, "it is missing from the backup"),
+            Some(Jet::FileInvalidType) => damaged(&job.path, "something else stands under its name in the backup"),
+            _ => error,
+        };
+        match line.role {
+            Role::Directory => Ok(Opened::Directory(attributes)),
+            Role::Link => {
+                let target = line.target().unwrap_or_default();
+                let found = self.store.link_target(&stored).map_err(open_error)?;
+                if found != target {
+                    let what = format!("it points to {} and should to {}", found.display(), target.display());
+                    return Err(damaged(&job.path, &what));
+                }
+                Ok(Opened::Link(attributes, target))
+            }
+            Role::Database | Role::Log => {
+                if let Some(first) = line.hard_link() {
+                    if self.selection.contains(&first) {
+                        return Ok(Opened::HardLink(attributes, first));
+                    }
+                    if let Some(carrier) = self.carriers.get(&first) {
+                        return Ok(Opened::HardLink(attributes, carrier.clone()));
+                    }
+                    self.carriers.insert(first, job.path.to_path_buf());
+                }
+                let content = self.store.open(&stored, 0, false).map_err(open_error)?;
+                let (path, holes) = (Arc::clone(&job.path), line.holes.into());
+                Ok(Opened::Data(Box::new(StoredFile { content, path, at: 0, size: line.size, holes, attributes })))
+            }
+        }
+    }
+}
+
+fn damaged(path: &Path, what: &str) -> Error {
+    Error::new(ExitCode::Verification, format!("{} is damaged: {}", printable(path), printable(what))).file(path)
+}
+
+/// A file as it is stored: as many bytes as the list says, with the holes that it says.
+struct StoredFile {
+    content: Box<dyn Reading>,
+    path: Arc<Path>,
+    at: u64,
+    size: u64,
+    /// Holes that are still to come, in order.
+    holes: VecDeque<Hole>,
+    attributes: Attributes,
+}
+
+impl Source for StoredFile {
+    fn next(&mut self, buffer: &mut [u8]) -> Result<Got> {
+        while self.holes.front().is_some_and(|Hole(begin, length)| begin.saturating_add(*length) <= self.at) {
+            self.holes.pop_front();
+        }
+        // Pieces end where a hole begins or ends: a copy of the repository may have zeros where there was a hole.
+        let (in_hole, until) = match self.holes.front() {
+            Some(Hole(begin, length)) if *begin <= self.at => (true, begin.saturating_add(*length)),
+            Some(Hole(begin, _)) => (false, *begin),
+            None => (false, u64::MAX),
+        };
+        let want = buffer.len().min(usize::try_from(until - self.at).unwrap_or(usize::MAX));
+        let got =
+            self.content.next(&mut buffer[..want]).map_err(|e| Error::io("read", &self.path, &e).file(&*self.path))?;
+        let bytes = match got {
+            Got::Data(bytes) => bytes as u64,
+            Got::Hole(bytes) => bytes,
+            Got::End => 0,
+        };
+        self.at = self.at.saturating_add(bytes);
+        if self.at > self.size || (got == Got::End && self.at < self.size) {
+            let is = if self.at > self.size { "longer" } else { "shorter" };
+            return Err(damaged(&self.path, &format!("it is {is} than its {} bytes", self.size)));
+        }
+        match got {
+            Got::Data(bytes) if in_hole && buffer[..bytes].iter().all(|byte| *byte == 0) => Ok(Got::Hole(bytes as u64)),
+            got => Ok(got),
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Result<Settled> {
+        Ok(Settled::Still(self.attributes))
+    }
+}
+
+/// Compares what was written with what the list says.
+struct Judge<'a> {
+    target: &'a Target,
+    lines: SharedLines,
+    damaged: HashSet<PathBuf>,
+    keep_going: bool,
+    written: Written,
+    failure: Option<Error>,
+}
+
+impl Judge<'_> {
+    fn take(&mut self, report: Report, witness: &mut dyn Witness) -> Result<()> {
+        let (ticket, outcome) = match report {
+            Report::Done(finished) => (finished.ticket, Ok(finished)),
+            Report::Failed { ticket, error } => (ticket, Err(error)),
+            Report::Repeating { .. } => return Ok(()),
+        };
+        let line = self.line(ticket)?;
+        let path = line.path().unwrap_or_default();
+        let error = match outcome.map(|finished| self.find_damage(&line, &path, &finished)) {
+            Ok(None) => {
+                if line.role.is_file() {
+                    self.written.files += 1;
+                    self.written.bytes += if line.hard_link().is_some() { 0 } else { line.size };
+                }
+                return Ok(());
+            }
+            Ok(Some(error)) => {
+                self.target.remove(&path)?;
+                error
+            }
+            Err(error) => error,
+        };
+        if !self.keep_going || error.exit_code() != ExitCode::Verification {
+            let error = if error.exit_code() == ExitCode::Verification { error.hint(DAMAGE_HINT) } else { error };
+            self.failure.get_or_insert(error.clone());
+            return Err(error);
+        }
+        self.written.damaged += 1;
+        witness.damaged(&Damaged { path: path.clone(), error });
+        self.damaged.insert(path);
+        Ok(())
+    }
+
+    fn find_damage(&self, line: &FileLine, path: &Path, finished: &Finished) -> Option<Error> {
+        if let Some(first) = &finished.hard_link {
+            let is_there = !self.damaged.contains(first) && self.target.contains(path);
+            return (!is_there).then(|| damaged(path, &format!("it is another name of {}", first.display())));
+        }
+        let (stored, computed) = (line.sha256.as_deref()?, finished.sha256.as_ref().map(|hash| hex(hash)));
+        if computed.as_deref() == Some(stored) && finished.bytes == line.size {
+            return None;
+        }
+        Some(damaged(path, &format!("its hash is {} and should be {stored}", computed.unwrap_or_default())))
+    }
+
+    fn line(&self, ticket: u64) -> Result<FileLine> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        match lines.pop_front() {
+            Some((expected, line)) if expected == ticket => Ok(line),
+            _ => Err(Error::new(ExitCode::Failed, format!("entry {ticket} was reported out of order"))),
+        }
+    }
+}
+
+/// What to do about a damaged file.
+const DAMAGE_HINT: &str = "Nothing was restored. `jetbak verify` lists all damage; --keep-going restores what is good, \
+                           --only what is named; an older backup may hold it whole.";
