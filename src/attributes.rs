@@ -221,10 +221,12 @@ impl Giving {
             mode &= !SET_ID_BITS;
             not_given.push("setuid and setgid, because it has another owner now".to_owned());
         }
-        rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?;
+        // Before the mode: what is read-only takes none of `user.*`, not even from its owner. An ACL sets the mode, and the
+        // mode sets it once more to the same.
         give_xattrs(attributes, &mut not_given, |name, value| {
             rustix::fs::fsetxattr(file, OsStr::from_bytes(name), value, XattrFlags::empty())
         })?;
+        rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?;
         rustix::fs::futimens(file, &modified(attributes))?;
         Ok(not_given)
     }
@@ -309,7 +311,10 @@ fn give_xattrs(
     not_given: &mut Vec<String>,
     set: impl Fn(&[u8], &[u8]) -> rustix::io::Result<()>,
 ) -> io::Result<()> {
-    for Xattr { name, value } in &attributes.xattrs {
+    // ACLs last: one that makes the file read-only bars the others.
+    let (acls, others): (Vec<_>, Vec<_>) =
+        attributes.xattrs.iter().partition(|xattr| xattr.name.starts_with(b"system."));
+    for Xattr { name, value } in others.into_iter().chain(acls) {
         match set(name, value) {
             Ok(()) => {}
             Err(errno) if is_refusal(errno) => {
