@@ -62,6 +62,7 @@ pub fn make(repository: &Repository, backup: &Backup, selection: Selection, stop
         .map_err(|error| if error.is_not_found() { bad_list(backup, "it is missing") } else { error })?;
     let mut plan = Plan::default();
     let mut unknown: HashSet<PathBuf> = selection.0.iter().cloned().collect();
+    let mut carried = HashSet::new();
     loop {
         stop.check()?;
         let offset = list.offset();
@@ -85,7 +86,10 @@ pub fn make(repository: &Repository, backup: &Backup, selection: Selection, stop
             Role::Link => plan.links += 1,
             Role::Database | Role::Log => {
                 plan.files += 1;
-                if line.hard_link().is_none_or(|first| !selection.contains(&first)) {
+                // Where the first name is not meant, the first one that is stands in for it, and carries the content.
+                let first = line.hard_link();
+                let is_carried = first.is_some_and(|first| selection.contains(&first) || !carried.insert(first));
+                if !is_carried {
                     let holes = line.holes.iter().fold(0, |sum: u64, Hole(_, length)| sum.saturating_add(*length));
                     plan.bytes = plan.bytes.saturating_add(line.size);
                     plan.allocated = plan.allocated.saturating_add(line.size.saturating_sub(holes));

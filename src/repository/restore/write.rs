@@ -221,15 +221,16 @@ impl Judge<'_> {
         };
         let line = self.line(ticket)?;
         let path = line.path().unwrap_or_default();
-        let error = match outcome.map(|finished| self.find_damage(&line, &path, &finished)) {
-            Ok(None) => {
+        let judged = outcome.map(|finished| (self.find_damage(&line, &path, &finished), finished.hard_link.is_some()));
+        let error = match judged {
+            Ok((None, is_another_name)) => {
                 if line.role.is_file() {
                     self.written.files += 1;
-                    self.written.bytes += if line.hard_link().is_some() { 0 } else { line.size };
+                    self.written.bytes += if is_another_name { 0 } else { line.size };
                 }
                 return Ok(());
             }
-            Ok(Some(error)) => {
+            Ok((Some(error), _)) => {
                 self.target.remove(&path)?;
                 error
             }
