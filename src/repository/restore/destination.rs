@@ -5,15 +5,17 @@
 //! moved out, name by name, after a note that all of it is there: a restore that is repeated after a crash finds the note
 //! and goes on. A scratch directory is locked as long as its process lives, and swept by the next restore.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, chmodat, statat, statx};
 use serde::{Deserialize, Serialize};
 
+use crate::beneath;
 use crate::durable::{self, Put, TEMPORARY_PREFIX};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 
@@ -43,8 +45,8 @@ pub struct Destination {
     inside: bool,
     purpose: Purpose,
     whole: bool,
-    /// Held as long as this process lives.
-    _lock: File,
+    /// Held as long as this process lives: the scratch directory, and the target where it was there before.
+    _locks: (File, Option<File>),
 }
 
 impl Destination {
@@ -61,8 +63,12 @@ impl Destination {
     pub fn prepare(path: &Path, purpose: Purpose) -> Result<Self> {
         let path = resolve(path)?;
         let exists = path.is_dir();
-        if exists && let Some(unfinished) = Self::unfinished(&path, &purpose)? {
-            return Ok(unfinished);
+        let target = if exists { lock_target(&path)? } else { None };
+        if exists {
+            sweep(&path);
+            if let Some((scratch, lock)) = Self::unfinished(&path, &purpose)? {
+                return Ok(Self { path, scratch, inside: true, purpose, whole: true, _locks: (lock, target) });
+            }
         }
         if let Some(name) = occupant(&path)? {
             return Err(not_empty(&path, &name));
@@ -73,7 +79,7 @@ impl Destination {
             sweep(&parent);
             match make_scratch(&parent) {
                 Ok((scratch, lock)) => {
-                    return Self { path, scratch, inside, purpose, whole: false, _lock: lock }.begin();
+                    return Self { path, scratch, inside, purpose, whole: false, _locks: (lock, target) }.begin();
                 }
                 Err(error) if exists && error.kind() == io::ErrorKind::PermissionDenied => {}
                 Err(error) => {
@@ -84,9 +90,8 @@ impl Destination {
                 }
             }
         }
-        sweep(&path);
         let (scratch, lock) = make_scratch(&path).map_err(|e| Error::io("create a directory in", &path, &e))?;
-        Self { path, scratch, inside: true, purpose, whole: false, _lock: lock }.begin()
+        Self { path, scratch, inside: true, purpose, whole: false, _locks: (lock, target) }.begin()
     }
 
     fn begin(self) -> Result<Self> {
@@ -100,14 +105,13 @@ impl Destination {
     }
 
     /// A tree that was whole and partly moved when its restore died.
-    fn unfinished(path: &Path, purpose: &Purpose) -> Result<Option<Self>> {
+    fn unfinished(path: &Path, purpose: &Purpose) -> Result<Option<(PathBuf, File)>> {
         for scratch in scratches(path) {
             let Ok(text) = fs::read(scratch.join(NOTE)) else { continue };
             let Some(lock) = lock(&scratch) else { return Err(busy(path)) };
             let known: Option<Purpose> = serde_json::from_slice(&text).ok();
             if known.as_ref() == Some(purpose) {
-                let (path, purpose) = (path.to_owned(), purpose.clone());
-                return Ok(Some(Self { path, scratch, inside: true, purpose, whole: true, _lock: lock }));
+                return Ok(Some((scratch, lock)));
             }
             let id = known.map_or_else(|| "another backup".to_owned(), |known| known.id);
             let message = format!("{} holds an interrupted restore of {}", printable(path), printable(&id));
@@ -126,6 +130,11 @@ impl Destination {
     /// The target.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the target itself stays, and only what lies in it is new.
+    pub fn is_inside(&self) -> bool {
+        self.inside
     }
 
     /// Whether an earlier restore had made the whole tree already.
@@ -192,15 +201,14 @@ impl Destination {
         durable::sync_folder(&self.path)
     }
 
-    /// Takes the scratch directory away; the tree has its name, and everything in it its attributes.
-    pub fn finish(self) -> Result<()> {
+    /// Takes the scratch directory away, once the tree has its name and everything below its root its attributes.
+    pub fn clear(&self) -> Result<()> {
         if !self.inside {
-            return durable::sync_folder(&self.path);
+            return Ok(());
         }
         let _ = fs::remove_dir(self.tree()); // gone where an earlier restore got that far
         fs::remove_file(self.scratch.join(NOTE)).map_err(|e| Error::io("remove", &self.scratch, &e))?;
-        fs::remove_dir(&self.scratch).map_err(|e| Error::io("remove", &self.scratch, &e))?;
-        durable::sync_folder(&self.path)
+        fs::remove_dir(&self.scratch).map_err(|e| Error::io("remove", &self.scratch, &e))
     }
 
     /// Removes what was made so far, unless the whole tree is there; an error says where it stays.
@@ -208,7 +216,7 @@ impl Destination {
         if self.whole {
             return Ok(()); // it is proven and durable: the next attempt moves it
         }
-        match fs::remove_dir_all(&self.scratch) {
+        match remove_tree(&self.scratch) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &self.scratch, &error)),
             _ => Ok(()),
         }
@@ -305,6 +313,16 @@ fn make_scratch(folder: &Path) -> io::Result<(PathBuf, File)> {
     }
 }
 
+/// Keeps others from restoring into a target that exists; none where its file system has no such locks.
+fn lock_target(path: &Path) -> Result<Option<File>> {
+    let handle = File::open(path).map_err(|e| Error::io("list", path, &e))?;
+    match handle.try_lock() {
+        Ok(()) => Ok(Some(handle)),
+        Err(TryLockError::WouldBlock) => Err(busy(path)),
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
 fn scratches(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let is_scratch = |entry: &fs::DirEntry| entry.file_name().as_bytes().starts_with(scratch_prefix().as_bytes());
@@ -327,7 +345,33 @@ fn sweep(folder: &Path) {
             && !is_whole
             && let Some(_held) = lock(&scratch)
         {
-            let _ = fs::remove_dir_all(&scratch); // in nobody's way
+            let _ = remove_tree(&scratch); // in nobody's way
         }
     }
+}
+
+/// Removes a tree, also where its directories are read-only by now.
+fn remove_tree(root: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(root) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let handle = File::open(root)?;
+            open_up(&handle.into())?;
+            fs::remove_dir_all(root)
+        }
+        removed => removed,
+    }
+}
+
+/// Lets the owner write in every directory below one.
+fn open_up(folder: &OwnedFd) -> io::Result<()> {
+    rustix::fs::fchmod(folder, Mode::RWXU)?;
+    for name in beneath::names(folder)? {
+        let stat = statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode).is_dir() {
+            chmodat(folder, &name, Mode::RWXU, AtFlags::empty())?;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            open_up(&beneath::open(folder, Path::new(&name), flags, Mode::empty())?)?;
+        }
+    }
+    Ok(())
 }

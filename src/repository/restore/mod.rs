@@ -100,7 +100,6 @@ pub fn restore(
     match fill(repository, backup, &plan, options, &mut destination, witness, stop) {
         Ok(written) => {
             let (path, was_whole) = (destination.path().to_owned(), written.is_none());
-            destination.finish()?;
             Ok(Restored { path, plan, written: written.unwrap_or_default(), was_whole })
         }
         Err(error) => {
@@ -122,6 +121,7 @@ fn fill(
     stop: &StopToken,
 ) -> Result<Option<Written>> {
     let mut written = None;
+    let mut made = None;
     if !destination.is_whole() {
         let target = Arc::new(Target::open(&destination.tree(), options.owner)?);
         require_space(&target, destination.path(), plan.allocated)?;
@@ -130,12 +130,29 @@ fn fill(
         dress(repository, backup, plan, &target, &now, witness, stop)?;
         target.sync()?;
         stop.check()?;
+        made = Some(target);
     }
     // From here on a stop comes too late: the tree is whole.
     destination.publish()?;
-    let target = Target::open(destination.path(), options.owner)?;
-    let late = |path: &Path, mode: u32| destination.comes_late(path, mode);
-    dress(repository, backup, plan, &target, &late, witness, &StopToken::never())?;
+    // What was renamed as a whole is still the directory that is open; by now it may be one that cannot be opened.
+    let target = match made {
+        Some(target) if !destination.is_inside() => target,
+        _ => Arc::new(Target::open(destination.path(), options.owner)?),
+    };
+    // The root comes last: taking the scratch directory out of it changes its time, and needs it to be writable.
+    for is_root in [false, true] {
+        if is_root {
+            destination.clear()?;
+        }
+        let late =
+            |path: &Path, mode: u32| path.as_os_str().is_empty() == is_root && destination.comes_late(path, mode);
+        dress(repository, backup, plan, &target, &late, witness, &StopToken::never())?;
+    }
+    if destination.is_inside() {
+        target.sync()?;
+    } else {
+        target.sync_root()?;
+    }
     Ok(written)
 }
 

@@ -76,6 +76,11 @@ impl Target {
         self.store.sync()
     }
 
+    /// Makes the attributes of the tree's root durable.
+    pub fn sync_root(&self) -> Result<()> {
+        rustix::fs::fsync(self.store.folders().root()).map_err(|e| self.error("sync", Path::new(""), e))
+    }
+
     /// Bytes that can still be written.
     pub fn free_bytes(&self) -> Result<Option<u64>> {
         self.store.free_bytes()
