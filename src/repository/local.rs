@@ -231,6 +231,7 @@ impl Store for LocalStore {
         let described = self.at(path);
         let file = File::from(opened.map_err(|e| match e {
             Errno::LOOP => not_as_expected(&described, "a link, or below one"),
+            Errno::NOTDIR => not_as_expected(&described, "below something that is no directory"),
             Errno::NXIO => not_as_expected(&described, "a socket"),
             e => Error::io("open", &described, &e.into()),
         })?);
@@ -341,6 +342,7 @@ impl Store for LocalStore {
         });
         target.map_err(|e| match e {
             Errno::INVAL => not_as_expected(&self.at(path), "no link"),
+            Errno::LOOP | Errno::NOTDIR => not_as_expected(&self.at(path), "below something that is no directory"),
             e => self.error("read the link", path, e),
         })
     }
