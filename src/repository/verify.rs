@@ -184,11 +184,12 @@ pub fn verify_data(
         list => Mutex::new(list?),
     };
     let failure = Mutex::new(None);
+    let bad_lines = AtomicU64::new(0);
     let workers = thread::available_parallelism().map_or(2, usize::from).clamp(1, 8);
     thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
-                if let Err(error) = work(store, folder, &list, how) {
+                if let Err(error) = work(store, folder, &list, &bad_lines, how) {
                     failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                 }
             });
@@ -198,6 +199,9 @@ pub fn verify_data(
         return Err(error);
     }
     let list = list.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(more) = bad_lines.into_inner().checked_sub(BAD_LINES_NAMED_MAX).filter(|more| *more > 0) {
+        (how.report)(Damage::new(list_path, DamageKind::FileList, "", format!("{more} more lines")));
+    }
     match list.difference(expected) {
         None => {}
         Some(Difference::Hash(computed)) => {
@@ -211,8 +215,17 @@ pub fn verify_data(
     Ok(Some(list))
 }
 
+/// Lines of a list that are named where they cannot be believed; a list may hold nothing else, and memory has a bound.
+const BAD_LINES_NAMED_MAX: u64 = 1000;
+
 /// One of the threads that take lines and hash files.
-fn work(store: &dyn Store, folder: &Path, list: &Mutex<ListReader>, how: &Verification) -> Result<()> {
+fn work(
+    store: &dyn Store,
+    folder: &Path,
+    list: &Mutex<ListReader>,
+    bad_lines: &AtomicU64,
+    how: &Verification,
+) -> Result<()> {
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
         how.stop.check()?;
@@ -220,7 +233,9 @@ fn work(store: &dyn Store, folder: &Path, list: &Mutex<ListReader>, how: &Verifi
         let line = match next {
             None => return Ok(()),
             Some(Line::Bad(what)) => {
-                (how.report)(Damage::new(Path::new("files.jsonl"), DamageKind::FileList, "", what));
+                if bad_lines.fetch_add(1, Ordering::Relaxed) < BAD_LINES_NAMED_MAX {
+                    (how.report)(Damage::new(Path::new("files.jsonl"), DamageKind::FileList, "", what));
+                }
                 continue;
             }
             Some(Line::Sound(line)) => line,
