@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::Role;
 use crate::paths;
 use crate::session::event::Phase;
-use crate::stream::pipeline::Finished;
+use crate::stream::pipeline::{Finished, HOLES_MAX};
 use crate::stream::source::{Attributes, Hole, Stamp, Xattr};
 use crate::times;
 
@@ -185,6 +185,7 @@ impl FileLine {
             follows && end <= self.size
         });
         self.type_name == of_type
+            && self.holes.len() <= HOLES_MAX
             && self.stored_path().is_some()
             && (self.role == Role::Link) == self.target().is_some()
             && (!self.role.is_file() || self.sha256.as_ref().is_some_and(|sha256| is_sha256(sha256)))
@@ -209,6 +210,10 @@ impl FileLine {
             changed_ns: nanoseconds(&self.changed)?,
         };
         let xattrs = self.xattrs.iter().map(XattrLine::xattr).collect::<Option<Vec<_>>>()?;
+        // The number that means nobody: no file has it, and asking for it would leave the owner as it is.
+        if [self.uid, self.gid].contains(&u32::MAX) {
+            return None;
+        }
         let (user, group) = (self.user.clone(), self.group.clone());
         Some(Attributes { user, group, xattrs, ..Attributes::plain(stamp, mode, self.uid, self.gid) })
     }
@@ -231,7 +236,9 @@ fn path_fields(path: &Path) -> (String, Option<String>) {
 /// Whether a path goes down and can be handed to the kernel.
 fn is_plain(path: &Path) -> bool {
     let bytes = path.as_os_str().as_bytes();
-    bytes.len() <= paths::BYTES_MAX && paths::stays_below(path) && !bytes.contains(&0)
+    // Written as it is read: no second spelling of one path passes for another one.
+    let is_tidy = paths::tidy(path).as_os_str().as_bytes() == bytes;
+    bytes.len() <= paths::BYTES_MAX && paths::stays_below(path) && is_tidy && !bytes.contains(&0)
 }
 
 fn is_sha256(text: &str) -> bool {
