@@ -7,9 +7,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use common::forge::{flip, forge_line, reseal, sha256};
 use common::{Host, odd_name};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 const SECRET: &str = "a letter that is nobody's business";
 
@@ -55,45 +55,6 @@ fn the_other_is_good(host: &Host) {
     host.run_soon(&["verify", "repo"]).exits(3).says(&format!("{}: good", ids[1]));
     host.ok(&["verify", "repo", "2"]);
     host.ok(&["verify", "repo", "latest"]);
-}
-
-fn flip(path: &Path, offset: usize) {
-    let mut text = fs::read(path).expect("read");
-    text[offset] ^= 1;
-    fs::write(path, text).expect("written");
-}
-
-fn sha256(text: &[u8]) -> String {
-    use std::fmt::Write;
-    Sha256::digest(text).iter().fold(String::new(), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("a string takes every write");
-        hex
-    })
-}
-
-/// Makes every hash of a backup fit again, as somebody would who wants to deceive.
-fn reseal(folder: &Path, change: impl FnOnce(&mut Value)) {
-    let path = folder.join("manifest.json");
-    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).expect("read")).expect("JSON");
-    let list = sha256(&fs::read(folder.join("files.jsonl")).expect("read"));
-    manifest["files_sha256"] = list.clone().into();
-    change(&mut manifest);
-    let text = serde_json::to_vec_pretty(&manifest).expect("JSON");
-    fs::write(&path, &text).expect("written");
-    let sums = fs::read_to_string(folder.join("SHA256SUMS")).expect("read");
-    let kept = sums.lines().filter(|line| !line.ends_with("files.jsonl") && !line.ends_with("manifest.json"));
-    let ends = [format!("{list}  files.jsonl"), format!("{}  manifest.json", sha256(&text)), String::new()];
-    let sums = kept.chain(ends.iter().map(String::as_str)).collect::<Vec<_>>().join("\n");
-    fs::write(folder.join("SHA256SUMS"), sums).expect("written");
-}
-
-/// Replaces the line of `main.db` in the list of files, and makes every hash fit again.
-fn forge_line(folder: &Path, change: impl Fn(&str) -> String) {
-    let path = folder.join("files.jsonl");
-    let list = fs::read_to_string(&path).expect("read");
-    let forged = list.lines().map(|line| if line.contains("main.db\"") { change(line) } else { line.to_owned() });
-    fs::write(&path, forged.map(|line| line + "\n").collect::<String>()).expect("written");
-    reseal(folder, |_| {});
 }
 
 // The data
@@ -321,7 +282,7 @@ fn a_backup_before_this_one_that_was_changed_is_found_although_its_own_hashes_fi
     let sums = fs::read_to_string(folder.join("SHA256SUMS")).expect("read");
     let (old, new) = (sha256(b"the database"), sha256(b"the forgery!"));
     fs::write(folder.join("SHA256SUMS"), sums.replace(&old, &new)).expect("written");
-    forge_line(&folder, |line| line.replace(&old, &new));
+    forge_line(&folder, "main.db", |line| line.replace(&old, &new));
     let ids = host.backups("repo");
     host.ok(&["verify", "repo", &ids[0]]);
     let damage = host.run(&["verify", "repo", &ids[1], "--json"]).exits(3).json().remove(0);
@@ -384,7 +345,7 @@ fn a_list_that_leads_out_of_the_backup_is_damage_and_nothing_outside_is_read() {
         "main.db/../main.db".to_owned(),
     ] {
         fs::write(folder.join("files.jsonl"), &list).expect("written");
-        forge_line(&folder, |line| line.replace("\"main.db\"", &format!("{path:?}")));
+        forge_line(&folder, "main.db", |line| line.replace("\"main.db\"", &format!("{path:?}")));
         let ran = host.run_soon(&["verify", "repo", "1", "--json"]).exits(3);
         assert!(!ran.stdout.contains(&sha256(SECRET.as_bytes())), "{path}");
         let summary = ran.summary();
@@ -404,7 +365,7 @@ fn a_list_with_another_root_or_without_a_hash_is_damage() {
     let hash = format!("\"sha256\":\"{}\",", sha256(b"the database"));
     for (old, new) in [("\"root\":\"data\"", "\"root\":\"/etc\""), (hash.as_str(), ""), ("{", "[")] {
         fs::write(folder.join("files.jsonl"), &list).expect("written");
-        forge_line(&folder, |line| line.replacen(old, new, 1));
+        forge_line(&folder, "main.db", |line| line.replacen(old, new, 1));
         assert!(found(&host).contains(&("files.jsonl".to_owned(), "file-list".to_owned())), "{old} {new}");
     }
     the_other_is_still_listed(&host);
@@ -417,7 +378,7 @@ fn the_other_is_still_listed(host: &Host) {
 #[test]
 fn a_file_that_is_listed_twice_is_damage() {
     let (host, folder) = two_backups();
-    forge_line(&folder, |line| format!("{line}\n{line}"));
+    forge_line(&folder, "main.db", |line| format!("{line}\n{line}"));
     let ran = host.run_soon(&["verify", "repo"]).exits(3);
     assert!(ran.stdout.contains("data/main.db is named twice"), "{}", ran.stdout);
 }
@@ -433,7 +394,7 @@ fn a_list_that_counts_other_files_than_the_manifest_is_damage() {
 fn a_line_longer_than_any_path_is_damage_and_takes_no_memory() {
     let (host, folder) = two_backups();
     for length in [200_000, 20_000_000] {
-        forge_line(&folder, |line| line.replace("main.db", &"x".repeat(length)));
+        forge_line(&folder, "main.db", |line| line.replace("main.db", &"x".repeat(length)));
         assert!(found(&host).contains(&("files.jsonl".to_owned(), "file-list".to_owned())));
     }
 }

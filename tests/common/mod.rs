@@ -1,6 +1,10 @@
 //! A backup host in a temporary directory: storages, repositories, a state directory, and the real binary.
 #![allow(dead_code, reason = "each story uses its part")]
 
+pub mod forge;
+pub mod mounts;
+pub mod tree;
+
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Write;
@@ -234,6 +238,12 @@ impl Host {
     pub fn stored(&self, name: &str) -> PathBuf {
         let newest = self.backups("repo").pop().expect("a backup");
         self.path("repo").join("backups").join(newest).join("data").join(name)
+    }
+
+    /// The folder of the newest backup in `repo`.
+    pub fn backup_folder(&self) -> PathBuf {
+        let newest = self.backups("repo").pop().expect("a backup");
+        self.path("repo/backups").join(newest)
     }
 
     /// Demands that nothing is left of any session: no state, no partial, no trash.
@@ -476,12 +486,30 @@ impl Dice {
 
     /// A duration below `limit`.
     pub fn below(&mut self, limit: Duration) -> Duration {
+        Duration::from_micros(u64::from(self.draw()) % u64::try_from(limit.as_micros()).expect("short").max(1))
+    }
+
+    /// A number below `limit`, which is not 0.
+    pub fn number(&mut self, limit: u32) -> u32 {
+        self.draw() % limit
+    }
+
+    /// One of several.
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.number(u32::try_from(from.len()).expect("a few")) as usize]
+    }
+
+    /// Whether something with this chance in a hundred happens.
+    pub fn chance(&mut self, percent: u32) -> bool {
+        self.number(100) < percent
+    }
+
+    fn draw(&mut self) -> u32 {
         // xorshift64*, the upper half
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
-        let drawn = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
-        Duration::from_micros(drawn % u64::try_from(limit.as_micros()).expect("short").max(1))
+        u32::try_from(self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32).expect("32 bits are left")
     }
 }
 
@@ -533,7 +561,8 @@ pub fn skip(why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}"); // only for people
 }
 
-fn names(folder: &Path) -> Vec<String> {
+/// The names in a directory, in order; none where there is none.
+pub fn names(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut names: Vec<_> =
         entries.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();

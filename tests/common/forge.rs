@@ -1,0 +1,71 @@
+//! A backup changed by somebody who knows how it is made: every hash fits again afterwards.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// Changes one bit of a file.
+pub fn flip(path: &Path, offset: usize) {
+    let mut text = fs::read(path).expect("read");
+    text[offset] ^= 1;
+    fs::write(path, text).expect("written");
+}
+
+/// SHA-256, hexadecimal.
+pub fn sha256(text: &[u8]) -> String {
+    use std::fmt::Write;
+    Sha256::digest(text).iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("a string takes every write");
+        hex
+    })
+}
+
+/// Makes every hash of a backup fit again, as somebody would who wants to deceive.
+pub fn reseal(folder: &Path, change: impl FnOnce(&mut Value)) {
+    let path = folder.join("manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).expect("read")).expect("JSON");
+    let list = sha256(&fs::read(folder.join("files.jsonl")).expect("read"));
+    manifest["files_sha256"] = list.clone().into();
+    change(&mut manifest);
+    let text = serde_json::to_vec_pretty(&manifest).expect("JSON");
+    fs::write(&path, &text).expect("written");
+    let sums = fs::read_to_string(folder.join("SHA256SUMS")).expect("read");
+    let kept = sums.lines().filter(|line| !line.ends_with("files.jsonl") && !line.ends_with("manifest.json"));
+    let ends = [format!("{list}  files.jsonl"), format!("{}  manifest.json", sha256(&text)), String::new()];
+    let sums = kept.chain(ends.iter().map(String::as_str)).collect::<Vec<_>>().join("\n");
+    fs::write(folder.join("SHA256SUMS"), sums).expect("written");
+}
+
+/// Replaces the lines of the list of files that name `name`, and makes every hash fit again.
+pub fn forge_line(folder: &Path, name: &str, change: impl Fn(&str) -> String) {
+    let path = folder.join("files.jsonl");
+    let list = fs::read_to_string(&path).expect("read");
+    let name = format!("{name}\"");
+    let forged = list.lines().map(|line| if line.contains(&name) { change(line) } else { line.to_owned() });
+    fs::write(&path, forged.map(|line| line + "\n").collect::<String>()).expect("written");
+    reseal(folder, |_| {});
+}
+
+/// Changes the list of files as a whole, line by line as JSON; hashes and totals fit again, `SHA256SUMS` too.
+pub fn forge(folder: &Path, change: impl FnOnce(&mut Vec<Value>)) {
+    let path = folder.join("files.jsonl");
+    let list = fs::read_to_string(&path).expect("read");
+    let mut lines: Vec<Value> = list.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    change(&mut lines);
+    let list = lines.iter().fold(String::new(), |list, line| list + &line.to_string() + "\n");
+    fs::write(&path, list).expect("written");
+    let files: Vec<_> = lines.iter().filter(|line| line["role"] == "database" || line["role"] == "log").collect();
+    let bytes = files.iter().filter(|line| line["hard_link"].is_null());
+    let bytes = bytes.fold(0_u64, |sum, line| sum.saturating_add(line["size"].as_u64().unwrap_or(0)));
+    let sums = files.iter().map(|line| {
+        let (hash, path) = (line["sha256"].as_str().unwrap_or(""), line["path"].as_str().unwrap_or(""));
+        format!("{hash}  data/{path}\n")
+    });
+    fs::write(folder.join("SHA256SUMS"), sums.collect::<String>()).expect("written");
+    reseal(folder, |manifest| {
+        manifest["files"] = files.len().into();
+        manifest["bytes"] = bytes.into();
+    });
+}
