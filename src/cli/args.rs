@@ -343,7 +343,7 @@ pub struct ListArgs {
 /// verify
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Every damage is listed, and the exit code is 3 if there is any. Without jetbak, `sha256sum -c SHA256SUMS` in the backup's folder proves the content of every file."
+    after_help = "Every damage is listed, and the exit code is 3 if there is any. The result is kept in the repository's verified/, where that can be written. Without jetbak, `sha256sum -c SHA256SUMS` in the backup's folder proves the content of every file."
 )]
 pub struct VerifyArgs {
     /// The repository

@@ -8,6 +8,7 @@ pub mod manifest;
 pub mod partial;
 pub mod seal;
 pub mod store;
+pub mod verified;
 pub mod verify;
 
 use std::fs;
