@@ -40,6 +40,9 @@ _jetbak() {
             jetbak,read)
                 cmd="jetbak__subcmd__read"
                 ;;
+            jetbak,show)
+                cmd="jetbak__subcmd__show"
+                ;;
             jetbak,status)
                 cmd="jetbak__subcmd__status"
                 ;;
@@ -59,7 +62,7 @@ _jetbak() {
 
     case "${cmd}" in
         jetbak)
-            opts="-q -v -h -V --state-dir --json --quiet --verbose --color --help --version backup begin files read truncate end stop status list verify completions man"
+            opts="-q -v -h -V --state-dir --json --quiet --verbose --color --help --version backup begin files read truncate end stop status list show verify completions man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -326,6 +329,32 @@ _jetbak() {
                     return 0
                     ;;
                 --out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        jetbak__subcmd__show)
+            opts="-q -v -h --files --state-dir --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --files)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -98,6 +98,8 @@ pub enum Command {
     Status(StatusArgs),
     /// List the backups of a repository
     List(ListArgs),
+    /// Show what a backup is, or which files it holds
+    Show(ShowArgs),
     /// Prove backups: every hash, every size, nothing missing, nothing extra
     Verify(VerifyArgs),
     /// Print the completions of a shell
@@ -338,6 +340,25 @@ pub struct ListArgs {
     /// The repository
     #[arg(value_name = "REPO", env = "JETBAK_REPOSITORY", hide_env_values = true)]
     pub repository: PathBuf,
+}
+
+/// show
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  jetbak show /backup/app\n  jetbak show /backup/app 12 --files conf\n  jetbak show /backup/app 12 --files --json | jq -r 'select(.size > 1000000000).path'"
+)]
+pub struct ShowArgs {
+    /// The repository
+    #[arg(value_name = "REPO", env = "JETBAK_REPOSITORY", hide_env_values = true)]
+    pub repository: PathBuf,
+    /// The backup: a number, the beginning of an id, or `latest`
+    #[arg(value_name = "ID", default_value = "latest")]
+    pub id: String,
+    /// List its files instead, all of them or these and what lies below them
+    ///
+    /// Paths are those below the storage. Everything after `--files` is a path: REPO and ID come before it.
+    #[arg(long, value_name = "PATH", num_args = 0..)]
+    pub files: Option<Vec<PathBuf>>,
 }
 
 /// verify

@@ -8,6 +8,9 @@ mod end;
 mod files;
 mod list;
 mod read;
+mod shell;
+mod show;
+mod show_files;
 mod status;
 mod stop;
 mod summary;
@@ -63,6 +66,7 @@ fn run(cli: &Cli) -> ExitCode {
         Command::Stop(args) => stop::run(global, args, &mut ui),
         Command::Status(args) => status::run(global, args, &mut ui),
         Command::List(args) => list::run(args, &mut ui),
+        Command::Show(args) => show::run(args, &mut ui),
         Command::Verify(args) => verify::run(args, &mut ui),
         Command::Completions(args) => documents::completions(args),
         Command::Man(args) => documents::man(args),
@@ -75,8 +79,10 @@ fn run(cli: &Cli) -> ExitCode {
 }
 
 fn manner(cli: &Cli) -> Manner {
-    let data_on_stdout =
-        matches!(&cli.command, Command::Read(args) if args.out.as_deref().is_some_and(|path| path.as_os_str() == "-"));
+    let data_on_stdout = match &cli.command {
+        Command::Read(args) => args.out.as_deref().is_some_and(|path| path.as_os_str() == "-"),
+        _ => false,
+    };
     let color = match cli.global.color {
         Color::Auto => None,
         Color::Always => Some(true),

@@ -8,6 +8,7 @@ use super::args::{Global, ReadArgs};
 use super::open_session;
 use super::summary::{Summary, incomplete};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::paths;
 use crate::protocol::read::{self, ReadReport};
 use crate::protocol::sinks::Output;
 use crate::protocol::{Context, exit_of};
@@ -43,12 +44,7 @@ fn split(args: &ReadArgs) -> (super::args::Selection, Vec<PathBuf>) {
     {
         files.insert(0, first);
     }
-    (selection, files.iter().map(|file| tidy(file)).collect())
-}
-
-/// `./a//b/` means `a/b`, as a shell's completion may write it.
-fn tidy(file: &Path) -> PathBuf {
-    file.components().filter(|part| *part != std::path::Component::CurDir).collect()
+    (selection, files.iter().map(|file| paths::tidy(file)).collect())
 }
 
 fn output(out: &Path) -> Result<Output> {
