@@ -477,7 +477,7 @@ fn looking_changes_nothing_and_works_where_nothing_can_be_written() {
         found.expect("find runs").stdout
     };
     let before = tree();
-    for arguments in [["show", "repo"].as_slice(), &["show", "repo", "--files"]] {
+    for arguments in [["show", "repo"].as_slice(), &["show", "repo", "--files"], &["cat", "repo", "1", "main.db"]] {
         finish(as_ordinary_user(&host, host.command(arguments))).exits(0);
     }
     assert!(tree() == before && !host.path("state").exists());

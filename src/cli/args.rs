@@ -100,6 +100,8 @@ pub enum Command {
     List(ListArgs),
     /// Show what a backup is, or which files it holds
     Show(ShowArgs),
+    /// Write one file of a backup to stdout, proven before the first byte
+    Cat(CatArgs),
     /// Prove backups: every hash, every size, nothing missing, nothing extra
     Verify(VerifyArgs),
     /// Print the completions of a shell
@@ -359,6 +361,23 @@ pub struct ShowArgs {
     /// Paths are those below the storage. Everything after `--files` is a path: REPO and ID come before it.
     #[arg(long, value_name = "PATH", num_args = 0..)]
     pub files: Option<Vec<PathBuf>>,
+}
+
+/// cat
+#[derive(Args, Debug)]
+#[command(
+    after_help = "The file is read and hashed first: where it is damaged, nothing is written, and the exit code is 3.\n\nExample:\n  jetbak cat /backup/app latest conf/app.ini | diff - /srv/app/conf/app.ini"
+)]
+pub struct CatArgs {
+    /// The repository
+    #[arg(value_name = "REPO")]
+    pub repository: PathBuf,
+    /// The backup: a number, the beginning of an id, or `latest`
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// The file, by its path below the storage, as `jetbak show --files` lists it
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
 }
 
 /// verify

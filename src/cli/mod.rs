@@ -3,6 +3,7 @@
 pub mod args;
 mod backup;
 mod begin;
+mod cat;
 mod documents;
 mod end;
 mod files;
@@ -67,6 +68,7 @@ fn run(cli: &Cli) -> ExitCode {
         Command::Status(args) => status::run(global, args, &mut ui),
         Command::List(args) => list::run(args, &mut ui),
         Command::Show(args) => show::run(args, &mut ui),
+        Command::Cat(args) => cat::run(args, &mut ui),
         Command::Verify(args) => verify::run(args, &mut ui),
         Command::Completions(args) => documents::completions(args),
         Command::Man(args) => documents::man(args),
@@ -81,6 +83,7 @@ fn run(cli: &Cli) -> ExitCode {
 fn manner(cli: &Cli) -> Manner {
     let data_on_stdout = match &cli.command {
         Command::Read(args) => args.out.as_deref().is_some_and(|path| path.as_os_str() == "-"),
+        Command::Cat(_) => true,
         _ => false,
     };
     let color = match cli.global.color {
@@ -112,11 +115,25 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     let message = text.trim_start_matches("error: ").lines().next().unwrap_or("the command line is wrong");
     let typed = Error::new(ExitCode::Usage, message).hint("`jetbak --help` shows the command line.");
     let data_on_stdout = arguments.iter().any(|argument| argument == "--out=-")
+        || is_cat(arguments)
         || arguments.windows(2).any(|pair| pair[0] == "--out" && pair[1] == "-");
     let manner = Manner { json: true, quiet: false, verbose: false, color: false, data_on_stdout, may_drop: false };
     let mut ui = Ui::new(manner);
     ui.error(&typed.into());
     ui.close(ExitCode::Usage)
+}
+
+/// Whether a command line that clap refuses was to be `cat`: its first word that belongs to no option.
+fn is_cat(arguments: &[OsString]) -> bool {
+    let mut words = arguments.iter().skip(1);
+    while let Some(word) = words.next() {
+        if word == "--state-dir" || word == "--color" {
+            words.next();
+        } else if !word.as_encoded_bytes().starts_with(b"-") {
+            return word == "cat";
+        }
+    }
+    false
 }
 
 fn state_directory(global: &Global) -> Result<StateDirectory> {
