@@ -308,6 +308,17 @@ fn a_backup_is_named_by_number_by_id_or_not_at_all_and_the_repository_by_the_env
     host.run(&["show", "repo"]).exits(2).says("repo holds no complete backup");
 }
 
+#[test]
+fn whoever_asks_for_the_latest_hears_of_newer_ones_that_do_not_count() {
+    let host = backed_up();
+    host.ok(&["backup", "app", "--to", "repo"]);
+    fs::write(manifest(&host), "{").expect("written");
+    let ran = host.ok(&["show", "repo"]).says("1 newer backup is incomplete or cannot be read: see `jetbak list /");
+    assert!(ran.stdout.starts_with("backup 000001-"), "{}", ran.stdout);
+    assert_eq!(host.ok(&["show", "repo", "1"]).stderr, "");
+    assert_eq!(host.ok(&["show", "repo", "--json"]).stderr, "");
+}
+
 // The list
 
 #[test]
@@ -463,6 +474,18 @@ fn a_reader_that_has_seen_enough_is_no_failure_and_a_full_disk_is_one() {
         assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write to stdout: no space left on device"));
     }
     assert_eq!(host.ok(&["show", "repo", "--files"]).stdout.lines().count(), 5007);
+}
+
+#[test]
+fn a_long_list_is_not_read_on_when_nobody_listens() {
+    let host = backed_up();
+    let path = host.stored("").with_file_name("files.jsonl");
+    let list = fs::read_to_string(&path).expect("read");
+    fs::write(&path, list.repeat(10_000)).expect("written");
+    let arguments = ["show", "repo", "--files", ".", "nothing"];
+    host.run(&arguments).exits(3).says("nothing is not in ");
+    let script = "{ \"$@\" 2>messages; echo $? >code; } | head -n 1 >/dev/null; cat messages code";
+    assert_eq!(finish(host.shell(script, &arguments)).exits(0).stdout, "0\n", "its end was not met");
 }
 
 #[test]

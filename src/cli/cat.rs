@@ -52,7 +52,6 @@ pub fn run(args: &CatArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
                 _ => "failed",
             },
             "exit_code": exit_code.number(),
-            "repository": repository.root().to_string_lossy(),
             "id": backup.id.text,
             "sequence": backup.id.sequence,
             "sha256": done.as_ref().ok(),
@@ -60,6 +59,7 @@ pub fn run(args: &CatArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
             "seconds": seconds(started.elapsed()),
             "warnings": ui.warnings(),
         }));
+        paths::insert(&mut fields, "repository", repository.root());
         paths::insert(&mut fields, "path", &wanted.path);
         ui.json_last(fields);
     }

@@ -31,6 +31,9 @@ pub fn run(args: &ShowArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let repository = Repository::open(&args.repository)?;
     let backup = repository.resolve(&args.id)?;
     let manifest = manifest(&repository, &backup)?;
+    if args.id == "latest" {
+        tell_of_newer(&repository, &backup, ui)?;
+    }
     if let Some(asked) = &args.files {
         return Ok(show_files::run(&repository, &backup, manifest, asked, ui));
     }
@@ -56,6 +59,16 @@ pub fn run(args: &ShowArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
         Ok(_) => Ok(ExitCode::Done),
         Err(error) => Err(with_hint(error, &repository, &backup).into()),
     }
+}
+
+/// The latest is the latest complete one; whoever asks for it should know where something newer went wrong.
+fn tell_of_newer(repository: &Repository, backup: &Backup, ui: &mut Ui) -> Result<()> {
+    let newer = repository.ids()?.into_iter().filter(|id| id.sequence > backup.id.sequence).count();
+    if newer > 0 {
+        let what = if newer == 1 { "1 newer backup is" } else { &format!("{newer} newer backups are") };
+        ui.say(&format!("{what} incomplete or cannot be read: see `jetbak list {}`", quoted(repository.root())));
+    }
+    Ok(())
 }
 
 /// The manifest of a backup that was named; where it cannot be read, what to do about that.

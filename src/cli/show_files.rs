@@ -51,12 +51,11 @@ pub fn run(repository: &Repository, backup: &Backup, manifest: &Manifest, asked:
         ui.error(&with_hint(error, repository, backup).into());
     }
     if ui.is_json() {
-        ui.json_last(objects::object(json!({
+        let mut fields = objects::object(json!({
             "type": "summary",
             "command": "show",
             "outcome": if exit_code == ExitCode::Done { "completed" } else { "failed" },
             "exit_code": exit_code.number(),
-            "repository": repository.root().to_string_lossy(),
             "id": backup.id.text,
             "sequence": backup.id.sequence,
             "files": counts.files,
@@ -65,7 +64,9 @@ pub fn run(repository: &Repository, backup: &Backup, manifest: &Manifest, asked:
             "bytes": counts.bytes,
             "seconds": seconds(started.elapsed()),
             "warnings": ui.warnings(),
-        })));
+        }));
+        paths::insert(&mut fields, "repository", repository.root());
+        ui.json_last(fields);
     }
     exit_code
 }
