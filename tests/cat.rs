@@ -274,6 +274,18 @@ fn a_signal_while_the_file_is_proven_lets_nothing_out() {
 }
 
 #[test]
+fn a_signal_while_a_long_list_is_proven_ends_it_too() {
+    let host = backed_up();
+    let path = host.stored("").with_file_name("files.jsonl");
+    let list = fs::read_to_string(&path).expect("read");
+    fs::write(&path, list.repeat(40_000)).expect("written");
+    let running = host.start(&["cat", "repo", "1", "main.db"]);
+    std::thread::sleep(Duration::from_millis(300));
+    running.signal("TERM");
+    assert_eq!(running.leaves().exits(143).stdout, "");
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
     let host = with_large();
     let script = "{ \"$@\" 2>messages; echo $? >code; } | head -c 3; cat messages code";
