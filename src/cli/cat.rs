@@ -1,6 +1,6 @@
 //! `jetbak cat`
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -23,10 +23,11 @@ use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
 use crate::repository::file_list::{FileLine, hex};
 use crate::repository::list_reader::read_proven;
-use crate::repository::store::{Reading, Store};
+use crate::repository::store::Store;
+use crate::repository::stored::StoredFile;
 use crate::repository::verify::{Tally, check_file, with_progress};
 use crate::stream::pipeline::{self, CHUNK_BYTES, Feed, Gauge, Job, Policy, Report};
-use crate::stream::source::{Attributes, Got, Opened, Settled, Source};
+use crate::stream::source::Opened;
 use crate::stream::stop::StopToken;
 use crate::ui::{Ui, json as objects};
 
@@ -78,10 +79,6 @@ impl Wanted<'_> {
     fn write(&self, gauge: &Arc<Gauge>, stop: &StopToken, ui: &mut Ui) -> Result<String> {
         let line = self.find(stop)?;
         self.refuse_other_than_files(&line)?;
-        if io::stdout().is_terminal() {
-            let message = "a file of a backup is not written to a terminal, which would take its bytes for commands";
-            return Err(Error::new(ExitCode::Usage, message).hint("Send it on: `| less`, or `> FILE`."));
-        }
         self.prove(&line, stop, ui)?;
         ui.finish_progress();
         self.stream(&line, gauge, stop)
@@ -142,10 +139,8 @@ impl Wanted<'_> {
 
     /// Writes the file and hashes it again on the way. A reader that leaves early has what it wanted.
     fn stream(&self, line: &FileLine, gauge: &Arc<Gauge>, stop: &StopToken) -> Result<String> {
-        let stored = self.backup.folder().join(self.stored(line)?);
-        let attributes = line.attributes().ok_or_else(|| self.damaged("its line cannot be believed"))?;
-        let store = Arc::clone(self.repository.store());
-        let feed = OneFile { store, stored, attributes, path: Some(Arc::from(self.path.as_path())) };
+        let (store, folder) = (Arc::clone(self.repository.store()), self.backup.folder());
+        let feed = OneFile { store, folder, line: line.clone(), path: Some(Arc::from(self.path.as_path())) };
         // A handle of its own: bytes go out unbuffered, and a stuck write holds no lock of the standard library.
         let stdout = io::stdout().as_fd().try_clone_to_owned();
         let stdout = stdout.map_err(|e| Error::io("open", Path::new("stdout"), &e))?;
@@ -165,8 +160,9 @@ impl Wanted<'_> {
             Err(error) if error.is_closed_pipe() => return Ok(sha256),
             ran => ran?,
         }
-        if let Some(error) = failed {
-            return Err(self.told(error).exit(ExitCode::Verification));
+        match failed {
+            Some(error) if error.exit_code() != ExitCode::Verification => return Err(self.told(error)),
+            _ => {}
         }
         if written != Some((sha256.clone(), line.size)) {
             let what = format!("{}: it was good, and was not any more when it was written", printable(&self.path));
@@ -191,8 +187,8 @@ impl Wanted<'_> {
 /// Feeds one stored file.
 struct OneFile {
     store: Arc<dyn Store>,
-    stored: PathBuf,
-    attributes: Attributes,
+    folder: PathBuf,
+    line: FileLine,
     path: Option<Arc<Path>>,
 }
 
@@ -202,30 +198,6 @@ impl Feed for OneFile {
     }
 
     fn open(&mut self, _: &Job) -> Result<Opened> {
-        let input = self.store.open(&self.stored, 0, false)?;
-        let (described, attributes) = (self.store.describe(&self.stored), self.attributes.clone());
-        Ok(Opened::Data(Box::new(StoredFile { input, described, attributes })))
-    }
-}
-
-/// A stored file as a source; whether it is sound its hash tells.
-struct StoredFile {
-    input: Box<dyn Reading>,
-    described: PathBuf,
-    attributes: Attributes,
-}
-
-impl Source for StoredFile {
-    fn next(&mut self, buffer: &mut [u8]) -> Result<Got> {
-        loop {
-            match self.input.next(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                got => return got.map_err(|e| Error::io("read", &self.described, &e)),
-            }
-        }
-    }
-
-    fn finish(self: Box<Self>) -> Result<Settled> {
-        Ok(Settled::Still(self.attributes))
+        Ok(Opened::Data(Box::new(StoredFile::open(&*self.store, &self.folder, &self.line)?)))
     }
 }

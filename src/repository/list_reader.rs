@@ -67,6 +67,16 @@ pub enum Difference {
     Totals(String, String),
 }
 
+impl Difference {
+    /// In which respect the list cannot be believed, to follow "because".
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Hash(_) => "its hash is not the one in the manifest".to_owned(),
+            Self::Totals(computed, stored) => format!("it lists {computed}, and the manifest says {stored}"),
+        }
+    }
+}
+
 impl ListReader {
     /// Opens the list of a backup's folder.
     pub fn open(store: &dyn Store, folder: &Path, fresh: bool) -> Result<Self> {
@@ -204,10 +214,7 @@ pub fn read_proven(
     }
     match (bad, list.difference(&Expected::of(manifest))) {
         (Some(what), _) => Err(damaged(&what)),
-        (None, Some(Difference::Hash(_))) => Err(damaged("its hash is not the one in the manifest")),
-        (None, Some(Difference::Totals(computed, stored))) => {
-            Err(damaged(&format!("it lists {computed}, and the manifest says {stored}")))
-        }
+        (None, Some(difference)) => Err(damaged(&difference.reason())),
         (None, None) => Ok(()),
     }
 }
