@@ -38,6 +38,8 @@ set edit:completion:arg-completer[jetbak] = {|@words|
             cand stop 'Stop a session from any process; its remaining reads fail'
             cand status 'Show the sessions in progress, and how far they are'
             cand list 'List the backups of a repository'
+            cand show 'Show what a backup is, or which files it holds'
+            cand cat 'Write one file of a backup to stdout, proven before the first byte'
             cand verify 'Prove backups: every hash, every size, nothing missing, nothing extra'
             cand restore 'Restore a backup into a directory that is empty or does not exist yet'
             cand completions 'Print the completions of a shell'
@@ -173,6 +175,29 @@ set edit:completion:arg-completer[jetbak] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'jetbak;list'= {
+            cand --state-dir 'Keep the state of sessions in this directory, on a local file system'
+            cand --color 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb'
+            cand --json 'Print JSON: one document, or one object a line with the summary last'
+            cand -q 'Print errors only'
+            cand --quiet 'Print errors only'
+            cand -v 'Say what was decided, and why'
+            cand --verbose 'Say what was decided, and why'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'jetbak;show'= {
+            cand --files 'List its files instead, all of them or these and what lies below them'
+            cand --state-dir 'Keep the state of sessions in this directory, on a local file system'
+            cand --color 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb'
+            cand --json 'Print JSON: one document, or one object a line with the summary last'
+            cand -q 'Print errors only'
+            cand --quiet 'Print errors only'
+            cand -v 'Say what was decided, and why'
+            cand --verbose 'Say what was decided, and why'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'jetbak;cat'= {
             cand --state-dir 'Keep the state of sessions in this directory, on a local file system'
             cand --color 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb'
             cand --json 'Print JSON: one document, or one object a line with the summary last'

@@ -42,6 +42,8 @@ complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "end" -d 'End a sessio
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "stop" -d 'Stop a session from any process; its remaining reads fail'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "status" -d 'Show the sessions in progress, and how far they are'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "list" -d 'List the backups of a repository'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "show" -d 'Show what a backup is, or which files it holds'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "cat" -d 'Write one file of a backup to stdout, proven before the first byte'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "verify" -d 'Prove backups: every hash, every size, nothing missing, nothing extra'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "restore" -d 'Restore a backup into a directory that is empty or does not exist yet'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "completions" -d 'Print the completions of a shell'
@@ -163,6 +165,23 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand list" -l json -d 'Print JS
 complete -c jetbak -n "__fish_jetbak_using_subcommand list" -s q -l quiet -d 'Print errors only'
 complete -c jetbak -n "__fish_jetbak_using_subcommand list" -s v -l verbose -d 'Say what was decided, and why'
 complete -c jetbak -n "__fish_jetbak_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_using_subcommand show" -l files -d 'List its files instead, all of them or these and what lies below them' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand show" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand show" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand show" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_using_subcommand show" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_using_subcommand show" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_using_subcommand cat" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand cat" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand cat" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_using_subcommand cat" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_using_subcommand cat" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_using_subcommand cat" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
 always\t'Always'

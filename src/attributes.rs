@@ -34,13 +34,18 @@ pub struct Reading {
 impl Reading {
     /// Everything about an open file or directory.
     pub fn of_file(&self, file: &File) -> io::Result<Attributes> {
-        let mut attributes = self.of_stat(&rustix::fs::fstat(file)?);
+        Ok(self.of_open_file(file, &rustix::fs::fstat(file)?))
+    }
+
+    /// The same, where the file system was asked already.
+    pub fn of_open_file(&self, file: &File, stat: &Stat) -> Attributes {
+        let mut attributes = self.of_stat(stat);
         read_xattrs(
             &mut attributes,
             |list| flistxattr(file, list),
             |name, value| fgetxattr(file, OsStr::from_bytes(name), value),
         );
-        Ok(attributes)
+        attributes
     }
 
     /// Everything about a symbolic link: the directory it lies in, and its name there.

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{Mode, OFlags, RawDir, ResolveFlags, mkdirat, openat, openat2};
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir, ResolveFlags, Stat, mkdirat, openat, openat2, statat};
 use rustix::io::{Errno, Result};
 
 /// Bytes of a path that the kernel gets at once; it takes 4,095 (`PATH_MAX`).
@@ -30,6 +30,15 @@ pub fn open(root: impl AsFd, path: &Path, flags: OFlags, mode: Mode) -> Result<O
     }
     let (folder, name) = parent(root, path)?;
     openat(folder, name, flags, mode)
+}
+
+/// What stands under a path, itself and not what a link means. A look, not a guard: links on the way are followed.
+pub fn stat(root: impl AsFd, path: &Path) -> Result<Stat> {
+    if path.as_os_str().len() <= PIECE_BYTES_MAX {
+        return statat(root, path, AtFlags::SYMLINK_NOFOLLOW);
+    }
+    let (folder, name) = parent(root, path)?;
+    statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
 }
 
 /// The directory that a path lies in, and the path's last part.

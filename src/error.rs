@@ -61,6 +61,7 @@ struct Details {
     hint: Option<String>,
     file: Option<PathBuf>,
     page: Option<u64>,
+    kind: Option<io::ErrorKind>,
 }
 
 impl Error {
@@ -73,7 +74,8 @@ impl Error {
 
     /// An error without an ESE number.
     pub fn new(exit_code: ExitCode, message: impl Into<String>) -> Self {
-        Self(Box::new(Details { exit_code, jet: None, message: message.into(), hint: None, file: None, page: None }))
+        let message = message.into();
+        Self(Box::new(Details { exit_code, jet: None, message, hint: None, file: None, page: None, kind: None }))
     }
 
     /// An I/O error with the path it happened to; `action` is a verb phrase such as `read`.
@@ -88,6 +90,7 @@ impl Error {
         };
         let mut typed = Self::jet(jet, format!("cannot {action} {}: {}", printable(path), reason(error)));
         typed.0.file = Some(path.to_owned());
+        typed.0.kind = Some(error.kind());
         typed
     }
 
@@ -154,6 +157,11 @@ impl Error {
         self.0.jet == Some(Jet::FileNotFound)
     }
 
+    /// Whether whoever read what is written has gone.
+    pub fn is_closed_pipe(&self) -> bool {
+        self.0.kind == Some(io::ErrorKind::BrokenPipe)
+    }
+
     /// Whether the operating system said that the name is taken.
     pub fn is_already_there(&self) -> bool {
         self.0.jet == Some(Jet::FileAlreadyExists)
@@ -175,23 +183,23 @@ impl std::error::Error for Error {}
 /// A path as text for people: lossy where it is not UTF-8, with control characters escaped.
 pub fn printable(path: impl AsRef<OsStr>) -> String {
     let text = path.as_ref().to_string_lossy();
-    if !text.chars().any(is_unsafe) {
+    if text.chars().all(is_safe) {
         return text.into_owned();
     }
     let mut escaped = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        if is_unsafe(c) {
-            escaped.extend(c.escape_default());
-        } else {
+        if is_safe(c) {
             escaped.push(c);
+        } else {
+            escaped.extend(c.escape_default());
         }
     }
     escaped
 }
 
-/// Control characters, and the marks that turn the direction of text: both let a name lie on a terminal.
-fn is_unsafe(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Whether a terminal may see it: control characters, and the marks that turn the direction of text, let a name lie.
+pub fn is_safe(c: char) -> bool {
+    !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// What the operating system says, in lower case and without its number.

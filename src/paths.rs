@@ -52,7 +52,7 @@ pub fn insert_list(object: &mut serde_json::Map<String, serde_json::Value>, key:
     }
 }
 
-/// `./a//b/` means `a/b`, as a shell's completion may write it.
+/// `./a//b/` means `a/b`, as a shell's completion may write it; `.` is the empty path.
 pub fn tidy(path: &Path) -> PathBuf {
     path.components().filter(|part| *part != std::path::Component::CurDir).collect()
 }
@@ -74,6 +74,14 @@ mod tests {
             let path = PathBuf::from(OsString::from_vec(bytes));
             let (text, base64) = to_fields(&path);
             prop_assert_eq!(from_fields(&text, base64.as_deref()), Some(path));
+        }
+    }
+
+    #[test]
+    fn a_path_as_a_shell_completes_it_is_tidied() {
+        for (given, tidied) in [("./a//b/", "a/b"), (".", ""), ("a/./b", "a/b"), ("/a/../b", "/a/../b"), ("./-x", "-x")]
+        {
+            assert_eq!(tidy(Path::new(given)).as_os_str(), tidied, "{given}");
         }
     }
 

@@ -8,8 +8,8 @@ use std::io::Read;
 use common::{HeldJournal, Host, Running, eventually};
 use serde_json::Value;
 
-/// More than three batches of small files, so that several readers have something to share.
-const MANY: usize = 1024 * 4 + 100;
+/// More than eight batches of small files, so that several readers have something to share.
+const MANY: usize = 1024 * 8 + 100;
 /// Less than one batch.
 const SOME: usize = 800;
 const READ: &[&str] = &["read", "app", "--json"];

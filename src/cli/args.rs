@@ -98,6 +98,10 @@ pub enum Command {
     Status(StatusArgs),
     /// List the backups of a repository
     List(ListArgs),
+    /// Show what a backup is, or which files it holds
+    Show(ShowArgs),
+    /// Write one file of a backup to stdout, proven before the first byte
+    Cat(CatArgs),
     /// Prove backups: every hash, every size, nothing missing, nothing extra
     Verify(VerifyArgs),
     /// Restore a backup into a directory that is empty or does not exist yet
@@ -342,10 +346,46 @@ pub struct ListArgs {
     pub repository: PathBuf,
 }
 
+/// show
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  jetbak show /backup/app\n  jetbak show /backup/app 12 --files conf\n  jetbak show /backup/app 12 --files --json | jq -r 'select(.size > 1000000000).path'"
+)]
+pub struct ShowArgs {
+    /// The repository
+    #[arg(value_name = "REPO", env = "JETBAK_REPOSITORY", hide_env_values = true)]
+    pub repository: PathBuf,
+    /// The backup: a number, the beginning of an id, or `latest`
+    #[arg(value_name = "ID", default_value = "latest")]
+    pub id: String,
+    /// List its files instead, all of them or these and what lies below them
+    ///
+    /// Paths are those below the storage. Everything after `--files` is a path: REPO and ID come before it.
+    #[arg(long, value_name = "PATH", num_args = 0..)]
+    pub files: Option<Vec<PathBuf>>,
+}
+
+/// cat
+#[derive(Args, Debug)]
+#[command(
+    after_help = "The file is read and hashed first: where it is damaged, nothing is written, and the exit code is 3.\n\nExample:\n  jetbak cat /backup/app latest conf/app.ini | diff - /srv/app/conf/app.ini"
+)]
+pub struct CatArgs {
+    /// The repository
+    #[arg(value_name = "REPO")]
+    pub repository: PathBuf,
+    /// The backup: a number, the beginning of an id, or `latest`
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// The file, by its path below the storage, as `jetbak show --files` lists it
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+}
+
 /// verify
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Every damage is listed, and the exit code is 3 if there is any. Without jetbak, `sha256sum -c SHA256SUMS` in the backup's folder proves the content of every file."
+    after_help = "Every damage is listed, and the exit code is 3 if there is any. The result is kept in the repository's verified/, where that can be written. Without jetbak, `sha256sum -c SHA256SUMS` in the backup's folder proves the content of every file."
 )]
 pub struct VerifyArgs {
     /// The repository

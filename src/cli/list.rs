@@ -16,7 +16,7 @@ pub fn run(args: &ListArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let repository = Repository::open(&args.repository)?;
     let backups = repository.backups()?;
     if ui.is_json() {
-        let backups: Vec<Value> = backups.iter().map(object).collect();
+        let backups: Vec<Value> = backups.iter().map(|backup| object(&repository, backup)).collect();
         ui.json(objects::object(json!({"type": "list", "backups": backups})));
     } else if backups.is_empty() {
         ui.say("no backups yet");
@@ -85,7 +85,7 @@ fn outcome(outcome: Outcome, truncated: bool) -> String {
     if truncated { format!("{}, truncated", outcome.name()) } else { outcome.name().to_owned() }
 }
 
-fn object(backup: &Backup) -> Value {
+fn object(repository: &Repository, backup: &Backup) -> Value {
     match &backup.manifest {
         Ok(manifest) => json!({
             "id": manifest.id,
@@ -100,11 +100,13 @@ fn object(backup: &Backup) -> Value {
             "engine": manifest.engine.name(),
             "truncated": manifest.truncated,
             "excluded": manifest.excluded.iter().map(objects::failure).collect::<Vec<_>>(),
+            "verified": repository.verified(backup).as_ref().map(objects::verified),
         }),
         Err(error) => json!({
             "id": backup.id.text,
             "sequence": backup.id.sequence,
             "error": error.message(),
+            "verified": null,
         }),
     }
 }

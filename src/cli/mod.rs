@@ -3,12 +3,16 @@
 pub mod args;
 mod backup;
 mod begin;
+mod cat;
 mod documents;
 mod end;
 mod files;
 mod list;
 mod read;
 mod restore;
+mod shell;
+mod show;
+mod show_files;
 mod status;
 mod stop;
 mod summary;
@@ -64,6 +68,8 @@ fn run(cli: &Cli) -> ExitCode {
         Command::Stop(args) => stop::run(global, args, &mut ui),
         Command::Status(args) => status::run(global, args, &mut ui),
         Command::List(args) => list::run(args, &mut ui),
+        Command::Show(args) => show::run(args, &mut ui),
+        Command::Cat(args) => cat::run(args, &mut ui),
         Command::Verify(args) => verify::run(args, &mut ui),
         Command::Restore(args) => restore::run(args, &mut ui),
         Command::Completions(args) => documents::completions(args),
@@ -77,8 +83,11 @@ fn run(cli: &Cli) -> ExitCode {
 }
 
 fn manner(cli: &Cli) -> Manner {
-    let data_on_stdout =
-        matches!(&cli.command, Command::Read(args) if args.out.as_deref().is_some_and(|path| path.as_os_str() == "-"));
+    let data_on_stdout = match &cli.command {
+        Command::Read(args) => args.out.as_deref().is_some_and(|path| path.as_os_str() == "-"),
+        Command::Cat(_) => true,
+        _ => false,
+    };
     let color = match cli.global.color {
         Color::Auto => None,
         Color::Always => Some(true),
@@ -108,11 +117,25 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     let message = text.trim_start_matches("error: ").lines().next().unwrap_or("the command line is wrong");
     let typed = Error::new(ExitCode::Usage, message).hint("`jetbak --help` shows the command line.");
     let data_on_stdout = arguments.iter().any(|argument| argument == "--out=-")
+        || is_cat(arguments)
         || arguments.windows(2).any(|pair| pair[0] == "--out" && pair[1] == "-");
     let manner = Manner { json: true, quiet: false, verbose: false, color: false, data_on_stdout, may_drop: false };
     let mut ui = Ui::new(manner);
     ui.error(&typed.into());
     ui.close(ExitCode::Usage)
+}
+
+/// Whether a command line that clap refuses was to be `cat`: its first word that belongs to no option.
+fn is_cat(arguments: &[OsString]) -> bool {
+    let mut words = arguments.iter().skip(1);
+    while let Some(word) = words.next() {
+        if word == "--state-dir" || word == "--color" {
+            words.next();
+        } else if !word.as_encoded_bytes().starts_with(b"-") {
+            return word == "cat";
+        }
+    }
+    false
 }
 
 fn state_directory(global: &Global) -> Result<StateDirectory> {

@@ -31,7 +31,7 @@ const NOT_GIVEN_NAMED_MAX: u64 = 20;
 pub fn run(args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let repository = Repository::open(&args.repository)?;
     let backup = repository.resolve(args.id.as_deref().unwrap_or("latest"))?;
-    let manifest = backup.manifest.clone().map_err(|error| unreadable(&repository, &backup, &error))?;
+    let manifest = super::show::manifest(&repository, &backup)?;
     let options = Options {
         into: args.into.clone(),
         only: args.only.iter().map(|path| paths::tidy(path)).filter(|path| !path.as_os_str().is_empty()).collect(),
@@ -62,12 +62,6 @@ pub fn run(args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
         Ok(restored) => end.success(&restored, started.elapsed(), ui),
         Err(error) => end.failure(&in_words_of_a_restore(error, &stop), started.elapsed(), ui),
     })
-}
-
-fn unreadable(repository: &Repository, backup: &Backup, error: &Error) -> Error {
-    let message = format!("{}: {}", backup.id.text, error.message());
-    let place = printable(repository.root());
-    Error::new(error.exit_code(), message).hint(format!("`jetbak verify {place} {}` tells more.", backup.id.sequence))
 }
 
 /// A signal ends a restore, not a backup.

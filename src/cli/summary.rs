@@ -62,6 +62,7 @@ impl Summary<'_> {
             "excluded": self.excluded.iter().map(objects::failure).collect::<Vec<_>>(),
             "truncated": self.truncated,
             "appeared": published.and_then(|published| published.appeared),
+            "left_out_as_asked": self.record.map(|record| record.excluded),
         }));
         if let Some(record) = self.record {
             paths::insert(&mut fields, "storage", &record.storage());

@@ -12,6 +12,7 @@ use crate::error::{ExitCode, printable};
 use crate::protocol::{Activity, Observer, Progress};
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
+use crate::repository::verified::Verified;
 use crate::repository::verify::{Damage, Tally, with_progress};
 use crate::times;
 use crate::ui::{Ui, json as objects};
@@ -34,9 +35,10 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let bytes_total =
         chosen.iter().filter_map(|backup| backup.manifest.as_ref().ok()).map(|manifest| manifest.bytes).sum();
     let tally = Tally::default();
-    let mut damages = 0_u64;
+    let (mut damages, mut recorded) = (0_u64, 0_u64);
     for backup in &chosen {
         let mut found = Vec::new();
+        let (begun, files, bytes) = (Instant::now(), tally.files(), tally.bytes());
         with_progress(
             &stop,
             false,
@@ -52,6 +54,9 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
         found.dedup();
         damages += found.len() as u64;
         show(backup, &found, ui);
+        let (files, bytes) = (tally.files() - files, tally.bytes() - bytes);
+        let verified = Verified::new(backup, found.len() as u64, files, bytes, seconds(begun.elapsed()));
+        recorded += u64::from(record(&repository, backup, &verified, ui));
     }
     ui.finish_progress();
     let exit_code = if damages == 0 { ExitCode::Done } else { ExitCode::Verification };
@@ -67,6 +72,7 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
             "files": tally.files(),
             "bytes": tally.bytes(),
             "damages": damages,
+            "recorded": recorded,
             "seconds": seconds(took),
             "warnings": ui.warnings(),
         })));
@@ -88,6 +94,20 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     Ok(exit_code)
 }
 
+/// Leaves the result beside the backups; a repository that cannot be written is verified all the same.
+fn record(repository: &Repository, backup: &Backup, verified: &Verified, ui: &mut Ui) -> bool {
+    if backup.manifest.is_err() {
+        return false; // what cannot be believed was not looked at beyond its manifest
+    }
+    match repository.record_verified(backup, verified) {
+        Ok(()) => true,
+        Err(error) => {
+            ui.decided(&format!("{}: the result is not recorded: {}", backup.id.text, error.message()));
+            false
+        }
+    }
+}
+
 fn show(backup: &Backup, found: &[Damage], ui: &mut Ui) {
     if ui.is_json() {
         for damage in found {
@@ -99,13 +119,18 @@ fn show(backup: &Backup, found: &[Damage], ui: &mut Ui) {
         ui.say(&format!("{}: good", backup.id.text));
     }
     for damage in found {
-        let Damage { file, kind, stored, computed } = damage;
-        let facts = match (stored.is_empty(), computed.is_empty()) {
-            (false, false) => format!(": {} stored, {} found", printable(stored), printable(computed)),
-            (false, true) => format!(": {} stored", printable(stored)),
-            (true, false) => format!(": {}", printable(computed)),
-            (true, true) => String::new(),
-        };
-        ui.line(&format!("{}: {}: {}{facts}", backup.id.text, printable(file), kind.name()));
+        ui.line(&describe(backup, damage));
     }
+}
+
+/// A damage as a line for people.
+pub fn describe(backup: &Backup, damage: &Damage) -> String {
+    let Damage { file, kind, stored, computed } = damage;
+    let facts = match (stored.is_empty(), computed.is_empty()) {
+        (false, false) => format!(": {} stored, {} found", printable(stored), printable(computed)),
+        (false, true) => format!(": {} stored", printable(stored)),
+        (true, false) => format!(": {}", printable(computed)),
+        (true, true) => String::new(),
+    };
+    format!("{}: {}: {}{facts}", backup.id.text, printable(file), kind.name())
 }

@@ -137,7 +137,7 @@ impl FilesEngine {
             let attributes = Attributes::plain(stamp(&stat), stat.st_mode & 0o7777, stat.st_uid, stat.st_gid);
             return Ok(Opened::HardLink(attributes, first.clone()));
         }
-        let before = self.attributes.of_file(&file).map_err(|e| self.cannot_read(path, &e))?;
+        let before = self.attributes.of_open_file(&file, &stat);
         self.require_same_device(path, &before)?;
         let allocated = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(STAT_BLOCK_BYTES);
         let content = SparseFile::new(file, 0, before.stamp.size, allocated).map_err(|e| self.cannot_read(path, &e))?;
@@ -147,8 +147,7 @@ impl FilesEngine {
 
     /// Whether a path still is the file with this device and inode.
     fn is_same(&self, path: &Path, other: &Stamp) -> bool {
-        let found = beneath::parent(&self.root, path)
-            .and_then(|(folder, name)| rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW));
+        let found = beneath::stat(&self.root, path);
         found.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (other.device, other.inode))
     }
 
@@ -328,9 +327,7 @@ impl Source for PlainFile {
             return Ok(Settled::Changed("it became shorter".to_owned()));
         }
         // The same name must still mean the same file: a new one renamed over it is a change too.
-        let now = beneath::parent(&self.root, &self.path)
-            .and_then(|(folder, name)| rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW));
-        match now {
+        match beneath::stat(&self.root, &self.path) {
             Ok(stat) if (stat.st_dev, stat.st_ino) == (after.device, after.inode) => {}
             Ok(_) | Err(Errno::LOOP) => return Ok(Settled::Changed("another file took its name".to_owned())),
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Settled::Changed("it was removed".to_owned())),

@@ -35,6 +35,28 @@ impl Backup {
     }
 }
 
+/// How a backup stands to which another one's manifest refers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is there, and its manifest is the one that was meant.
+    Unchanged,
+    /// It is there, with another manifest or one that cannot be read.
+    Changed,
+    /// It is not there any more.
+    Missing,
+}
+
+impl Standing {
+    /// The word used in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::Changed => "changed",
+            Self::Missing => "missing",
+        }
+    }
+}
+
 impl Repository {
     /// The ids of all backups, oldest first, without looking into them.
     pub fn ids(&self) -> Result<Vec<BackupId>> {
@@ -59,6 +81,13 @@ impl Repository {
     pub fn newest_link(&self) -> Result<Option<Link>> {
         let links = self.ids()?.into_iter().rev().map(|id| self.backup(id).link());
         Ok(links.into_iter().find(|link| !link.manifest_sha256.is_empty()))
+    }
+
+    /// Whether the backup that a manifest refers to is still the one that was meant.
+    pub fn standing(&self, link: &Link) -> Result<Standing> {
+        let Some(id) = self.ids()?.into_iter().find(|id| id.text == link.id) else { return Ok(Standing::Missing) };
+        let unchanged = self.backup(id).manifest_sha256 == link.manifest_sha256;
+        Ok(if unchanged { Standing::Unchanged } else { Standing::Changed })
     }
 
     /// Looks into one backup.

@@ -3,16 +3,18 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Read};
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::catalogue::Backup;
 use super::file_list::{FileLine, LINE_BYTES_MAX, hex, sums_line};
 use super::manifest::Manifest;
 use super::store::{Reading, Store};
 use crate::engine::Role;
-use crate::error::{Error, Result};
+use crate::error::{Error, ExitCode, Jet, Result};
 
 /// What a list of files must amount to.
 #[derive(Clone, Debug)]
@@ -44,7 +46,8 @@ pub struct ListReader {
     files: u64,
     bytes: u64,
     damaged: bool,
-    known: Known,
+    /// None where little memory counts for more than names that stand there twice.
+    known: Option<Known>,
 }
 
 /// The next line of a list.
@@ -64,6 +67,16 @@ pub enum Difference {
     Totals(String, String),
 }
 
+impl Difference {
+    /// In which respect the list cannot be believed, to follow "because".
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Hash(_) => "its hash is not the one in the manifest".to_owned(),
+            Self::Totals(computed, stored) => format!("it lists {computed}, and the manifest says {stored}"),
+        }
+    }
+}
+
 impl ListReader {
     /// Opens the list of a backup's folder.
     pub fn open(store: &dyn Store, folder: &Path, fresh: bool) -> Result<Self> {
@@ -79,8 +92,14 @@ impl ListReader {
             files: 0,
             bytes: 0,
             damaged: false,
-            known: Known::default(),
+            known: Some(Known::default()),
         })
+    }
+
+    /// Opens a list to be read in the same memory, however long it is: that a name stands there twice, or that a hard
+    /// link leads to nothing, is not noticed.
+    pub fn stream(store: &dyn Store, folder: &Path) -> Result<Self> {
+        Ok(Self { known: None, ..Self::open(store, folder, false)? })
     }
 
     /// The next line, none at the end.
@@ -104,12 +123,15 @@ impl ListReader {
             return Ok(Some(bad("")));
         };
         if let Some(first) = line.hard_link()
-            && !self.known.has_content(&Path::new(&line.root).join(first), &line)
+            && let Some(known) = &self.known
+            && !known.has_content(&Path::new(&line.root).join(first), &line)
         {
             self.damaged = true;
             return Ok(Some(bad(": another name of a file that no line before it has")));
         }
-        if !self.known.insert(&path, &line) {
+        if let Some(known) = &mut self.known
+            && !known.insert(&path, &line)
+        {
             self.damaged = true;
             return Ok(Some(bad(&format!(": {} is named twice", path.display()))));
         }
@@ -133,7 +155,7 @@ impl ListReader {
 
     /// Whether a path (relative to the backup's folder) was in a line.
     pub fn contains(&self, path: &Path) -> bool {
-        self.known.contains(path)
+        self.known.as_ref().is_some_and(|known| known.contains(path))
     }
 
     /// Compares what was read, up to the end, with what was expected.
@@ -157,6 +179,43 @@ impl ListReader {
     /// The running hash of what `SHA256SUMS` should hold for the lines read.
     pub fn sums(&self) -> Sha256 {
         self.sums.clone()
+    }
+}
+
+/// Reads the list of a backup in little memory and hands every line that can be believed to `take`, until that has
+/// enough. What was handed out counts only when this returns well: the list is compared with the manifest at its end.
+pub fn read_proven(
+    store: &dyn Store,
+    backup: &Backup,
+    manifest: &Manifest,
+    take: &mut dyn FnMut(Box<FileLine>) -> Result<ControlFlow<()>>,
+) -> Result<()> {
+    let damaged = |why: &str| {
+        let message = format!("{}: files.jsonl cannot be believed: {why}", backup.id.text);
+        Error::new(ExitCode::Verification, message).file(store.describe(&backup.folder().join("files.jsonl")))
+    };
+    let mut list = ListReader::stream(store, &backup.folder()).map_err(|error| match error.jet_code() {
+        Some(Jet::FileNotFound) => damaged("it is missing"),
+        Some(Jet::FileInvalidType) => damaged(error.message()),
+        _ => error,
+    })?;
+    let mut bad = None;
+    while let Some(line) = list.next_line()? {
+        match line {
+            Line::Bad(what) => {
+                bad.get_or_insert(what);
+            }
+            Line::Sound(line) => {
+                if take(line)?.is_break() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    match (bad, list.difference(&Expected::of(manifest))) {
+        (Some(what), _) => Err(damaged(&what)),
+        (None, Some(difference)) => Err(damaged(&difference.reason())),
+        (None, None) => Ok(()),
     }
 }
 

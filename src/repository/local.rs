@@ -292,8 +292,7 @@ impl Store for LocalStore {
     }
 
     fn is_same_file(&self, first: &Path, path: &Path) -> Result<bool> {
-        let beside = beneath::parent(self.folders.root(), first)
-            .and_then(|(folder, name)| statat(folder, name, AtFlags::SYMLINK_NOFOLLOW));
+        let beside = beneath::stat(self.folders.root(), first);
         let other = self.stat(path).map_err(|e| self.error("look at", path, e))?;
         Ok(beside.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (other.st_dev, other.st_ino)))
     }

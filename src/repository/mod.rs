@@ -9,6 +9,8 @@ pub mod partial;
 pub mod restore;
 pub mod seal;
 pub mod store;
+pub mod stored;
+pub mod verified;
 pub mod verify;
 
 use std::fs;

@@ -284,7 +284,8 @@ fn not_as_listed(path: &Path, error: &Error) -> Damage {
     Damage::new(path, kind, "", if error.is_not_found() { "" } else { error.message() })
 }
 
-fn check_file(
+/// Reads one file of a folder and reports where it is not what was stored.
+pub fn check_file(
     store: &dyn Store,
     folder: &Path,
     path: &Path,

@@ -1,9 +1,10 @@
 //! The pipeline: one thread reads and verifies, one hashes, one writes, and the caller's thread hears of each file.
 //!
-//! The threads overlap, and a small file passes as one message, so neither many files nor large ones wait for a round
-//! trip. At most sixteen chunks exist at a time. The caller's thread looks for a stop while it waits: a thread that
+//! The threads overlap, and small files pass in batches, so neither many files nor large ones wait for a round trip. At
+//! most sixteen chunks exist at a time. The caller's thread looks for a stop while it waits: a thread that
 //! is stuck in the kernel (a pipe that nobody reads, a dead disk) is left behind, not joined.
 
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
@@ -22,6 +23,13 @@ use crate::error::{Error, ExitCode, Result};
 pub const CHUNK_BYTES: usize = 512 * 1024;
 /// Chunks in flight: 8 MiB in all, enough to cover the hiccups of one stage.
 const BUFFERS: usize = 16;
+/// A file of at most so many bytes passes in a batch with others.
+const SMALL_BYTES: usize = 64 * 1024;
+/// Messages of a batch, and roughly the bytes in it: a thread that is woken finds something to do.
+const BATCH_MESSAGES: usize = 64;
+const BATCH_BYTES: usize = 256 * 1024;
+/// How long a batch waits for more.
+const BATCH_WAIT: Duration = Duration::from_millis(2);
 /// Bytes of a hole that pass as one message: a few hundredths of a second of hashing.
 pub const HOLE_BYTES: u64 = 64 * 1024 * 1024;
 /// Holes of one file that are remembered; a file with more has its holes only where its copy has them.
@@ -176,7 +184,9 @@ pub fn run(
         policy,
         restartable: sink.can_restart(),
         out: to_hash,
+        batch: Batch::default(),
         buffers,
+        spare: None,
         allocated: 0,
         reports: to_caller.clone(),
     };
@@ -201,7 +211,7 @@ pub fn run(
 
 /// What the threads tell the caller.
 enum News {
-    Report(Report),
+    Reports(Vec<Report>),
     /// A thread had to give up.
     Broken(Error),
 }
@@ -215,7 +225,7 @@ fn listen(
     let mut ticked = Instant::now();
     loop {
         match news.recv_timeout(WATCH_INTERVAL) {
-            Ok(News::Report(one)) => report(one)?,
+            Ok(News::Reports(reports)) => reports.into_iter().try_for_each(&mut *report)?,
             Ok(News::Broken(error)) => {
                 // A stop makes the other stages fail too; the stop is the reason.
                 stop.check()?;
@@ -258,9 +268,7 @@ enum Message {
 struct Piece {
     job: Job,
     begins: bool,
-    /// None where the piece has no bytes.
-    buffer: Option<Buffer>,
-    length: usize,
+    bytes: Bytes,
     /// Zeros that follow the bytes.
     hole: u64,
     end: Option<End>,
@@ -269,11 +277,26 @@ struct Piece {
 impl Piece {
     /// A piece without bytes.
     fn empty(job: &Job, begins: bool) -> Self {
-        Self { job: job.clone(), begins, buffer: None, length: 0, hole: 0, end: None }
+        Self { job: job.clone(), begins, bytes: Bytes::None, hole: 0, end: None }
     }
+}
 
-    fn bytes(&self) -> &[u8] {
-        self.buffer.as_ref().map_or(&[], |buffer| buffer.filled(self.length))
+/// The bytes of a piece.
+enum Bytes {
+    None,
+    /// The first so many of a buffer, which goes back when they are written.
+    Pooled(Buffer, usize),
+    /// All of a small file.
+    Own(Vec<u8>),
+}
+
+impl Bytes {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::None => &[],
+            Self::Pooled(buffer, length) => buffer.filled(*length),
+            Self::Own(bytes) => bytes,
+        }
     }
 }
 
@@ -290,15 +313,39 @@ struct Reader {
     stop: StopToken,
     policy: Policy,
     restartable: bool,
-    out: SyncSender<Message>,
+    out: SyncSender<Vec<Message>>,
+    batch: Batch,
     buffers: Receiver<Buffer>,
+    /// A buffer that came to nothing.
+    spare: Option<Buffer>,
     allocated: usize,
     reports: Sender<News>,
 }
 
+/// Messages that wait for company.
+struct Batch {
+    messages: Vec<Message>,
+    bytes: usize,
+    begun: Instant,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { messages: Vec::new(), bytes: 0, begun: Instant::now() }
+    }
+}
+
 impl Reader {
-    fn run(mut self, mut feed: impl Feed) {
+    fn run(mut self, feed: impl Feed) {
+        self.work(feed);
+        let _ = self.flush(); // whoever is gone has told why
+    }
+
+    fn work(&mut self, mut feed: impl Feed) {
         loop {
+            if self.batch.begun.elapsed() > BATCH_WAIT && self.flush().is_err() {
+                return;
+            }
             let job = match self.stop.check().and_then(|()| feed.next()) {
                 Ok(Some(job)) => job,
                 Ok(None) => return,
@@ -354,7 +401,9 @@ impl Reader {
                     what
                 }
             };
-            let _ = self.reports.send(News::Report(Report::Repeating { path: Arc::clone(&job.path), what })); // news only
+            self.flush()?;
+            let repeating = Report::Repeating { path: Arc::clone(&job.path), what };
+            let _ = self.reports.send(News::Reports(vec![repeating])); // news only
             let pause = Duration::from_millis(100) * (attempt + 1);
             self.stop.sleep(pause).map_err(|_| Gone)?;
         }
@@ -373,14 +422,15 @@ impl Reader {
                         return Err(Gone);
                     }
                     let end = Some(End::Failed(error));
-                    let piece = Piece { buffer: Some(buffer), end, ..Piece::empty(job, !sent) };
-                    self.send(Message::Piece(piece))?;
+                    self.spare = Some(buffer);
+                    self.send(Message::Piece(Piece { end, ..Piece::empty(job, !sent) }))?;
                     return Ok(Some(Trouble::Failed));
                 }
             };
             if let Then::More(mut hole) = then {
                 let first = hole.min(HOLE_BYTES);
-                let piece = Piece { buffer: Some(buffer), length, hole: first, ..Piece::empty(job, !sent) };
+                let bytes = Bytes::Pooled(buffer, length);
+                let piece = Piece { bytes, hole: first, ..Piece::empty(job, !sent) };
                 self.send(Message::Piece(piece))?;
                 hole -= first;
                 while hole > 0 {
@@ -395,13 +445,20 @@ impl Reader {
             let end = match source.finish() {
                 Ok(Settled::Still(attributes)) => End::Still(attributes, None),
                 Ok(Settled::Changed(what)) => {
-                    self.allocated -= 1; // this buffer goes out of circulation
+                    self.spare = Some(buffer);
                     return Ok(Some(Trouble::Changed { what, sent }));
                 }
                 Err(error) => End::Failed(error),
             };
             let failed = matches!(end, End::Failed(_));
-            let piece = Piece { buffer: Some(buffer), length, end: Some(end), ..Piece::empty(job, !sent) };
+            let bytes = if !sent && length <= SMALL_BYTES {
+                let bytes = buffer.filled(length).to_vec();
+                self.spare = Some(buffer);
+                Bytes::Own(bytes)
+            } else {
+                Bytes::Pooled(buffer, length)
+            };
+            let piece = Piece { bytes, end: Some(end), ..Piece::empty(job, !sent) };
             self.send(Message::Piece(piece))?;
             return Ok(failed.then_some(Trouble::Failed));
         }
@@ -422,6 +479,9 @@ impl Reader {
     }
 
     fn buffer(&mut self) -> Result<Buffer, Gone> {
+        if let Some(buffer) = self.spare.take() {
+            return Ok(buffer);
+        }
         if let Ok(buffer) = self.buffers.try_recv() {
             return Ok(buffer);
         }
@@ -429,11 +489,34 @@ impl Reader {
             self.allocated += 1;
             return Ok(Buffer::new(CHUNK_BYTES));
         }
+        self.flush()?; // what waits may hold the buffer that we wait for
         self.buffers.recv().map_err(|_| Gone)
     }
 
-    fn send(&self, message: Message) -> Result<(), Gone> {
-        self.out.send(message).map_err(|_| Gone)
+    /// Hands a message on, small ones in batches.
+    fn send(&mut self, message: Message) -> Result<(), Gone> {
+        let weight = match &message {
+            Message::Piece(Piece { bytes: Bytes::Own(bytes), end: Some(End::Still(attributes, _)), .. }) => {
+                bytes.len() + weight_of(attributes)
+            }
+            Message::Directory(_, attributes) | Message::Link(_, attributes, _) => weight_of(attributes),
+            Message::HardLink(..) => 0,
+            Message::Piece(_) | Message::Failed(..) => BATCH_BYTES, // nobody waits for these
+        };
+        if self.batch.messages.is_empty() {
+            self.batch.begun = Instant::now();
+        }
+        self.batch.messages.push(message);
+        self.batch.bytes += weight;
+        if self.batch.bytes >= BATCH_BYTES || self.batch.messages.len() >= BATCH_MESSAGES {
+            return self.flush();
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Gone> {
+        let Batch { messages, .. } = mem::take(&mut self.batch);
+        if messages.is_empty() { Ok(()) } else { self.out.send(messages).map_err(|_| Gone) }
     }
 }
 
@@ -443,6 +526,10 @@ enum Then {
     More(u64),
     /// Nothing.
     End,
+}
+
+fn weight_of(attributes: &Attributes) -> usize {
+    attributes.xattrs.iter().map(|xattr| xattr.value.len()).sum()
 }
 
 enum Trouble {
@@ -464,20 +551,22 @@ fn changed(job: &Job, what: &str, retries: u32) -> Error {
         .hint("Back up while nothing writes to it, or from a snapshot.")
 }
 
-fn hash(input: &Receiver<Message>, output: &SyncSender<Message>) {
+fn hash(input: &Receiver<Vec<Message>>, output: &SyncSender<Vec<Message>>) {
     let mut hasher = Sha256::new();
-    for mut message in input {
-        if let Message::Piece(piece) = &mut message {
-            if piece.begins {
-                hasher = Sha256::new();
-            }
-            hasher.update(piece.bytes());
-            hash_zeros(&mut hasher, piece.hole);
-            if let Some(End::Still(_, digest)) = &mut piece.end {
-                *digest = Some(hasher.finalize_reset().into());
+    for mut batch in input {
+        for message in &mut batch {
+            if let Message::Piece(piece) = message {
+                if piece.begins {
+                    hasher = Sha256::new();
+                }
+                hasher.update(piece.bytes.as_slice());
+                hash_zeros(&mut hasher, piece.hole);
+                if let Some(End::Still(_, digest)) = &mut piece.end {
+                    *digest = Some(hasher.finalize_reset().into());
+                }
             }
         }
-        if output.send(message).is_err() {
+        if output.send(batch).is_err() {
             return;
         }
     }
@@ -525,16 +614,25 @@ impl Progress {
 }
 
 impl<S: Sink> Writer<S> {
-    fn run(mut self, input: &Receiver<Message>) {
+    fn run(mut self, input: &Receiver<Vec<Message>>) {
         let mut progress = Progress::default();
-        for message in input {
-            let news = match self.stop.check().and_then(|()| self.take(message, &mut progress)) {
-                Ok(None) => continue,
-                Ok(Some(report)) => News::Report(report),
-                Err(error) => News::Broken(error),
-            };
-            let broken = matches!(news, News::Broken(_));
-            if self.reports.send(news).is_err() || broken {
+        for batch in input {
+            let mut reports = Vec::new();
+            let mut broken = None;
+            for message in batch {
+                match self.stop.check().and_then(|()| self.take(message, &mut progress)) {
+                    Ok(report) => reports.extend(report),
+                    Err(error) => {
+                        broken = Some(error);
+                        break;
+                    }
+                }
+            }
+            if !reports.is_empty() && self.reports.send(News::Reports(reports)).is_err() {
+                return;
+            }
+            if let Some(error) = broken {
+                let _ = self.reports.send(News::Broken(error)); // without a caller nobody needs to know
                 return;
             }
         }
@@ -584,7 +682,7 @@ impl<S: Sink> Writer<S> {
             *progress = Progress { bytes: 0, holes: Some(Vec::new()) };
             self.sink.begin(&job.path)?;
         }
-        let chunk = piece.bytes();
+        let chunk = piece.bytes.as_slice();
         if !chunk.is_empty() {
             self.sink.write(chunk)?;
             progress.bytes += chunk.len() as u64;
@@ -594,7 +692,7 @@ impl<S: Sink> Writer<S> {
             progress.add_hole(piece.hole);
         }
         self.gauge.bytes.fetch_add(chunk.len() as u64 + piece.hole, Ordering::Relaxed);
-        if let Some(buffer) = piece.buffer {
+        if let Bytes::Pooled(buffer, _) = piece.bytes {
             let _ = self.give_back.send(buffer); // the reader may have finished
         }
         match piece.end {
@@ -602,13 +700,13 @@ impl<S: Sink> Writer<S> {
             Some(End::Still(attributes, sha256)) => {
                 let digest = sha256.ok_or_else(|| Error::new(ExitCode::Failed, "a file was not hashed"))?;
                 self.sink.finish(&job.path, &attributes, &digest)?;
-                let Progress { bytes, holes } = std::mem::take(progress);
+                let Progress { bytes, holes } = mem::take(progress);
                 let ticket = job.ticket;
                 let done = Finished { ticket, bytes, sha256, target: None, hard_link: None, holes, attributes };
                 Ok(Some(Report::Done(Box::new(done))))
             }
             Some(End::Failed(error)) => {
-                self.gauge.bytes.fetch_sub(std::mem::take(progress).bytes, Ordering::Relaxed);
+                self.gauge.bytes.fetch_sub(mem::take(progress).bytes, Ordering::Relaxed);
                 self.sink.abandon(&job.path)?;
                 Ok(Some(Report::Failed { ticket: job.ticket, error }))
             }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::error::{Error, Jet};
 use crate::paths;
 use crate::protocol::{Progress, Warning};
+use crate::repository::verified::Verified;
 use crate::repository::verify::Damage;
 use crate::session::event::Failure;
 
@@ -91,6 +92,19 @@ pub fn failure(failure: &Failure) -> Value {
         "jet": failure.jet.and_then(Jet::from_number).map(Jet::symbol),
         "code": failure.jet,
         "exit_code": failure.exit_code,
+    })
+}
+
+/// When a backup was last verified, and with what result.
+pub fn verified(verified: &Verified) -> Value {
+    json!({
+        "at": verified.at.to_string(),
+        "damages": verified.damages,
+        "files": verified.files,
+        "bytes": verified.bytes,
+        "seconds": verified.seconds,
+        "host": verified.host,
+        "tool": verified.tool,
     })
 }
 

@@ -64,6 +64,11 @@ impl Ui {
         self.warnings
     }
 
+    /// Whether anybody still takes what is printed to stdout; a long listing ends early where nobody does.
+    pub fn is_heard(&self) -> bool {
+        !self.voice.is_deaf()
+    }
+
     /// One line for people.
     pub fn say(&mut self, text: &str) {
         if !self.manner.quiet && !self.manner.json {

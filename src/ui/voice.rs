@@ -41,6 +41,8 @@ pub struct Voice {
     words: Option<SyncSender<Words>>,
     thread: Option<JoinHandle<()>>,
     failure: Arc<Mutex<Option<io::Error>>>,
+    /// Whoever read stdout has gone: lines are dropped, and the command still ends as it should.
+    deaf: Arc<AtomicBool>,
     /// Data too may be dropped when nobody reads it: there is a session that must be able to stop.
     may_drop: bool,
     /// Something was dropped: whoever should read has stopped reading, and nobody waits for him again.
@@ -52,9 +54,15 @@ impl Voice {
     pub fn start(manner: Manner, shown: Shown) -> Self {
         let (words, listen) = mpsc::sync_channel(BACKLOG);
         let failure = Arc::new(Mutex::new(None));
-        let speaker = Speaker { manner, shown, deaf: false, failure: Arc::clone(&failure) };
+        let deaf = Arc::new(AtomicBool::new(false));
+        let speaker = Speaker { manner, shown, deaf: Arc::clone(&deaf), failure: Arc::clone(&failure) };
         let thread = thread::Builder::new().name("voice".to_owned()).spawn(move || speaker.run(&listen)).ok();
-        Self { words: Some(words), thread, failure, may_drop: manner.may_drop, stuck: AtomicBool::new(false) }
+        Self { words: Some(words), thread, failure, deaf, may_drop: manner.may_drop, stuck: AtomicBool::new(false) }
+    }
+
+    /// Whether stdout takes no more data.
+    pub fn is_deaf(&self) -> bool {
+        self.deaf.load(Ordering::Relaxed)
     }
 
     /// Says something. A listing's data waits for its turn as long as no signal comes, other lines a moment (once: what
@@ -109,8 +117,7 @@ impl Voice {
 struct Speaker {
     manner: Manner,
     shown: Shown,
-    /// Whoever read stdout has gone: lines are dropped, and the command still ends as it should.
-    deaf: bool,
+    deaf: Arc<AtomicBool>,
     failure: Arc<Mutex<Option<io::Error>>>,
 }
 
@@ -137,11 +144,11 @@ impl Speaker {
             let _ = writeln!(io::stderr(), "{text}"); // nobody listens to stderr: nobody can be told
             return;
         }
-        if self.deaf {
+        if self.deaf.load(Ordering::Relaxed) {
             return;
         }
         if let Err(error) = super::write_stdout(text) {
-            self.deaf = true;
+            self.deaf.store(true, Ordering::Relaxed);
             if error.kind() != io::ErrorKind::BrokenPipe {
                 self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             }

@@ -9,7 +9,7 @@ use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
 use crate::repository::file_list::{FileLine, LINE_BYTES_MAX};
-use crate::repository::list_reader::{Difference, Expected, Line, ListReader};
+use crate::repository::list_reader::{Expected, Line, ListReader};
 use crate::repository::store::{Reading, Store};
 use crate::stream::source::Hole;
 use crate::stream::stop::StopToken;
@@ -97,12 +97,8 @@ pub fn make(repository: &Repository, backup: &Backup, selection: Selection, stop
             }
         }
     }
-    match list.difference(&expected) {
-        None => {}
-        Some(Difference::Hash(_)) => return Err(bad_list(backup, "its hash is not the one in the manifest")),
-        Some(Difference::Totals(here, there)) => {
-            return Err(bad_list(backup, &format!("it holds {here}, and the manifest says {there}")));
-        }
+    if let Some(difference) = list.difference(&expected) {
+        return Err(bad_list(backup, &difference.reason()));
     }
     if let Some(name) = selection.0.iter().find(|name| unknown.contains(*name)) {
         let message = format!("{} does not hold {}", backup.id.text, printable(name));

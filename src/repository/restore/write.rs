@@ -8,14 +8,15 @@ use super::plan::{Plan, Selection};
 use super::target::Target;
 use super::{Damaged, Witness};
 use crate::engine::Role;
-use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::error::{Error, ExitCode, Result, printable};
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
 use crate::repository::file_list::{FileLine, hex};
 use crate::repository::list_reader::{Line, ListReader};
-use crate::repository::store::{Reading, Store};
+use crate::repository::store::Store;
+use crate::repository::stored::{StoredFile, damaged, not_as_listed};
 use crate::stream::pipeline::{self, Feed, Finished, Gauge, Job, Policy, Report};
-use crate::stream::source::{Attributes, Got, Hole, Opened, Settled, Source};
+use crate::stream::source::Opened;
 use crate::stream::stop::StopToken;
 
 /// What was written.
@@ -117,17 +118,12 @@ impl Feed for BackupFeed {
         let line = self.lines.lock().unwrap_or_else(PoisonError::into_inner).back().map(|(_, line)| line.clone());
         let sound = line.and_then(|line| Some((line.attributes()?, line.stored_path()?, line)));
         let (attributes, stored, line) = sound.ok_or_else(|| damaged(&job.path, "its line cannot be believed"))?;
-        let stored = self.folder.join(stored);
-        let open_error = |error: Error| match error.jet_code() {
-            Some(Jet::FileNotFound) => damaged(&job.path, "it is missing from the backup"),
-            Some(Jet::FileInvalidType) => damaged(&job.path, "something else stands under its name in the backup"),
-            _ => error,
-        };
         match line.role {
             Role::Directory => Ok(Opened::Directory(attributes)),
             Role::Link => {
                 let target = line.target().unwrap_or_default();
-                let found = self.store.link_target(&stored).map_err(open_error)?;
+                let found = self.store.link_target(&self.folder.join(stored));
+                let found = found.map_err(|error| not_as_listed(&job.path, error))?;
                 if found != target {
                     let what = format!("it points to {} and should to {}", found.display(), target.display());
                     return Err(damaged(&job.path, &what));
@@ -144,61 +140,9 @@ impl Feed for BackupFeed {
                     }
                     self.carriers.insert(first, job.path.to_path_buf());
                 }
-                let content = self.store.open(&stored, 0, false).map_err(open_error)?;
-                let (path, holes) = (Arc::clone(&job.path), line.holes.into());
-                Ok(Opened::Data(Box::new(StoredFile { content, path, at: 0, size: line.size, holes, attributes })))
+                Ok(Opened::Data(Box::new(StoredFile::open(&*self.store, &self.folder, &line)?)))
             }
         }
-    }
-}
-
-fn damaged(path: &Path, what: &str) -> Error {
-    Error::new(ExitCode::Verification, format!("{} is damaged: {}", printable(path), printable(what))).file(path)
-}
-
-/// A file as it is stored: as many bytes as the list says, with the holes that it says.
-struct StoredFile {
-    content: Box<dyn Reading>,
-    path: Arc<Path>,
-    at: u64,
-    size: u64,
-    /// Holes that are still to come, in order.
-    holes: VecDeque<Hole>,
-    attributes: Attributes,
-}
-
-impl Source for StoredFile {
-    fn next(&mut self, buffer: &mut [u8]) -> Result<Got> {
-        while self.holes.front().is_some_and(|Hole(begin, length)| begin.saturating_add(*length) <= self.at) {
-            self.holes.pop_front();
-        }
-        // Pieces end where a hole begins or ends: a copy of the repository may have zeros where there was a hole.
-        let (in_hole, until) = match self.holes.front() {
-            Some(Hole(begin, length)) if *begin <= self.at => (true, begin.saturating_add(*length)),
-            Some(Hole(begin, _)) => (false, *begin),
-            None => (false, u64::MAX),
-        };
-        let want = buffer.len().min(usize::try_from(until - self.at).unwrap_or(usize::MAX));
-        let got =
-            self.content.next(&mut buffer[..want]).map_err(|e| Error::io("read", &self.path, &e).file(&*self.path))?;
-        let bytes = match got {
-            Got::Data(bytes) => bytes as u64,
-            Got::Hole(bytes) => bytes,
-            Got::End => 0,
-        };
-        self.at = self.at.saturating_add(bytes);
-        if self.at > self.size || (got == Got::End && self.at < self.size) {
-            let is = if self.at > self.size { "longer" } else { "shorter" };
-            return Err(damaged(&self.path, &format!("it is {is} than its {} bytes", self.size)));
-        }
-        match got {
-            Got::Data(bytes) if in_hole && buffer[..bytes].iter().all(|byte| *byte == 0) => Ok(Got::Hole(bytes as u64)),
-            got => Ok(got),
-        }
-    }
-
-    fn finish(self: Box<Self>) -> Result<Settled> {
-        Ok(Settled::Still(self.attributes))
     }
 }
 

@@ -1,0 +1,203 @@
+//! `jetbak cat`
+
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::args::CatArgs;
+use super::show::{manifest, named, with_hint};
+use super::show_files::{files_hint, unknown};
+use super::summary::seconds;
+use super::{signal_token, verify};
+use crate::engine::Role;
+use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::paths;
+use crate::protocol::sinks::{OutSink, Output};
+use crate::protocol::{Activity, Observer, Progress};
+use crate::repository::Repository;
+use crate::repository::catalogue::Backup;
+use crate::repository::file_list::{FileLine, hex};
+use crate::repository::list_reader::read_proven;
+use crate::repository::store::Store;
+use crate::repository::stored::StoredFile;
+use crate::repository::verify::{Tally, check_file, with_progress};
+use crate::stream::pipeline::{self, CHUNK_BYTES, Feed, Gauge, Job, Policy, Report};
+use crate::stream::source::Opened;
+use crate::stream::stop::StopToken;
+use crate::ui::{Ui, json as objects};
+
+pub fn run(args: &CatArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    let repository = Repository::open(&args.repository)?;
+    let backup = repository.resolve(&args.id)?;
+    let stop = signal_token()?;
+    let wanted = Wanted { repository: &repository, backup: &backup, path: paths::tidy(&args.path) };
+    let gauge = Arc::new(Gauge::default());
+    let done = wanted.write(&gauge, &stop, ui);
+    let exit_code = done.as_ref().map_or_else(Error::exit_code, |_| ExitCode::Done);
+    if let Err(error) = &done {
+        ui.error(&error.clone().into());
+    }
+    if ui.is_json() {
+        let mut fields = objects::object(json!({
+            "type": "summary",
+            "command": "cat",
+            "outcome": match exit_code {
+                ExitCode::Done => "completed",
+                ExitCode::Signal(_) => "stopped",
+                _ => "failed",
+            },
+            "exit_code": exit_code.number(),
+            "id": backup.id.text,
+            "sequence": backup.id.sequence,
+            "sha256": done.as_ref().ok(),
+            "bytes": gauge.bytes(),
+            "seconds": seconds(started.elapsed()),
+            "warnings": ui.warnings(),
+        }));
+        paths::insert(&mut fields, "repository", repository.root());
+        paths::insert(&mut fields, "path", &wanted.path);
+        ui.json_last(fields);
+    }
+    Ok(exit_code)
+}
+
+/// One file of one backup.
+struct Wanted<'a> {
+    repository: &'a Repository,
+    backup: &'a Backup,
+    path: PathBuf,
+}
+
+impl Wanted<'_> {
+    /// Proves the list, then the file, and only then writes it; its hash goes back.
+    fn write(&self, gauge: &Arc<Gauge>, stop: &StopToken, ui: &mut Ui) -> Result<String> {
+        let line = self.find(stop)?;
+        self.refuse_other_than_files(&line)?;
+        self.prove(&line, stop, ui)?;
+        ui.finish_progress();
+        self.stream(&line, gauge, stop)
+    }
+
+    /// The file's line, once the whole list is proven.
+    fn find(&self, stop: &StopToken) -> Result<FileLine> {
+        let mut found = None;
+        let manifest = manifest(self.repository, self.backup)?;
+        let read = read_proven(&**self.repository.store(), self.backup, manifest, &mut |line| {
+            stop.check()?;
+            if line.path().as_ref() == Some(&self.path) {
+                found.get_or_insert(*line);
+            }
+            Ok(ControlFlow::Continue(()))
+        });
+        read.map_err(|error| if stop.cause().is_some() { error } else { self.told(error) })?;
+        found.ok_or_else(|| {
+            let hint = if self.path.is_absolute() { "Paths are those below the storage. " } else { "" };
+            let hint = format!("{hint}{}", files_hint(self.repository, self.backup));
+            unknown(self.backup, &self.path).hint(hint)
+        })
+    }
+
+    fn refuse_other_than_files(&self, line: &FileLine) -> Result<()> {
+        let what = match line.role {
+            Role::Directory => "a directory".to_owned(),
+            Role::Link => format!("a link to {}", printable(line.target().unwrap_or_default())),
+            _ => return Ok(()),
+        };
+        let name = named(&self.path);
+        let message = format!("{} is {what}, and has no content", printable(name));
+        Err(Error::jet(Jet::InvalidParameter, message).file(name).hint(files_hint(self.repository, self.backup)))
+    }
+
+    /// Reads the file to its end, and demands the size and the hash of the list.
+    fn prove(&self, line: &FileLine, stop: &StopToken, ui: &mut Ui) -> Result<()> {
+        let (store, folder, tally) = (&**self.repository.store(), self.backup.folder(), Tally::default());
+        let stored = self.stored(line)?;
+        let sha256 = line.sha256.as_deref().unwrap_or_default();
+        let mut damages = Vec::new();
+        with_progress(
+            stop,
+            false,
+            &tally,
+            |how| check_file(store, &folder, &stored, line.size, sha256, &mut vec![0; CHUNK_BYTES], how),
+            &mut |damage| damages.push(damage),
+            &mut |tally| {
+                let (bytes_done, bytes_total) = (tally.bytes(), line.size);
+                ui.progress(&Progress { activity: Activity::Verifying, file: None, bytes_done, bytes_total });
+            },
+        )?;
+        match damages.first() {
+            None => Ok(()),
+            Some(damage) => Err(self.damaged(&verify::describe(self.backup, damage))),
+        }
+    }
+
+    /// Writes the file and hashes it again on the way. A reader that leaves early has what it wanted.
+    fn stream(&self, line: &FileLine, gauge: &Arc<Gauge>, stop: &StopToken) -> Result<String> {
+        let (store, folder) = (Arc::clone(self.repository.store()), self.backup.folder());
+        let feed = OneFile { store, folder, line: line.clone(), path: Some(Arc::from(self.path.as_path())) };
+        // A handle of its own: bytes go out unbuffered, and a stuck write holds no lock of the standard library.
+        let stdout = io::stdout().as_fd().try_clone_to_owned();
+        let stdout = stdout.map_err(|e| Error::io("open", Path::new("stdout"), &e))?;
+        let sink = OutSink::new(Output::Stdout(stdout.into()));
+        let policy = Policy { keep_going: false, retries: 0 };
+        let (mut written, mut failed) = (None, None);
+        let mut hear = |report| {
+            match report {
+                Report::Done(done) => written = done.sha256.map(|sha256| (hex(&sha256), done.bytes)),
+                Report::Failed { error, .. } => failed = Some(error),
+                Report::Repeating { .. } => {}
+            }
+            Ok(())
+        };
+        let sha256 = line.sha256.clone().unwrap_or_default();
+        match pipeline::run(feed, sink, stop, gauge, policy, &mut hear, &mut || Ok(())) {
+            Err(error) if error.is_closed_pipe() => return Ok(sha256),
+            ran => ran?,
+        }
+        match failed {
+            Some(error) if error.exit_code() != ExitCode::Verification => return Err(self.told(error)),
+            _ => {}
+        }
+        if written != Some((sha256.clone(), line.size)) {
+            let what = format!("{}: it was good, and was not any more when it was written", printable(&self.path));
+            return Err(self.damaged(&what));
+        }
+        Ok(sha256)
+    }
+
+    fn stored(&self, line: &FileLine) -> Result<PathBuf> {
+        line.stored_path().ok_or_else(|| self.damaged("its line cannot be believed"))
+    }
+
+    fn damaged(&self, message: &str) -> Error {
+        self.told(Error::new(ExitCode::Verification, message).file(&self.path))
+    }
+
+    fn told(&self, error: Error) -> Error {
+        with_hint(error, self.repository, self.backup)
+    }
+}
+
+/// Feeds one stored file.
+struct OneFile {
+    store: Arc<dyn Store>,
+    folder: PathBuf,
+    line: FileLine,
+    path: Option<Arc<Path>>,
+}
+
+impl Feed for OneFile {
+    fn next(&mut self) -> Result<Option<Job>> {
+        Ok(self.path.take().map(|path| Job { ticket: 0, path, has_content: true }))
+    }
+
+    fn open(&mut self, _: &Job) -> Result<Opened> {
+        Ok(Opened::Data(Box::new(StoredFile::open(&*self.store, &self.folder, &self.line)?)))
+    }
+}
