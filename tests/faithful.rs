@@ -260,6 +260,22 @@ fn a_name_that_became_a_file_of_its_own_after_begin_is_read_as_one() {
     host.ok(&["restore", "repo", "--into", "out2"]);
     assert_eq!(fs::read(host.path("out2/a")).expect("read"), b"new");
     assert_eq!(fs::read(host.path("out2/b")).expect("read"), b"first");
+
+    // Both still have several names, but not the same ones any more.
+    fs::remove_file(host.path("app/b")).expect("removed");
+    for name in ["app/b", "app/c", "outside"] {
+        fs::hard_link(host.path("app/a"), host.path(name)).expect("linked");
+    }
+    host.write("other", "of the other");
+    host.ok(&["begin", "app", "--to", "repo"]);
+    fs::remove_file(host.path("app/b")).expect("removed");
+    fs::hard_link(host.path("other"), host.path("app/b")).expect("linked");
+    host.ok(&["read", "app"]);
+    host.ok(&["end", "app"]);
+    host.verifies("repo");
+    let source = Listing::of(&host.path("app"));
+    host.ok(&["restore", "repo", "--into", "out3"]);
+    source.is_like(&Listing::of(&host.path("out3")), Alike::Fully);
 }
 
 #[test]

@@ -79,9 +79,21 @@ impl Trap {
         ran
     }
 
-    /// The list is refused as a whole by everybody who reads it.
+    /// The list is refused by everybody who reads it.
     #[track_caller]
     fn is_refused(&self, what: &str) {
+        for look in [&["show", "repo", "1", "--files"][..], &["cat", "repo", "1", "wal.1"]] {
+            let ran = self.run(look);
+            assert_eq!(ran.code, Some(3), "{what}: {}", ran.stderr);
+            assert!(look[0] == "show" || ran.stdout.is_empty(), "{what}: {}", ran.stdout);
+        }
+        self.is_refused_as_a_whole(what);
+    }
+
+    /// The list is refused by those who need all of it at once. Those who look for one line of it see that line, if what
+    /// is wrong is how it goes with others.
+    #[track_caller]
+    fn is_refused_as_a_whole(&self, what: &str) {
         for more in [&[][..], &["--only", "conf"], &["--keep-going"], &["--dry-run"]] {
             let ran = self.run(&[&["restore", "repo", "1", "--into", "out"][..], more].concat());
             assert_eq!(ran.code, Some(3), "{what}: {}", ran.stderr);
@@ -94,14 +106,17 @@ impl Trap {
         self.mend();
     }
 
-    /// Not the list, but what is stored is not what it says.
+    /// Not the list, but what is stored under this name is not what it says.
     #[track_caller]
-    fn is_damage(&self, what: &str) {
+    fn is_damage(&self, file: &str, what: &str) {
         let ran = self.run(&["restore", "repo", "--into", "out"]);
         assert!(matches!(ran.code, Some(1 | 3)), "{what}: {:?} {}", ran.code, ran.stderr);
         self.nothing_is_made(what);
         self.restores_nothing_bad(what, &["--keep-going"]);
         self.restores_nothing_bad(what, &["--only", "main.db"]);
+        let ran = self.run(&["cat", "repo", "1", file]);
+        assert!(ran.code != Some(0) && ran.stdout.is_empty(), "{what}: {:?} {}", ran.code, ran.stdout);
+        self.run(&["show", "repo", "1", "--files"]);
         let ran = self.run(&["verify", "repo"]);
         assert_eq!(ran.code, Some(3), "{what}: {}", ran.stdout);
         self.mend();
@@ -173,7 +188,7 @@ fn a_name_that_comes_twice_is_refused_in_every_spelling() {
             twin["path"] = path.into();
             lines.push(twin);
         });
-        trap.is_refused(path);
+        trap.is_refused_as_a_whole(path);
     }
     // A file and a directory, a link and a file of one name.
     for (path, like) in [("conf", "main.db"), ("main.db", "conf"), ("link", "main.db"), ("main.db", "link")] {
@@ -182,7 +197,7 @@ fn a_name_that_comes_twice_is_refused_in_every_spelling() {
             twin["path"] = path.into();
             lines.push(twin);
         });
-        trap.is_refused(path);
+        trap.is_refused_as_a_whole(path);
     }
 }
 
@@ -205,11 +220,11 @@ fn nothing_is_written_through_a_link_that_the_list_makes() {
         // As it would have to be stored, and with a directory where the link should be.
         add(first_link);
         symlink(&outside, trap.folder.join("data/x")).expect("linked");
-        trap.is_damage("a link");
+        trap.is_damage("x/evil", "a link");
         add(first_link);
         fs::create_dir(trap.folder.join("data/x")).expect("created");
         fs::write(trap.folder.join("data/x/evil"), "the database").expect("written");
-        trap.is_damage("a directory");
+        trap.is_damage("x", "a directory");
     }
     assert_eq!(names(&trap.host.path("outside")), ["secret"]);
 }
@@ -225,16 +240,16 @@ fn another_name_of_what_is_no_file_of_the_backup_is_refused() {
             let line = main_line(lines);
             line["hard_link"] = first.into();
         });
-        trap.is_refused(first);
+        trap.is_refused_as_a_whole(first);
         trap.forge(|line| {
             line["hard_link"] = "conf/settings.ini".into();
             line["hard_link_base64"] = STANDARD.encode(first).into();
         });
-        trap.is_refused(first);
+        trap.is_refused_as_a_whole(first);
     }
     // An earlier file, but with another content.
     trap.forge(|line| line["hard_link"] = "conf/settings.ini".into());
-    trap.is_refused("another content");
+    trap.is_refused_as_a_whole("another content");
     forge(&trap.folder, |lines| {
         let line = lines.iter_mut().find(|line| line["path"] == "link").expect("a line");
         line["hard_link"] = "main.db".into();
@@ -263,7 +278,7 @@ fn what_stands_in_the_place_of_a_stored_file_is_not_followed_and_not_waited_for(
         if !put() {
             skip(&format!("{what} cannot be made here"));
         }
-        trap.is_damage(what);
+        trap.is_damage("main.db", what);
     }
     // Above it: the directory, the data, the whole backup. What they lead to even has the right content.
     for (what, leads_elsewhere) in [("data/conf", false), ("data", false), ("", true)] {
@@ -298,12 +313,12 @@ fn sizes_and_holes_that_lie_are_found() {
     let trap = Trap::new();
     for size in [0_u64, 4, 11, 13, 1 << 20, 1 << 60, u64::MAX] {
         trap.forge(|line| line["size"] = size.into());
-        trap.is_damage(&format!("size {size}"));
+        trap.is_damage("main.db", &format!("size {size}"));
         trap.forge(|line| {
             line["size"] = size.into();
             line["holes"] = if size == 0 { json!([]) } else { json!([[0, size]]) };
         });
-        trap.is_damage(&format!("all {size} bytes a hole"));
+        trap.is_damage("main.db", &format!("all {size} bytes a hole"));
     }
     let many: Vec<_> = (0..1_000_000).map(|n| [n * 4, 1]).collect();
     for (size, holes) in [
