@@ -207,6 +207,8 @@ pub struct Giving {
 
 /// Bits of a mode that lend the owner's or the group's rights to whoever runs the file.
 const SET_ID_BITS: u32 = 0o6000;
+/// The group's; on a directory it hands its group down.
+const SET_GROUP_ID: u32 = 0o2000;
 
 impl Giving {
     /// Gives by this rule.
@@ -232,6 +234,10 @@ impl Giving {
             rustix::fs::fsetxattr(file, OsStr::from_bytes(name), value, XattrFlags::empty())
         })?;
         rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?;
+        // The kernel takes this bit away without a word from who is not in the group.
+        if mode & SET_GROUP_ID != 0 && rustix::fs::fstat(file)?.st_mode & SET_GROUP_ID == 0 {
+            not_given.push("setgid, because its group is not one of yours".to_owned());
+        }
         rustix::fs::futimens(file, &modified(attributes))?;
         Ok(not_given)
     }

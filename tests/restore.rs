@@ -234,6 +234,27 @@ fn what_the_directory_above_hands_down_does_not_reach_the_tree() {
     is_swept(&host.path("above"));
 }
 
+#[test]
+fn a_bit_that_the_kernel_takes_away_without_a_word_is_named() {
+    if !is_root() {
+        return skip("only root gives directories away");
+    }
+    let host = Host::with_app();
+    fs::set_permissions(host.path("app/conf"), fs::Permissions::from_mode(0o2755)).expect("set");
+    host.ok(&["backup", "app", "--to", "repo"]);
+    open_to_all(&host, "repo");
+    // Everything that is made in here belongs to a group that the user is not in.
+    fs::create_dir(host.path("above")).expect("created");
+    chown(host.path("above"), None, Some(99)).expect("given away");
+    fs::set_permissions(host.path("above"), fs::Permissions::from_mode(0o2777)).expect("set");
+    let arguments = ["restore", "repo", "--into", "above/out", "--owner", "current"];
+    let ran = finish(as_ordinary_user(&host, host.command(&arguments))).exits(0);
+    let is_kept = fs::metadata(host.path("above/out/conf")).expect("looked at").mode() & 0o2000 != 0;
+    let is_named = ran.stderr.contains("conf could not be given setgid, because its group is not one of yours");
+    assert_eq!(is_kept, !is_named, "{}", ran.stderr);
+    assert!(is_named || fs::metadata(host.path("above/out")).expect("looked at").gid() != 99, "{}", ran.stderr);
+}
+
 // Parts
 
 #[test]
