@@ -30,6 +30,7 @@ impl Trap {
     fn new() -> Self {
         let host = Host::quick_with_app();
         symlink("main.db", host.path("app/link")).expect("linked");
+        host.write("app/conf/deep/file", "far down");
         host.write("outside/secret", SECRET);
         host.ok(&["backup", "app", "--to", "repo"]);
         let folder = host.backup_folder();
@@ -295,8 +296,11 @@ fn what_stands_in_the_place_of_a_stored_file_is_not_followed_and_not_waited_for(
             fs::remove_file(&trap.folder).expect("removed");
             trap.mend();
         } else {
-            let ran = trap.run(&["restore", "repo", "--into", "out"]);
-            assert_eq!(ran.code, Some(3), "{what}: {}", ran.stderr);
+            for more in [&[][..], &["--only", "conf/deep"]] {
+                let ran = trap.run(&[&["restore", "repo", "--into", "out"][..], more].concat());
+                assert_eq!(ran.code, Some(3), "{what}: {}", ran.stderr);
+            }
+            assert_eq!(trap.run(&["cat", "repo", "1", "conf/deep/file"]).code, Some(3));
             let place: PathBuf = trap.folder.join(what).components().collect();
             assert_eq!(trap.run(&["verify", "repo"]).code, Some(3), "{what}");
             fs::remove_file(place).expect("removed");
