@@ -188,6 +188,7 @@ fn an_ordinary_user_restores_what_it_may_not_write_itself() {
     // Only root can back up what may not be listed.
     for mode in if is_root() { &[0o555, 0o300, 0o000][..] } else { &[0o555] } {
         let host = Host::quick_with_app();
+        host.write("app/conf/deep/file", "below what may not be entered");
         for name in ["conf", ""] {
             fs::set_permissions(host.path("app").join(name), fs::Permissions::from_mode(*mode)).expect("set");
             set_time(&host.path("app").join(name), 1_000_000_000, 5);
