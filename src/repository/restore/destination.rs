@@ -3,7 +3,8 @@
 //! The tree is made in a scratch directory beside the target, on the same file system, and renamed over it. Where the
 //! target is a mount point, or its parent cannot be written, the scratch directory lies inside of it and what it holds is
 //! moved out, name by name, after a note that all of it is there: a restore that is repeated after a crash finds the note
-//! and goes on. A scratch directory is locked as long as its process lives, and swept by the next restore.
+//! and goes on. A scratch directory, and a target that is there already, are locked as long as the process lives; what a
+//! dead one left is swept by the next restore.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
