@@ -1,6 +1,8 @@
 //! A backup host in a temporary directory: storages, repositories, a state directory, and the real binary.
 #![allow(dead_code, reason = "each story uses its part")]
 
+pub mod ese;
+
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Write;
