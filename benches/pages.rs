@@ -1,7 +1,8 @@
 //! How fast pages are proven: one core, each format and page size, beside the sum of the same buffer in the same run.
 //!
 //! `cargo bench --bench pages`: prints medians of nine rounds, in GB/s, for a buffer that stays in the core's cache and
-//! one that comes from memory.
+//! one that comes from memory. `cargo bench --bench pages -- --write FILE MIB` writes a database of sound pages instead,
+//! for `benches/check`.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -14,6 +15,11 @@ const ROUNDS: usize = 9;
 const ROUND_BYTES: usize = 1 << 30;
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(at) = arguments.iter().position(|argument| argument == "--write") {
+        let mebibytes: usize = arguments[at + 2].parse().expect("a number of MiB");
+        return write_database(&arguments[at + 1], mebibytes << 20);
+    }
     println!("{:>10}  {:8}  {:>6}  {:>6}  {:>6}", "buffer", "pages", "sum", "proof", "ratio");
     for buffer_bytes in [256 << 10, 256 << 20] {
         for (format, size) in formats() {
@@ -91,4 +97,18 @@ fn pages(bytes: usize, format: Format, size: PageSize) -> Vec<u8> {
         }
     }
     buffer
+}
+
+/// A clean database with pages of 4 KiB.
+fn write_database(path: &str, bytes: usize) {
+    let size = PageSize::KIB_4;
+    let mut header = vec![0; size.bytes()];
+    for (at, field) in [(4, 0x89AB_CDEF), (8, 0x620), (24, 1), (52, 3), (236, 4096), (667, 1)] {
+        header[at..at + 4].copy_from_slice(&u32::to_le_bytes(field));
+    }
+    let checksum = header_checksum(&header);
+    header[..4].copy_from_slice(&checksum.to_le_bytes());
+    let mut file = header.repeat(2);
+    file.extend(pages(bytes - file.len(), Format::Ecc, size));
+    std::fs::write(path, file).expect("written");
 }

@@ -22,6 +22,9 @@ _jetbak() {
             jetbak,begin)
                 cmd="jetbak__subcmd__begin"
                 ;;
+            jetbak,check)
+                cmd="jetbak__subcmd__check"
+                ;;
             jetbak,completions)
                 cmd="jetbak__subcmd__completions"
                 ;;
@@ -30,6 +33,9 @@ _jetbak() {
                 ;;
             jetbak,files)
                 cmd="jetbak__subcmd__files"
+                ;;
+            jetbak,inspect)
+                cmd="jetbak__subcmd__inspect"
                 ;;
             jetbak,list)
                 cmd="jetbak__subcmd__list"
@@ -59,7 +65,7 @@ _jetbak() {
 
     case "${cmd}" in
         jetbak)
-            opts="-q -v -h -V --state-dir --json --quiet --verbose --color --help --version backup begin files read truncate end stop status list verify completions man"
+            opts="-q -v -h -V --state-dir --json --quiet --verbose --color --help --version backup begin files read truncate end stop status list verify check inspect completions man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -180,6 +186,40 @@ _jetbak() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        jetbak__subcmd__check)
+            opts="-q -v -h --base --log-dir --checkpoint --state-dir --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --base)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --checkpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         jetbak__subcmd__completions)
             opts="-q -v -h --state-dir --json --quiet --verbose --color --help bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -239,6 +279,28 @@ _jetbak() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        jetbak__subcmd__inspect)
+            opts="-q -v -h --state-dir --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --state-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

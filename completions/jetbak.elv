@@ -39,6 +39,8 @@ set edit:completion:arg-completer[jetbak] = {|@words|
             cand status 'Show the sessions in progress, and how far they are'
             cand list 'List the backups of a repository'
             cand verify 'Prove backups: every hash, every size, nothing missing, nothing extra'
+            cand check 'Prove the files of the Extensible Storage Engine where they lie; no backup'
+            cand inspect 'Show what the header of a file of the Extensible Storage Engine says'
             cand completions 'Print the completions of a shell'
             cand man 'Print the man page, or write all of them into a directory'
         }
@@ -175,6 +177,31 @@ set edit:completion:arg-completer[jetbak] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'jetbak;verify'= {
+            cand --state-dir 'Keep the state of sessions in this directory, on a local file system'
+            cand --color 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb'
+            cand --json 'Print JSON: one document, or one object a line with the summary last'
+            cand -q 'Print errors only'
+            cand --quiet 'Print errors only'
+            cand -v 'Say what was decided, and why'
+            cand --verbose 'Say what was decided, and why'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'jetbak;check'= {
+            cand --base 'The three characters that the names of the logs begin with, where there are several streams'
+            cand --log-dir 'The directory of the logs, where that is not below the storage, or one of several'
+            cand --checkpoint 'The checkpoint, where that is neither beside the logs nor below the storage'
+            cand --state-dir 'Keep the state of sessions in this directory, on a local file system'
+            cand --color 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb'
+            cand --json 'Print JSON: one document, or one object a line with the summary last'
+            cand -q 'Print errors only'
+            cand --quiet 'Print errors only'
+            cand -v 'Say what was decided, and why'
+            cand --verbose 'Say what was decided, and why'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'jetbak;inspect'= {
             cand --state-dir 'Keep the state of sessions in this directory, on a local file system'
             cand --color 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb'
             cand --json 'Print JSON: one document, or one object a line with the summary last'

@@ -24,7 +24,7 @@ fn the_man_pages_are_those_of_the_command_line() {
     let mut pages: Vec<_> =
         fs::read_dir(host.path("pages")).expect("listed").map(|page| page.expect("a page")).collect();
     pages.sort_by_key(fs::DirEntry::file_name);
-    assert_eq!(pages.len(), 15, "one for jetbak, one for each command, and two by hand");
+    assert_eq!(pages.len(), 17, "one for jetbak, one for each command, and two by hand");
     for page in pages {
         let name = page.file_name().into_string().expect("a plain name");
         is_fresh(&format!("man/{name}"), fs::read_to_string(page.path()).expect("read"));
@@ -32,7 +32,7 @@ fn the_man_pages_are_those_of_the_command_line() {
     let committed = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("man")).expect("listed");
     let committed =
         committed.filter(|page| page.as_ref().is_ok_and(|page| page.file_name().to_string_lossy().ends_with(".1")));
-    assert_eq!(committed.count(), 13, "no page of a command that is gone");
+    assert_eq!(committed.count(), 15, "no page of a command that is gone");
 }
 
 #[test]
@@ -52,7 +52,9 @@ fn the_completions_are_those_of_the_command_line() {
 #[test]
 fn every_command_and_option_explains_itself() {
     let host = Host::new();
-    for command in ["backup", "begin", "files", "read", "truncate", "end", "stop", "status", "list", "verify"] {
+    for command in
+        ["backup", "begin", "files", "read", "truncate", "end", "stop", "status", "list", "verify", "check", "inspect"]
+    {
         let help = host.ok(&[command, "--help"]).stdout;
         assert!(help.contains("Usage: jetbak"), "{help}");
         let page = host.ok(&[command, "-h"]).stdout;

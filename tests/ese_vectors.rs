@@ -152,9 +152,9 @@ fn page(size: PageSize, format: Format, number: u32) -> Vec<u8> {
         write_page_number(&mut page, number);
     }
     if format == Format::Ecc {
-        ese::seal_page(&mut page, number)
+        ese::seal_page(&mut page, number);
     } else {
-        ese::seal_old_page(&mut page, number)
+        ese::seal_old_page(&mut page, number);
     }
     page
 }

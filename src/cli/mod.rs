@@ -3,9 +3,11 @@
 pub mod args;
 mod backup;
 mod begin;
+mod check;
 mod documents;
 mod end;
 mod files;
+mod inspect;
 mod list;
 mod read;
 mod status;
@@ -64,6 +66,8 @@ fn run(cli: &Cli) -> ExitCode {
         Command::Status(args) => status::run(global, args, &mut ui),
         Command::List(args) => list::run(args, &mut ui),
         Command::Verify(args) => verify::run(args, &mut ui),
+        Command::Check(args) => check::run(args, &mut ui),
+        Command::Inspect(args) => inspect::run(args, &mut ui),
         Command::Completions(args) => documents::completions(args),
         Command::Man(args) => documents::man(args),
     };

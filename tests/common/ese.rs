@@ -291,9 +291,9 @@ impl DatabaseFile {
             write_page_number(&mut page, number);
         }
         if self.old_format {
-            seal_old_page(&mut page, number)
+            seal_old_page(&mut page, number);
         } else {
-            seal_page(&mut page, number)
+            seal_page(&mut page, number);
         }
         page
     }

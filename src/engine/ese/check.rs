@@ -13,6 +13,7 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
 use super::body::{BodyVerifier, LogDamage, LogFacts, LogFault};
+use super::checksum::is_zero;
 use super::files::{self, Found};
 use super::finding::{Finding, Kind, Weight};
 use super::flush_map;
@@ -88,6 +89,8 @@ pub enum Owner {
         is_clean: bool,
         /// Its last page is a trailer, which is proven like a header.
         trailer: Option<PageNumber>,
+        /// Space in it was given back to the file system, so that zeros may stand where pages were.
+        is_trimmed: bool,
         /// Its flush map, where both were closed in order and belong together.
         flush_map: Option<Arc<Path>>,
     },
@@ -101,7 +104,8 @@ impl Job {
                 let count = u64::from(inside.last_page?.0);
                 let trailer = inside.trailer.as_ref().and(inside.last_page);
                 let is_clean = header.state == super::header::State::Clean;
-                let owner = Owner::Database { owned: inside.owned, is_clean, trailer, flush_map };
+                let is_trimmed = header.trims > 0;
+                let owner = Owner::Database { owned: inside.owned, is_clean, trailer, is_trimmed, flush_map };
                 let size = header.page_size;
                 Work::Pages(Pages { size, offset: size.offset_of(PageNumber(1)), first: PageNumber(1), count, owner })
             }
@@ -155,7 +159,9 @@ pub fn look_inside(found: &Found, header: &DatabaseHeader) -> Result<Inside> {
         let is_page = !matches!(verify_page(&page, page_size, number), Verdict::Damaged(_));
         PatchPage::trailer(&page, &header.signature).filter(|_| !is_page)
     });
-    Ok(Inside { owned, trailer, last_page })
+    let root = last_page.and_then(|_| read(PageNumber(1)));
+    let root_is_blank = root.is_some_and(|root| is_zero(&root));
+    Ok(Inside { owned, root_is_blank, trailer, last_page })
 }
 
 /// What the pages or segments of a file amounted to.
@@ -364,7 +370,8 @@ impl Prover<'_> {
         let end = ((index + 1) * UNIT_BYTES / page_bytes).min(pages.count);
         let chunk_pages = buffer.len() as u64 / page_bytes;
         let mut judge = PageJudge { path, file, pages, result, map: None };
-        if is_hole(file, pages.offset + begin * page_bytes, pages.offset + end * page_bytes) {
+        let has_map = matches!(pages.owner, Owner::Database { flush_map: Some(_), .. });
+        if !has_map && is_hole(file, pages.offset + begin * page_bytes, pages.offset + end * page_bytes) {
             judge.result.tallied.blank += end - begin;
             self.bytes.fetch_add((end - begin) * page_bytes, Ordering::Relaxed);
             return Ok(());
@@ -525,10 +532,10 @@ impl PageJudge<'_> {
         self.result.tallied.good_xor += counts.good_xor;
         self.result.tallied.blank += counts.blank;
         let lost_writes = matches!(&self.pages.owner, Owner::Database { flush_map: Some(_), .. });
-        if lost_writes && counts.good_ecc + counts.good_xor > 0 {
+        if lost_writes {
             for (number, page) in (first.0..).zip(pages.chunks_exact(size.bytes())) {
                 let is_damaged = damaged.iter().any(|(damaged, _)| damaged.0 == number);
-                if !is_damaged && page[..8] != [0; 8] {
+                if !is_damaged {
                     self.compare_flush(PageNumber(number), page);
                 }
             }
@@ -606,7 +613,11 @@ impl PageJudge<'_> {
 
     /// Compares a sound page with what the flush map remembers of its last write (§10).
     fn compare_flush(&mut self, number: PageNumber, page: &[u8]) {
-        let Owner::Database { flush_map: Some(map), .. } = &self.pages.owner else { return };
+        let Owner::Database { flush_map: Some(map), owned, is_trimmed, .. } = &self.pages.owner else { return };
+        let is_blank = is_zero(page);
+        if owned.is_some_and(|owned| number > owned) || (is_blank && *is_trimmed) {
+            return;
+        }
         let wanted = flush_map::map_page_of(number);
         if self.map.as_ref().is_none_or(|(loaded, _)| *loaded != wanted) {
             let unit = flush_map::UNIT;
@@ -622,8 +633,11 @@ impl PageJudge<'_> {
         let (recorded, own) = (flush_map::entry(map_page, number), flush_type(page));
         if recorded != 0 && recorded != own {
             self.result.tallied.damaged += 1;
-            self.result.tallied.good -= 1;
-            let message = format!("page {number} is sound, but older than its last write: that write was lost");
+            let tallied = if is_blank { &mut self.result.tallied.blank } else { &mut self.result.tallied.good };
+            *tallied -= 1;
+            let what =
+                if is_blank { "holds nothing but zeros, but was written" } else { "is older than its last write" };
+            let message = format!("page {number} {what}: that write was lost");
             let jet = Jet::ReadLostFlushVerifyFailure;
             let finding = Finding::damage(self.path, Kind::LostWrite, jet, message);
             self.push(finding.page(number.0).sums(recorded.to_string(), own.to_string()));

@@ -24,6 +24,8 @@ use crate::error::{Jet, printable};
 pub struct Inside {
     /// The last page that it owns; none where that cannot be known.
     pub owned: Option<PageNumber>,
+    /// Its root was never written, so that there is no database.
+    pub root_is_blank: bool,
     /// What its last page says, where that is a trailer.
     pub trailer: Option<PatchPage>,
     /// The number of the last whole page of the file; none where there is no page.
@@ -146,6 +148,11 @@ fn judge_database(
         let message = format!("is no whole number of pages: {over} bytes follow the last one");
         let finding = Finding::damage(&found.path, Kind::Size, Jet::DatabaseCorrupted, message);
         findings.push(finding.sums("", found.size.to_string()));
+    }
+    if inside.root_is_blank {
+        let message = "page 1, the root of the database, holds nothing but zeros";
+        let finding = Finding::damage(&found.path, Kind::PageChecksum, Jet::PageNotInitialized, message);
+        findings.push(finding.page(1));
     }
     let last = inside.last_page.map_or(0, |page| page.0);
     if let Some(owned) = inside.owned.filter(|owned| owned.0 > last) {
@@ -381,7 +388,7 @@ fn judge_required(
         findings.push(finding.sums(span(required.low, required.high), list(&gone)));
     }
     let uncommitted = missing(required.high.next(), required.committed, &present);
-    if !uncommitted.is_empty() {
+    if required.committed > required.high && !uncommitted.is_empty() {
         let message =
             format!("can be recovered, but loses what was committed: logs {} are missing", list(&uncommitted));
         let finding = Finding::damage(&found.path, Kind::Missing, Jet::CommittedLogFilesMissing, message);
