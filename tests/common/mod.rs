@@ -472,6 +472,11 @@ impl Dice {
         Self(seed)
     }
 
+    /// The same numbers every time.
+    pub fn from_seed(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
     /// A duration below `limit`.
     pub fn below(&mut self, limit: Duration) -> Duration {
         // xorshift64*, the upper half

@@ -12,7 +12,7 @@ use super::finding::{Finding, Kind, Weight};
 use super::flush_map;
 use super::header::{Copies, DatabaseHeader};
 use super::instance::{Instance, LogFile, Stream};
-use super::log::{LogHeader, LogName, LogRole};
+use super::log::{LogHeader, LogName, LogRole, SEGMENT_BYTES};
 use super::page::PageNumber;
 use super::patch::PatchPage;
 use super::ranges::{Need, Required, missing, need, span};
@@ -223,8 +223,10 @@ fn judge_log(found: &Found, header: &LogHeader, findings: &mut Vec<Finding>) {
     }
     let sector = header.sector_bytes;
     let is_sector = sector.is_power_of_two() && (512..=4096).contains(&sector);
-    if !is_sector || (header.has_segments() && sector != 4096) {
-        let message = format!("says that its sectors have {sector} bytes, which cannot be");
+    let header_bytes = u64::from(header.header_sectors) * u64::from(sector);
+    if !is_sector || (header.has_segments() && sector != 4096) || header_bytes != SEGMENT_BYTES as u64 {
+        let sectors = header.header_sectors;
+        let message = format!("says that its header has {sectors} sectors of {sector} bytes, which cannot be");
         findings.push(Finding::damage(&found.path, Kind::LogHeader, Jet::LogFileCorrupt, message));
     }
     expect_size(found, header.file_bytes(), Jet::LogFileSizeMismatch, findings);
