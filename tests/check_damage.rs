@@ -268,6 +268,11 @@ fn stale_segments_of_a_recycled_log_are_fine() {
     let checked = objects(&host.ok(&["check", "edb.log", "--json"]), "checked").remove(0);
     assert_eq!((&checked["good"], &checked["stale"], &checked["shadows"]), (&5.into(), &8.into(), &1.into()));
     assert_eq!(checked["valid_bytes"], 6 * SEGMENT);
+    // The last segment of a file never holds data: what proves itself there is of a time when the file was longer.
+    host.write("edb.log", LogFile { data: 15, ..LogFile::new(9) }.build());
+    finds(&host, "edb.log", &[]);
+    let checked = objects(&host.ok(&["check", "edb.log", "--json"]), "checked").remove(0);
+    assert_eq!((&checked["good"], &checked["stale"]), (&14.into(), &1.into()));
 }
 
 #[test]
@@ -413,31 +418,25 @@ fn a_file_that_may_not_be_read_is_said_and_the_rest_is_checked() {
     ran.exits(1).prints("app/a.edb: unreadable: cannot open app/a.edb").says("app/b.edb: clean shutdown");
 }
 
+/// Nobody reads more than the first line, and there is more to say than a pipe takes: so it cannot be over.
 #[test]
-fn a_check_tells_how_far_it_is_and_can_be_stopped() {
+fn a_check_can_be_stopped() {
     let host = Host::new();
-    // Data that a disk or the cache must really give: a file of holes would be over at once.
-    let page = DatabaseFile { owned: 4000, ahead: 0, ..DatabaseFile::new() };
-    let header = [page.header(), page.header()].concat();
-    let mut file = fs::File::create(host.path("big.edb")).expect("created");
-    std::io::Write::write_all(&mut file, &header).expect("written");
-    let noise = vec![0x5A; 64 << 20];
-    for _ in 0..6 {
-        std::io::Write::write_all(&mut file, &noise).expect("written");
-    }
+    let database = DatabaseFile::new();
+    let mut bytes = [database.header(), database.header()].concat();
+    bytes.resize(128 << 20, 0x5A);
+    host.write("big.edb", bytes);
     let mut running: Running = host.start(&["check", "big.edb", "--json"]);
     let stdout = running.child().stdout.take().expect("a pipe");
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(stdout));
     let first: Value = serde_json::from_str(&lines.next().expect("a line").expect("read")).expect("JSON");
     assert_eq!(first["type"], "instance");
+    running.stays();
     running.signal("INT");
-    let rest: Vec<Value> =
-        lines.map(|line| serde_json::from_str(&line.expect("read")).expect("a whole line of JSON")).collect();
+    let damaged = lines.map_while(Result::ok).filter(|line| line.contains("page-checksum")).count();
     let ran = running.wait();
     assert_eq!(ran.code, Some(130), "{}", ran.stderr);
-    assert!(rest.iter().any(|line| line["type"] == "error"));
-    let summary = rest.last().expect("a summary");
-    assert_eq!((&summary["outcome"], &summary["exit_code"]), (&"stopped".into(), &130.into()));
+    assert!(damaged > 0 && damaged < 32_000, "{damaged}: what was found before it was stopped");
 }
 
 #[test]

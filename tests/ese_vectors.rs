@@ -238,6 +238,20 @@ fn every_wrong_bit_of_a_whole_large_page_is_found() {
     }
 }
 
+/// §4.4: a flag that says how the page is proven cannot be put right by that proof.
+#[test]
+fn the_flag_of_the_checksum_is_never_put_right() {
+    for size in PageSize::ALL {
+        let mut page = page(size, Format::Ecc, 7);
+        page[37] &= !0x20;
+        ese::seal_page(&mut page, 7);
+        page[37] |= 0x20;
+        assert_eq!(corrected(&page, size, PageNumber(7)), None, "{size}");
+        let Verdict::Damaged(damage) = verify_page(&page, size, PageNumber(7)) else { panic!("not found in {size}") };
+        assert_eq!(damage.fault, Fault::Checksum);
+    }
+}
+
 #[test]
 fn torn_swapped_misplaced_and_half_zeroed_pages_are_found() {
     for size in PageSize::ALL {

@@ -237,11 +237,10 @@ impl DatabaseFile {
         let mut page = vec![0; self.page_size];
         put_u64(&mut page, 8, 1000 + u64::from(number));
         put_u32(&mut page, 24, 2);
-        let extent = |page_size: usize, last: u32| {
+        let extent = |last: u32| {
             let key = [&2_u16.to_le_bytes()[..], &[0x7F, 0x00]].concat(); // a node before: a key of two bytes
             let first = [&key[..], &[0; 4]].concat();
             let node = [&4_u16.to_le_bytes()[..], &last.to_be_bytes(), &last.to_le_bytes()].concat();
-            let _ = page_size;
             vec![vec![0; 16], first, node]
         };
         let (flags, tags) = match number {
@@ -257,7 +256,7 @@ impl DatabaseFile {
                 let child = [&0_u16.to_le_bytes()[..], &4_u32.to_le_bytes()].concat();
                 (0x1 | 0x4 | 0x20, vec![vec![0; 16], child])
             }
-            2 => (0x1 | 0x2 | 0x20, extent(self.page_size, self.owned)),
+            2 => (0x1 | 0x2 | 0x20, extent(self.owned)),
             4 if self.deep_tree => {
                 // A leaf whose last key takes its first two bytes from tag 0.
                 let prefix = self.owned.to_be_bytes();

@@ -216,6 +216,20 @@ mod tests {
     }
 
     #[test]
+    fn a_bit_that_the_block_does_not_have_is_not_the_wrong_one() {
+        let block = vec![0x5A; 4096];
+        let mut damaged = block.clone();
+        damaged[100] ^= 1;
+        let (stored, computed) = (block_checksum(&block, 3), block_checksum(&damaged, 3));
+        assert_eq!(wrong_bit(stored, computed, 4096), Some(800));
+        assert_eq!(
+            wrong_bit(stored ^ 1 << 47, computed, 4096),
+            None,
+            "an index of 16 bits, where 15 are all there are"
+        );
+    }
+
+    #[test]
     fn two_wrong_bits_are_not_taken_for_one() {
         let block = vec![0x5A; 4096];
         let stored = block_checksum(&block, 3);

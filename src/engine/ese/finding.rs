@@ -32,8 +32,6 @@ pub enum Kind {
     Checkpoint,
     /// A flush map.
     FlushMap,
-    /// A patch file.
-    PatchFile,
     /// A database in a state that nobody can use.
     State,
     /// No file of the engine.
@@ -60,7 +58,6 @@ impl Kind {
             Self::LogChain => "log-chain",
             Self::Checkpoint => "checkpoint",
             Self::FlushMap => "flush-map",
-            Self::PatchFile => "patch-file",
             Self::State => "state",
             Self::FileType => "file-type",
             Self::Missing => "missing",

@@ -183,7 +183,7 @@ mod tests {
             "eb.log",
             "edb0004.log",
             "edb000044.log",
-            "edb0000004A.log",
+            "edb000000004A.log",
             "edb0004G.log",
             "edbres00001.log",
             "edbres0001.jrs",

@@ -134,14 +134,16 @@ impl RecordVerifier {
     fn step(&mut self, bytes: &[u8], report: &mut dyn FnMut(LogDamage)) -> usize {
         let upto = |target: u64, at: u64| usize::try_from(target - at).unwrap_or(usize::MAX).min(bytes.len());
         match std::mem::replace(&mut self.state, State::Over) {
+            // The header, which has its own checksum.
+            State::Back { record_at } if self.at < self.range_start => {
+                self.state = State::Back { record_at };
+                upto(self.range_start, self.at)
+            }
             State::Back { record_at } if self.at < record_at => {
                 let taken = upto(record_at, self.at);
-                if self.at >= self.range_start {
-                    self.back.add(&bytes[..taken]);
-                }
+                self.back.add(&bytes[..taken]);
                 self.state = State::Back { record_at };
-                // What lies before the range (the header) and the range itself are never in one step.
-                if self.at < self.range_start { upto(self.range_start, self.at) } else { taken }
+                taken
             }
             State::Back { record_at } => {
                 self.state = State::Record { record_at, bytes: Vec::with_capacity(RECORD_BYTES) };
