@@ -2,7 +2,7 @@
 //! and what one wrong bit looks like in it (§4.4).
 //!
 //! The ECC half is the XOR of the indices of all set bits. Bit k of it is the parity of the bits whose index has bit k
-//! set. A block is a column of rows of [`ROW_BYTES`]; while rows are added up two by two, four by four and so on, the
+//! set. A block is a column of rows of 64 bytes; while rows are added up two by two, four by four and so on, the
 //! upper one of each two is added to the accumulator of its level, whose parity is then one bit of the row's index. That
 //! is two XORs a row, without looking at a single bit, and compilers make vectors of it.
 
