@@ -108,7 +108,12 @@ fn a_current_log_that_is_missing_counts_when_dirty() {
     let chain = LogFile::chain(4..=8);
     host.write("app/edbtmp.log", LogFile { data: 0, shadow: false, ..chain[4].clone() }.build());
     finds(&host, 0, &[]);
-    // One that was to be used again is not.
+    // One that follows by its number alone is not, nor is one that was to be used again.
+    host.write(
+        "app/edbtmp.log",
+        LogFile { data: 0, shadow: false, previous_created: Some(44), ..chain[4].clone() }.build(),
+    );
+    finds(&host, 3, &[("edb.log", "missing", -528)]);
     host.write("app/edbtmp.log", LogFile::new(3).build());
     finds(&host, 3, &[("edb.log", "missing", -528)]);
 }
