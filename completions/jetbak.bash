@@ -25,6 +25,9 @@ _jetbak() {
             jetbak,cat)
                 cmd="jetbak__subcmd__cat"
                 ;;
+            jetbak,check)
+                cmd="jetbak__subcmd__check"
+                ;;
             jetbak,completions)
                 cmd="jetbak__subcmd__completions"
                 ;;
@@ -33,6 +36,9 @@ _jetbak() {
                 ;;
             jetbak,files)
                 cmd="jetbak__subcmd__files"
+                ;;
+            jetbak,inspect)
+                cmd="jetbak__subcmd__inspect"
                 ;;
             jetbak,list)
                 cmd="jetbak__subcmd__list"
@@ -68,7 +74,7 @@ _jetbak() {
 
     case "${cmd}" in
         jetbak)
-            opts="-q -v -h -V --state-dir --json --quiet --verbose --color --help --version backup begin files read truncate end stop status list show cat verify restore completions man"
+            opts="-q -v -h -V --state-dir --json --quiet --verbose --color --help --version backup begin files read truncate end stop status list show cat verify restore check inspect completions man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -227,6 +233,40 @@ _jetbak() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        jetbak__subcmd__check)
+            opts="-q -v -h --base --log-dir --checkpoint --state-dir --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --base)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --checkpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         jetbak__subcmd__completions)
             opts="-q -v -h --state-dir --json --quiet --verbose --color --help bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -286,6 +326,28 @@ _jetbak() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        jetbak__subcmd__inspect)
+            opts="-q -v -h --state-dir --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --state-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

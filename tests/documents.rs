@@ -55,9 +55,10 @@ fn the_completions_are_those_of_the_command_line() {
 #[test]
 fn every_command_and_option_explains_itself() {
     let host = Host::new();
-    for command in
-        ["backup", "begin", "files", "read", "truncate", "end", "stop", "status", "list", "show", "cat", "verify"]
-    {
+    for command in [
+        "backup", "begin", "files", "read", "truncate", "end", "stop", "status", "list", "show", "cat", "verify",
+        "check", "inspect", "restore",
+    ] {
         let help = host.ok(&[command, "--help"]).stdout;
         assert!(help.contains("Usage: jetbak"), "{help}");
         let page = host.ok(&[command, "-h"]).stdout;

@@ -106,6 +106,10 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Restore a backup into a directory that is empty or does not exist yet
     Restore(RestoreArgs),
+    /// Prove the files of the Extensible Storage Engine where they lie; no backup
+    Check(CheckArgs),
+    /// Show what the header of a file of the Extensible Storage Engine says
+    Inspect(InspectArgs),
     /// Print the completions of a shell
     Completions(CompletionsArgs),
     /// Print the man page, or write all of them into a directory
@@ -440,6 +444,37 @@ pub enum OwnerArg {
     Numeric,
     /// Whoever restores them
     Current,
+}
+
+/// check
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Every page, every log segment, both copies of every header, and how the logs follow each other. Every damage is listed, and the exit code is 3 if there is any; 6 for a database in a state that nobody can use. A dirty database is fine, if the logs that it needs are there and sound. A FILE is judged on its own. Nothing is changed.\n\nExamples:\n  jetbak check /mnt/snapshot/ntds\n  jetbak check /mnt/db --log-dir /mnt/logs --checkpoint /mnt/logs/e00.chk\n  jetbak check Web.edb --json | jq -c 'select(.type == \"damage\")'"
+)]
+pub struct CheckArgs {
+    /// Storages (directories with the files of one instance each), or files
+    #[arg(value_name = "STORAGE|FILE", required = true)]
+    pub targets: Vec<PathBuf>,
+    /// The three characters that the names of the logs begin with, where there are several streams
+    #[arg(long, value_name = "NAME")]
+    pub base: Option<String>,
+    /// The directory of the logs, where that is not below the storage, or one of several
+    #[arg(long, value_name = "DIR")]
+    pub log_dir: Option<PathBuf>,
+    /// The checkpoint, where that is neither beside the logs nor below the storage
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+}
+
+/// inspect
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Databases, logs, checkpoints, flush maps and patch files, by their content, whatever their names. The checksum of every copy is computed; the exit code is 3 where one does not hold. Positions in logs read generation:segment:offset in hexadecimal.\n\nExample:\n  jetbak inspect Web.edb edb.log edb.chk"
+)]
+pub struct InspectArgs {
+    /// The files
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
 }
 
 /// completions

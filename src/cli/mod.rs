@@ -4,9 +4,11 @@ pub mod args;
 mod backup;
 mod begin;
 mod cat;
+mod check;
 mod documents;
 mod end;
 mod files;
+mod inspect;
 mod list;
 mod read;
 mod restore;
@@ -72,6 +74,8 @@ fn run(cli: &Cli) -> ExitCode {
         Command::Cat(args) => cat::run(args, &mut ui),
         Command::Verify(args) => verify::run(args, &mut ui),
         Command::Restore(args) => restore::run(args, &mut ui),
+        Command::Check(args) => check::run(args, &mut ui),
+        Command::Inspect(args) => inspect::run(args, &mut ui),
         Command::Completions(args) => documents::completions(args),
         Command::Man(args) => documents::man(args),
     };

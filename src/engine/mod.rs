@@ -2,6 +2,7 @@
 //!
 //! An engine knows nothing of repositories, sessions or the screen.
 
+pub mod ese;
 pub mod files;
 pub mod globs;
 mod log_names;

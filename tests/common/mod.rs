@@ -1,6 +1,7 @@
 //! A backup host in a temporary directory: storages, repositories, a state directory, and the real binary.
 #![allow(dead_code, reason = "each story uses its part")]
 
+pub mod ese;
 pub mod forge;
 pub mod mounts;
 pub mod tree;
@@ -482,6 +483,11 @@ impl Dice {
         let seed = given.unwrap_or_else(|| RandomState::new().build_hasher().finish()) | 1;
         println!("JETBAK_TEST_SEED={seed}"); // shown when the test fails
         Self(seed)
+    }
+
+    /// The same numbers every time.
+    pub fn from_seed(seed: u64) -> Self {
+        Self(seed | 1)
     }
 
     /// A duration below `limit`.

@@ -1,0 +1,27 @@
+//! Files of the Extensible Storage Engine: recognised by content, read, and proven (`spec/ese-format.md`).
+//!
+//! Everything here but [`files`], [`survey`] and [`check`] is pure: bytes or values in, values out. Parsers are total: whatever a
+//! file holds, they end, do not panic, and allocate nothing that a field asks for.
+
+pub mod body;
+pub mod chain;
+pub mod check;
+pub mod checkpoint;
+pub mod checksum;
+pub mod ecc;
+pub mod fields;
+pub mod files;
+pub mod finding;
+pub mod flush_map;
+pub mod header;
+pub mod instance;
+pub mod judge;
+pub mod log;
+pub mod page;
+pub mod patch;
+pub mod ranges;
+pub mod recognise;
+pub mod records;
+pub mod segments;
+pub mod space;
+pub mod survey;
