@@ -238,6 +238,7 @@ impl Giving {
         if mode & SET_GROUP_ID != 0 && rustix::fs::fstat(file)?.st_mode & SET_GROUP_ID == 0 {
             not_given.push("setgid, because its group is not one of yours".to_owned());
         }
+        note_unknown_time(attributes, &mut not_given);
         rustix::fs::futimens(file, &modified(attributes))?;
         Ok(not_given)
     }
@@ -255,6 +256,7 @@ impl Giving {
                 rustix::fs::lsetxattr(&path, OsStr::from_bytes(name), value, XattrFlags::empty())
             })?;
         }
+        note_unknown_time(attributes, &mut not_given);
         rustix::fs::utimensat(folder, name, &modified(attributes), AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(not_given)
     }
@@ -358,16 +360,22 @@ fn is_refusal(errno: Errno) -> bool {
     )
 }
 
-/// The modification time as the kernel takes it; the time of the last access stays.
-pub fn modified(attributes: &Attributes) -> Timestamps {
-    let nanoseconds = attributes.stamp.modified_ns;
-    let seconds = nanoseconds.div_euclid(1_000_000_000);
-    let rest = nanoseconds.rem_euclid(1_000_000_000);
-    Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec {
-            tv_sec: i64::try_from(seconds).unwrap_or(0),
-            tv_nsec: i64::try_from(rest).unwrap_or(0),
-        },
+/// Stands for a modification time that could not be written down.
+pub const UNKNOWN_NS: i128 = i128::MAX;
+
+fn note_unknown_time(attributes: &Attributes, not_given: &mut Vec<String>) {
+    if attributes.stamp.modified_ns == UNKNOWN_NS {
+        not_given.push("its modification time, which the backup does not hold".to_owned());
     }
+}
+
+/// The modification time as the kernel takes it, where it is known; the time of the last access stays.
+pub fn modified(attributes: &Attributes) -> Timestamps {
+    let omitted = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    let nanoseconds = attributes.stamp.modified_ns;
+    let last_modification = match i64::try_from(nanoseconds.div_euclid(1_000_000_000)) {
+        Ok(tv_sec) => Timespec { tv_sec, tv_nsec: i64::try_from(nanoseconds.rem_euclid(1_000_000_000)).unwrap_or(0) },
+        Err(_) => omitted,
+    };
+    Timestamps { last_access: omitted, last_modification }
 }

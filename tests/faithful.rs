@@ -547,6 +547,20 @@ fn special_files_are_reported_and_left_out() {
 }
 
 #[test]
+fn a_time_that_cannot_be_written_down_is_named_and_never_made_up() {
+    let host = Host::quick();
+    host.write("app/far", "from the year 14645");
+    set_time(&host.path("app/far"), 400_000_000_000, 0);
+    if fs::metadata(host.path("app/far")).expect("looked at").mtime() != 400_000_000_000 {
+        return skip("this file system knows no such time");
+    }
+    host.ok(&["backup", "app", "--to", "repo"]).says("far: not kept: its modification time lies outside of the years");
+    let ran = host.ok(&["restore", "repo", "--into", "out"]);
+    ran.says("far could not be given its modification time, which the backup does not hold");
+    assert!(fs::metadata(host.path("out/far")).expect("looked at").mtime() > 1_000_000_000, "the time of the restore");
+}
+
+#[test]
 fn a_storage_with_nothing_in_it_goes_there_and_back() {
     let host = Host::quick();
     fs::set_permissions(host.path("app"), fs::Permissions::from_mode(0o1751)).expect("set");

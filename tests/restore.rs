@@ -10,7 +10,7 @@ use std::thread;
 
 use common::forge::{flip, forge};
 use common::mounts::{Disk, in_own_mounts};
-use common::tree::{Alike, Listing, acl, set_time};
+use common::tree::{Alike, Listing, acl, make_deep, set_time};
 use common::{Dice, Host, Ran, Running, as_ordinary_user, eventually, finish, names, open_to_all, skip};
 use rustix::fs::XattrFlags;
 
@@ -423,6 +423,17 @@ fn a_missing_directory_of_the_copy_is_no_loss_and_a_missing_data_folder_is() {
     fs::remove_dir_all(host.backup_folder().join("data")).expect("removed");
     host.run(&["restore", "repo", "--into", "out"]).exits(3).says("it is missing from the backup");
     assert!(!host.path("out").exists());
+}
+
+#[test]
+fn a_restore_that_fails_takes_back_trees_deeper_than_it_may_open_files() {
+    let host = Host::quick();
+    host.write("app/z", "comes last");
+    make_deep(&host.path("app"), (0..400).map(|_| "d".to_owned()));
+    host.ok(&["backup", "app", "--to", "repo"]);
+    flip(&host.stored("z"), 0);
+    finish(host.shell(r#"ulimit -n 100; exec "$@""#, &["restore", "repo", "--into", "out"])).exits(3);
+    is_swept(&host.path(""));
 }
 
 // Space

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+use crate::attributes::UNKNOWN_NS;
 use crate::engine::Role;
 use crate::paths;
 use crate::session::event::Phase;
@@ -200,7 +201,7 @@ impl FileLine {
         let mode = u32::from_str_radix(&self.mode, 8).ok().filter(|mode| *mode <= 0o7777)?;
         let nanoseconds = |text: &Option<String>| match text {
             Some(text) => times::to_nanoseconds(text),
-            None => Some(0),
+            None => Some(UNKNOWN_NS),
         };
         let stamp = Stamp {
             device: 0,

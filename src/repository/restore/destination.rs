@@ -6,14 +6,16 @@
 //! and goes on. A scratch directory, and a target that is there already, are locked as long as the process lives; what a
 //! dead one left is swept by the next restore.
 
+use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::vec;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, chmodat, statat, statx};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, chmodat, statat, statx, unlinkat};
 use serde::{Deserialize, Serialize};
 
 use crate::beneath;
@@ -351,28 +353,40 @@ fn sweep(folder: &Path) {
     }
 }
 
-/// Removes a tree, also where its directories are read-only by now.
+/// Removes a tree, also where its directories are read-only by now, and however deep they lie in each other: one is open
+/// at a time, and no link is followed.
 fn remove_tree(root: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(root) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            let handle = File::open(root)?;
-            open_up(&handle.into())?;
-            fs::remove_dir_all(root)
+    let handle = OwnedFd::from(File::open(root)?);
+    let mut path = PathBuf::new();
+    let mut levels = vec![remove_files(&handle, &path)?];
+    while let Some(level) = levels.last_mut() {
+        if let Some(name) = level.next() {
+            path.push(name);
+            levels.push(remove_files(&handle, &path)?);
+            continue;
         }
-        removed => removed,
+        levels.pop();
+        if !levels.is_empty() {
+            let (folder, name) = beneath::parent(&handle, &path)?;
+            unlinkat(folder, name, AtFlags::REMOVEDIR)?;
+            path.pop();
+        }
     }
+    fs::remove_dir(root)
 }
 
-/// Lets the owner write in every directory below one.
-fn open_up(folder: &OwnedFd) -> io::Result<()> {
-    rustix::fs::fchmod(folder, Mode::RWXU)?;
-    for name in beneath::names(folder)? {
-        let stat = statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+/// Removes all but the directories from a directory; those go back, open to their owner.
+fn remove_files(root: &OwnedFd, path: &Path) -> io::Result<vec::IntoIter<OsString>> {
+    let folder = beneath::open(root, path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+    let mut folders = Vec::new();
+    for name in beneath::names(&folder)? {
+        let stat = statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW)?;
         if FileType::from_raw_mode(stat.st_mode).is_dir() {
-            chmodat(folder, &name, Mode::RWXU, AtFlags::empty())?;
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-            open_up(&beneath::open(folder, Path::new(&name), flags, Mode::empty())?)?;
+            chmodat(&folder, &name, Mode::RWXU, AtFlags::empty())?;
+            folders.push(name);
+        } else {
+            unlinkat(&folder, &name, AtFlags::empty())?;
         }
     }
-    Ok(())
+    Ok(folders.into_iter())
 }
