@@ -356,3 +356,13 @@ fn what_may_not_be_read_can_be_left_out() {
     assert!(!listed(&host).contains(&"closed".to_owned()));
     fs::set_permissions(host.path("app/closed"), fs::Permissions::from_mode(0o755)).expect("opened");
 }
+
+#[test]
+fn a_log_that_was_left_out_leaves_no_gap_when_others_are_truncated() {
+    let host = Host::with_app();
+    host.write("app/wal.5", "the newest");
+    host.ok(&["backup", "app", "--to", "repo", "--log", "wal.*", "--exclude", "wal.2", "--truncate"]);
+    for (number, stays) in [(1, false), (2, true), (3, true), (4, true), (5, true)] {
+        assert_eq!(host.path(format!("app/wal.{number}")).exists(), stays, "wal.{number}");
+    }
+}

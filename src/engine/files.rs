@@ -258,8 +258,19 @@ impl Engine for FilesEngine {
         }
     }
 
-    fn truncatable(&self, held: &[HeldLog]) -> Vec<HeldLog> {
-        log_names::needless(held)
+    fn truncatable(&self, held: &[HeldLog], stop: &StopToken) -> Result<Vec<HeldLog>> {
+        let mut excluded = Vec::new();
+        if !self.limits.excludes.is_empty() {
+            self.walk(stop, &mut |seen| {
+                if let Seen::Excluded(path, _) = seen
+                    && self.logs.is_match(&path)
+                {
+                    excluded.push(path);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(log_names::needless(held, &excluded))
     }
 
     fn delete_log(&self, log: &HeldLog) -> Result<Deletion> {

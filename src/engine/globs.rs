@@ -79,6 +79,11 @@ impl Excludes {
         })
     }
 
+    /// Whether nothing is excluded.
+    pub fn is_empty(&self) -> bool {
+        self.given.is_empty()
+    }
+
     /// The pattern that excludes a path, if one does.
     pub fn find(&self, path: &Path, is_directory: bool) -> Option<&str> {
         let find = |patterns: &Patterns| {

@@ -4,31 +4,35 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::HeldLog;
 
 /// The order of logs: by the last number in the name, then by modification time, then by name.
 pub fn compare(a: (&Path, i128), b: (&Path, i128)) -> Ordering {
+    compare_numbers(a.0, b.0).then_with(|| a.1.cmp(&b.1)).then_with(|| a.0.cmp(b.0))
+}
+
+fn compare_numbers(a: &Path, b: &Path) -> Ordering {
     let number = |path: &Path| last_number(path.file_name().unwrap_or_default().as_bytes());
-    let (left, right) = (number(a.0), number(b.0));
-    let by_number = match (&left, &right) {
+    let (left, right) = (number(a), number(b));
+    match (&left, &right) {
         (Some(left), Some(right)) => left.len().cmp(&right.len()).then_with(|| left.cmp(right)),
         _ => left.is_some().cmp(&right.is_some()),
-    };
-    by_number.then_with(|| a.1.cmp(&b.1)).then_with(|| a.0.cmp(b.0))
+    }
 }
 
 /// The logs that may go. One glob may name several streams, and what an application still writes must stay: the newest
 /// by number of each stream (the files of one directory whose names differ in the last number only), the one that was
 /// written last in each directory, and every log without a number, because nothing says that another one followed it.
-/// Within a stream nothing goes that is newer than one that stays: no gap is left.
-pub fn needless(held: &[HeldLog]) -> Vec<HeldLog> {
+/// Within a stream nothing goes that is newer than one that stays, be it one of `excluded`, which no backup holds: no gap
+/// is left.
+pub fn needless(held: &[HeldLog], excluded: &[PathBuf]) -> Vec<HeldLog> {
     let mut newest_of_stream = BTreeMap::new();
     let mut newest_of_folder: BTreeMap<&Path, usize> = BTreeMap::new();
     for (index, log) in held.iter().enumerate() {
         let folder = log.path.parent().unwrap_or(Path::new(""));
-        if let Some(stream) = stream_of(log) {
+        if let Some(stream) = stream_of(&log.path) {
             newest_of_stream.insert((folder, stream), index); // they come oldest first
         }
         let newest = newest_of_folder.entry(folder).or_insert(index);
@@ -39,10 +43,15 @@ pub fn needless(held: &[HeldLog]) -> Vec<HeldLog> {
     let stays: BTreeSet<usize> = newest_of_stream.into_values().chain(newest_of_folder.into_values()).collect();
     let mut kept_streams = BTreeSet::new();
     let mut going = Vec::new();
+    let is_newer_than_excluded = |log: &HeldLog| {
+        let same_stream =
+            |other: &&PathBuf| other.parent() == log.path.parent() && stream_of(other) == stream_of(&log.path);
+        excluded.iter().filter(same_stream).any(|other| compare_numbers(other, &log.path) != Ordering::Greater)
+    };
     for (index, log) in held.iter().enumerate() {
-        let Some(stream) = stream_of(log) else { continue };
+        let Some(stream) = stream_of(&log.path) else { continue };
         let stream = (log.path.parent(), stream);
-        if stays.contains(&index) || kept_streams.contains(&stream) {
+        if stays.contains(&index) || kept_streams.contains(&stream) || is_newer_than_excluded(log) {
             kept_streams.insert(stream);
         } else {
             going.push(log.clone());
@@ -52,8 +61,8 @@ pub fn needless(held: &[HeldLog]) -> Vec<HeldLog> {
 }
 
 /// A log's name around its last number; none without a number.
-fn stream_of(log: &HeldLog) -> Option<(&[u8], &[u8])> {
-    let name = log.path.file_name().unwrap_or_default().as_bytes();
+fn stream_of(path: &Path) -> Option<(&[u8], &[u8])> {
+    let name = path.file_name().unwrap_or_default().as_bytes();
     let digits = last_digits(name)?;
     Some((&name[..digits.start], &name[digits.end..]))
 }
@@ -103,6 +112,11 @@ mod tests {
 
     /// Which of these logs (name, modification time) go, when they are held in the order in which they are listed.
     fn going(logs: &[(&str, i64)]) -> Vec<String> {
+        going_beside(logs, &[])
+    }
+
+    /// The same beside logs that were left out of the backup.
+    fn going_beside(logs: &[(&str, i64)], excluded: &[PathBuf]) -> Vec<String> {
         let times: BTreeMap<&str, i64> = logs.iter().copied().collect();
         let held: Vec<_> = sorted(logs)
             .into_iter()
@@ -111,7 +125,15 @@ mod tests {
                 path: name.into(),
             })
             .collect();
-        needless(&held).into_iter().map(|log| log.path.display().to_string()).collect()
+        needless(&held, excluded).into_iter().map(|log| log.path.display().to_string()).collect()
+    }
+
+    #[test]
+    fn what_was_left_out_holds_up_what_is_newer() {
+        let excluded = ["wal.2", "other/wal.1", "x.1"].map(PathBuf::from);
+        let logs = [("wal.1", 1), ("wal.3", 3), ("wal.4", 4), ("wal.5", 5), ("y.1", 1), ("y.2", 2)];
+        assert_eq!(going_beside(&logs, &excluded), ["wal.1", "y.1"]);
+        assert_eq!(going_beside(&logs, &[]), ["wal.1", "y.1", "wal.3", "wal.4"]);
     }
 
     #[test]

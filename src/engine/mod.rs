@@ -169,9 +169,9 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// Opens an entry of either list; not there any more is exit 6.
     fn open(&self, entry: &Entry) -> Result<Opened>;
 
-    /// Which of the logs that a published backup holds (oldest first) may go, in the same order; decided from what is
-    /// held alone.
-    fn truncatable(&self, held: &[HeldLog]) -> Vec<HeldLog>;
+    /// Which of the logs that a published backup holds (oldest first) may go, in the same order; one that was left out as
+    /// asked stays, and nothing that is newer goes.
+    fn truncatable(&self, held: &[HeldLog], stop: &StopToken) -> Result<Vec<HeldLog>>;
 
     /// Deletes one log, if it still is what was backed up.
     fn delete_log(&self, log: &HeldLog) -> Result<Deletion>;

@@ -40,7 +40,7 @@ pub fn dry_run(context: &Context) -> Result<Truncated> {
         // Not listed yet: what would be listed now.
         None => engine.list_logs(&StopToken::never())?.into_iter().map(as_listed).collect(),
     };
-    let going = engine.truncatable(&held);
+    let going = engine.truncatable(&held, &StopToken::never())?;
     Ok(Truncated {
         dry_run: true,
         bytes: going.iter().fold(0, |sum, log| log.stamp.size.saturating_add(sum)),
@@ -77,7 +77,7 @@ pub fn truncate(
     let published = publish::publish(context, &alone, how, observer, stop)?;
     publish::prove_published(context, observer, stop)?;
     let engine = context.engine()?;
-    let going = engine.truncatable(&held);
+    let going = engine.truncatable(&held, stop)?;
     let mut done = Truncated { published: Some(published), ..Truncated::default() };
     let count = going.len() as u64;
     context.session.append::<Error>(Durability::Synced, |_| Ok(vec![Event::Truncating { logs: count }]))?;

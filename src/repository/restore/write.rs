@@ -53,8 +53,7 @@ pub fn write(
     };
     let gauge = Arc::new(Gauge::default());
     let policy = Policy { keep_going, retries: 0 };
-    let mut judge =
-        Judge { target, lines, damaged: HashSet::new(), keep_going, written: Written::default(), failure: None };
+    let mut judge = Judge { target, lines, damaged: HashSet::new(), keep_going, written: Written::default() };
     let cell = std::cell::RefCell::new(witness);
     pipeline::run(
         feed,
@@ -71,10 +70,7 @@ pub fn write(
         },
     )?;
     target.take_not_given().into_iter().for_each(|one| cell.borrow_mut().not_given(one));
-    match judge.failure {
-        Some(error) => Err(error),
-        None => Ok(judge.written),
-    }
+    Ok(judge.written)
 }
 
 /// What the list says of the entries that are on their way, in order.
@@ -153,7 +149,6 @@ struct Judge<'a> {
     damaged: HashSet<PathBuf>,
     keep_going: bool,
     written: Written,
-    failure: Option<Error>,
 }
 
 impl Judge<'_> {
@@ -180,10 +175,11 @@ impl Judge<'_> {
             }
             Err(error) => error,
         };
-        if !self.keep_going || error.exit_code() != ExitCode::Verification {
-            let error = if error.exit_code() == ExitCode::Verification { error.hint(DAMAGE_HINT) } else { error };
-            self.failure.get_or_insert(error.clone());
-            return Err(error);
+        // Whatever is wrong here is wrong in the repository, a sector that cannot be read too; the target's own errors end
+        // the pipeline.
+        if !self.keep_going {
+            let is_damage = error.exit_code() == ExitCode::Verification;
+            return Err(if is_damage { error.hint(DAMAGE_HINT) } else { error });
         }
         self.written.damaged += 1;
         witness.damaged(&Damaged { path: path.clone(), error });
