@@ -15,6 +15,7 @@ use rustix::fs::{
     llistxattr,
 };
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use crate::stream::source::{Attributes, Stamp, Xattr};
 use crate::times;
@@ -187,7 +188,8 @@ fn reason(errno: Errno) -> String {
 }
 
 /// Whose a restored file is to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OwnerRule {
     /// The owner and group it had, by name where this machine knows the name, else by number.
     Keep,

@@ -34,7 +34,7 @@ pub fn run(args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let manifest = super::show::manifest(&repository, &backup)?;
     let options = Options {
         into: args.into.clone(),
-        only: args.only.iter().map(|path| paths::tidy(path)).filter(|path| !path.as_os_str().is_empty()).collect(),
+        only: only(&args.only),
         owner: match args.owner {
             OwnerArg::Keep => OwnerRule::Keep,
             OwnerArg::Numeric => OwnerRule::Numeric,
@@ -64,13 +64,19 @@ pub fn run(args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// What is named, in one spelling; everything where the storage itself is among it.
+fn only(named: &[PathBuf]) -> Vec<PathBuf> {
+    let only: Vec<_> = named.iter().map(|path| paths::tidy(path)).collect();
+    if only.iter().any(|path| path.as_os_str().is_empty()) { Vec::new() } else { only }
+}
+
 /// A signal ends a restore, not a backup.
 fn in_words_of_a_restore(error: Error, stop: &StopToken) -> Error {
     match stop.cause() {
         Some(Cause::Signal(number)) if error.exit_code() == ExitCode::Signal(number) => {
             let message = format!("the restore was interrupted by {}", signal_name(number));
-            Error::new(ExitCode::Signal(number), message)
-                .hint("Nothing was restored, and nothing of it is left behind.")
+            let hint = error.advice().unwrap_or("Nothing was restored, and nothing of it is left behind.");
+            Error::new(ExitCode::Signal(number), message).hint(hint)
         }
         _ => error,
     }
@@ -82,16 +88,16 @@ struct Voice<'a> {
     bytes_total: u64,
     names_all: bool,
     not_given: u64,
-    damaged: Vec<Damaged>,
+    damaged: u64,
 }
 
 impl<'a> Voice<'a> {
     fn new(ui: &'a mut Ui) -> Self {
         let names_all = ui.names_all();
-        Self { ui, bytes_total: 0, names_all, not_given: 0, damaged: Vec::new() }
+        Self { ui, bytes_total: 0, names_all, not_given: 0, damaged: 0 }
     }
 
-    fn close(self) -> (u64, Vec<Damaged>) {
+    fn close(self) -> (u64, u64) {
         if let Some(more) = self.not_given.checked_sub(NOT_GIVEN_NAMED_MAX).filter(|more| *more > 0 && !self.names_all)
         {
             let message = format!("{more} more could not be given; -v names them all");
@@ -123,7 +129,7 @@ impl Witness for Voice<'_> {
     fn damaged(&mut self, what: &Damaged) {
         let message = format!("left out: {}", what.error.message());
         self.ui.warning(&Warning { jet: what.error.jet_code(), message, file: Some(what.path.clone()) });
-        self.damaged.push(what.clone());
+        self.damaged += 1;
     }
 }
 
@@ -133,17 +139,29 @@ struct End<'a> {
     backup: &'a Backup,
     options: &'a Options,
     not_given: u64,
-    damaged: Vec<Damaged>,
+    damaged: u64,
 }
 
 impl End<'_> {
     fn success(&self, restored: &Restored, took: Duration, ui: &mut Ui) -> ExitCode {
         let excluded = self.backup.manifest.as_ref().map_or(0, |manifest: &Manifest| manifest.excluded.len());
-        let damages = self.damaged.len() as u64;
+        let damages = restored.written.damaged;
+        if restored.was_whole {
+            ui.finish_progress();
+            ui.said(
+                "an earlier restore had written and proven it all; it was interrupted while it moved it into place",
+            );
+            let not_given = restored.written.not_given;
+            if not_given > 0 {
+                let message = format!("{not_given} attributes could not be given by that restore, which named them");
+                ui.warning(&Warning { jet: None, message, file: None });
+            }
+        }
         let exit_code = if damages > 0 { ExitCode::Verification } else { ExitCode::Done };
-        if let Some(first) = self.damaged.first() {
-            let message = format!("{} damaged and left out: {}", count(damages, "file"), first.error.message());
-            let error = Error::new(exit_code, message).file(&first.path);
+        if let Some(first) = &restored.written.first_damage {
+            let verb = if damages == 1 { "is" } else { "are" };
+            let message = format!("{} {verb} damaged and left out: {first}", count(damages, "file"));
+            let error = Error::new(exit_code, message);
             ui.error(&error.hint("The rest is restored and proven. An older backup may hold it whole.").into());
         }
         let outcome = if damages > 0 || excluded > 0 { Outcome::Incomplete } else { Outcome::Completed };
@@ -152,17 +170,15 @@ impl End<'_> {
             return exit_code;
         }
         ui.finish_progress();
-        if restored.was_whole {
-            ui.said("an earlier restore had written it all and was interrupted while it moved it into place");
-        }
         let part = if self.options.only.is_empty() { "" } else { " in part" };
         ui.say(&format!("restored {}{part} into {}", self.backup.id.text, printable(&restored.path)));
         let (files, bytes) = (restored.written.files, restored.written.bytes);
         let odd = if ui.warnings() > 0 { format!(", {}", count(ui.warnings(), "warning")) } else { String::new() };
         let speed = rate(bytes, took);
         let plan = &restored.plan;
+        let proven = if restored.was_whole { "" } else { ", every byte proven" };
         ui.say(&format!(
-            "  {}, {}, {}: {} in {}{speed}, every byte proven{odd}",
+            "  {}, {}, {}: {} in {}{speed}{proven}{odd}",
             count(files, "file"),
             if plan.directories == 1 { "1 directory".to_owned() } else { format!("{} directories", plan.directories) },
             count(plan.links, "link"),
@@ -201,11 +217,12 @@ impl End<'_> {
             "directories": restored.map_or(0, |restored| restored.plan.directories),
             "links": restored.map_or(0, |restored| restored.plan.links),
             "bytes": restored.map_or(0, |restored| restored.written.bytes),
-            "damages": self.damaged.len(),
-            "not_given": self.not_given,
+            "damages": restored.map_or(self.damaged, |restored| restored.written.damaged),
+            "not_given": restored.map_or(self.not_given, |restored| self.not_given.max(restored.written.not_given)),
             "seconds": seconds(took),
             "warnings": ui.warnings(),
         }));
+        paths::insert_list(&mut fields, "only", &self.options.only);
         paths::insert(&mut fields, "repository", self.repository.root());
         paths::insert(&mut fields, "into", restored.map_or(&*self.options.into, |restored| &*restored.path));
         ui.json_last(fields);

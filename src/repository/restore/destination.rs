@@ -15,9 +15,12 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::vec;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, chmodat, statat, statx, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxAttributes, StatxFlags, chmodat, statat, statx, unlinkat};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::write::Written;
+use crate::attributes::OwnerRule;
 use crate::beneath;
 use crate::durable::{self, Put, TEMPORARY_PREFIX};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
@@ -26,6 +29,8 @@ use crate::error::{Error, ExitCode, Jet, Result, printable};
 const NOTE: &str = "whole.json";
 /// The tree in a scratch directory.
 const TREE: &str = "tree";
+/// How often a scratch directory is made anew where others sweep it at once.
+const SCRATCH_ATTEMPTS: u32 = 100;
 /// What a new file system holds by itself.
 const LOST_AND_FOUND: &str = "lost+found";
 
@@ -38,6 +43,17 @@ pub struct Purpose {
     pub manifest_sha256: String,
     /// What of it is meant, base64 of the bytes; everything where it is empty.
     pub only: Vec<String>,
+    /// Whose the files are to be.
+    pub owner: OwnerRule,
+    /// Whether damaged files may be missing.
+    pub keep_going: bool,
+}
+
+/// What a restore notes when its tree is whole, for whoever finishes it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Note {
+    purpose: Purpose,
+    written: Written,
 }
 
 /// A directory that is to hold a restored tree.
@@ -47,15 +63,20 @@ pub struct Destination {
     scratch: PathBuf,
     inside: bool,
     purpose: Purpose,
-    whole: bool,
-    /// Held as long as this process lives: the scratch directory, and the target where it was there before.
-    _locks: (File, Option<File>),
+    /// What was written, once the tree is whole.
+    whole: Option<Written>,
+    /// Held as long as this process lives: the scratch directory, and the target where it was there before. None where
+    /// their file system has no locks.
+    _locks: (Option<File>, Option<File>),
 }
 
 impl Destination {
     /// Finds out whether a tree can be put there, changing nothing; `path` is made absolute.
-    pub fn check(path: &Path) -> Result<PathBuf> {
+    pub fn check(path: &Path, purpose: &Purpose) -> Result<PathBuf> {
         let path = resolve(path)?;
+        if path.is_dir() && Self::unfinished(&path, purpose)?.is_some() {
+            return Ok(path);
+        }
         if let Some(name) = occupant(&path)? {
             return Err(not_empty(&path, &name));
         }
@@ -69,8 +90,9 @@ impl Destination {
         let target = if exists { lock_target(&path)? } else { None };
         if exists {
             sweep(&path);
-            if let Some((scratch, lock)) = Self::unfinished(&path, &purpose)? {
-                return Ok(Self { path, scratch, inside: true, purpose, whole: true, _locks: (lock, target) });
+            if let Some((scratch, lock, written)) = Self::unfinished(&path, &purpose)? {
+                let locks = (Some(lock), target);
+                return Ok(Self { path, scratch, inside: true, purpose, whole: Some(written), _locks: locks });
             }
         }
         if let Some(name) = occupant(&path)? {
@@ -82,7 +104,7 @@ impl Destination {
             sweep(&parent);
             match make_scratch(&parent) {
                 Ok((scratch, lock)) => {
-                    return Self { path, scratch, inside, purpose, whole: false, _locks: (lock, target) }.begin();
+                    return Self { path, scratch, inside, purpose, whole: None, _locks: (lock, target) }.begin();
                 }
                 Err(error) if exists && error.kind() == io::ErrorKind::PermissionDenied => {}
                 Err(error) => {
@@ -94,7 +116,7 @@ impl Destination {
             }
         }
         let (scratch, lock) = make_scratch(&path).map_err(|e| Error::io("create a directory in", &path, &e))?;
-        Self { path, scratch, inside: true, purpose, whole: false, _locks: (lock, target) }.begin()
+        Self { path, scratch, inside: true, purpose, whole: None, _locks: (lock, target) }.begin()
     }
 
     fn begin(self) -> Result<Self> {
@@ -108,19 +130,25 @@ impl Destination {
     }
 
     /// A tree that was whole and partly moved when its restore died.
-    fn unfinished(path: &Path, purpose: &Purpose) -> Result<Option<(PathBuf, File)>> {
+    fn unfinished(path: &Path, purpose: &Purpose) -> Result<Option<(PathBuf, File, Written)>> {
         for scratch in scratches(path) {
             let Ok(text) = fs::read(scratch.join(NOTE)) else { continue };
-            let Some(lock) = lock(&scratch) else { return Err(busy(path)) };
-            let known: Option<Purpose> = serde_json::from_slice(&text).ok();
-            if known.as_ref() == Some(purpose) {
-                return Ok(Some((scratch, lock)));
+            // Nobody else could put anything into one of ours.
+            let mode = fs::symlink_metadata(&scratch).map_err(|e| Error::io("look at", &scratch, &e))?.mode();
+            if mode & 0o777 != 0o700 {
+                return Err(not_empty(path, &printable(scratch.file_name().unwrap_or_default())));
             }
-            let id = known.map_or_else(|| "another backup".to_owned(), |known| known.id);
+            let Ok(Some(lock)) = lock(&scratch) else { return Err(busy(path)) };
+            let known: Option<Note> = serde_json::from_slice(&text).ok();
+            let id = match known {
+                Some(note) if note.purpose == *purpose => return Ok(Some((scratch, lock, note.written))),
+                Some(note) => note.purpose.id,
+                None => "another backup".to_owned(),
+            };
             let message = format!("{} holds an interrupted restore of {}", printable(path), printable(&id));
-            return Err(Error::jet(Jet::BackupDirectoryNotEmpty, message)
-                .file(path)
-                .hint("Repeat that restore, which finishes it, or remove everything in the directory."));
+            return Err(Error::jet(Jet::BackupDirectoryNotEmpty, message).file(path).hint(
+                "Repeat that restore with the same options, which finishes it, or remove everything in the directory.",
+            ));
         }
         Ok(None)
     }
@@ -142,7 +170,7 @@ impl Destination {
 
     /// Whether an earlier restore had made the whole tree already.
     pub fn is_whole(&self) -> bool {
-        self.whole
+        self.whole.is_some()
     }
 
     /// Whether a directory gets its attributes only under its final name: the target itself where it was there before,
@@ -154,15 +182,19 @@ impl Destination {
         (self.inside && depth == 0) || (is_moved && !may_move)
     }
 
-    /// Gives the tree, which is whole and durable, the target's name.
-    pub fn publish(&mut self) -> Result<()> {
+    /// Gives the tree, which is whole and durable, the target's name; returns what was written, now or earlier.
+    pub fn publish(&mut self, written: Option<Written>) -> Result<Written> {
         if self.inside {
-            if !self.whole {
-                let text = serde_json::to_vec(&self.purpose).expect("a purpose has only fields that JSON can hold");
-                durable::write(&self.scratch.join(NOTE), &text, Put::New)?;
-                self.whole = true;
-            }
-            return self.move_out();
+            let written = match (self.whole.clone(), written) {
+                (Some(earlier), _) => earlier,
+                (None, written) => {
+                    let note = Note { purpose: self.purpose.clone(), written: written.unwrap_or_default() };
+                    let text = serde_json::to_vec(&note).expect("a note has only fields that JSON can hold");
+                    durable::write(&self.scratch.join(NOTE), &text, Put::New)?;
+                    self.whole.insert(note.written).clone()
+                }
+            };
+            return self.move_out().map(|()| written);
         }
         let parent = self.path.parent().unwrap_or(Path::new("/"));
         let tree = self.tree();
@@ -178,7 +210,12 @@ impl Destination {
             _ => Error::io("rename to", &self.path, &error),
         })?;
         let _ = fs::remove_dir(&self.scratch); // empty by now; the next restore sweeps it
-        durable::sync_folder(parent)
+        match durable::sync_folder(parent) {
+            // Who may write there but not read: the sync of the file system that follows covers it.
+            Err(error) if error.jet_code() == Some(Jet::FileAccessDenied) => {}
+            synced => synced?,
+        }
+        Ok(written.unwrap_or_default())
     }
 
     fn move_out(&self) -> Result<()> {
@@ -186,7 +223,7 @@ impl Destination {
         let error = |e: &io::Error| Error::io("move to", &self.path, e);
         let entries = match fs::read_dir(&tree) {
             // moved in full before
-            Err(error) if self.whole && error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             entries => entries.map_err(|e| error(&e))?,
         };
         for entry in entries {
@@ -216,7 +253,7 @@ impl Destination {
 
     /// Removes what was made so far, unless the whole tree is there; an error says where it stays.
     pub fn discard(self) -> Result<()> {
-        if self.whole {
+        if self.whole.is_some() {
             return Ok(()); // it is proven and durable: the next attempt moves it
         }
         match remove_tree(&self.scratch) {
@@ -257,7 +294,10 @@ fn occupant(path: &Path) -> Result<Option<String>> {
     for entry in entries {
         let entry = entry.map_err(|e| Error::io("list", path, &e))?;
         let name = entry.file_name();
-        let is_scratch = name.as_bytes().starts_with(scratch_prefix().as_bytes()) && !entry.path().join(NOTE).exists();
+        // One that another restore still fills is no occupant: the target's lock says what to do about that.
+        let is_scratch = name.as_bytes().starts_with(scratch_prefix().as_bytes())
+            && entry.file_type().is_ok_and(|kind| kind.is_dir())
+            && !entry.path().join(NOTE).exists();
         let is_own = name == LOST_AND_FOUND && fs::read_dir(entry.path()).is_ok_and(|mut all| all.next().is_none());
         let is_known = is_scratch || (is_own && is_mount_point(path)?);
         if !is_known {
@@ -282,12 +322,11 @@ fn busy(path: &Path) -> Error {
 fn is_mount_point(path: &Path) -> Result<bool> {
     let error = |e: &io::Error| Error::io("look at", path, e);
     let here = statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS);
-    if let Ok(found) = here
-        && found.stx_attributes_mask.contains(rustix::fs::StatxAttributes::MOUNT_ROOT)
+    if here.is_ok_and(|found| (found.stx_attributes & found.stx_attributes_mask).contains(StatxAttributes::MOUNT_ROOT))
     {
-        return Ok(found.stx_attributes.contains(rustix::fs::StatxAttributes::MOUNT_ROOT));
+        return Ok(true);
     }
-    // Kernels before 5.8 do not say; another device than the parent's does.
+    // Kernels before 5.8 do not say, and a subvolume is none; another device than the parent's counts as one.
     let above = path.parent().unwrap_or(path);
     let (here, above) = (fs::metadata(path).map_err(|e| error(&e))?, fs::metadata(above).map_err(|e| error(&e))?);
     Ok(here.dev() != above.dev() || here.ino() == above.ino())
@@ -302,18 +341,36 @@ fn scratch_prefix() -> String {
     format!("{TEMPORARY_PREFIX}restore-")
 }
 
-fn make_scratch(folder: &Path) -> io::Result<(PathBuf, File)> {
-    loop {
+/// Makes a scratch directory and locks it, where the file system has locks.
+fn make_scratch(folder: &Path) -> io::Result<(PathBuf, Option<File>)> {
+    for _ in 0..SCRATCH_ATTEMPTS {
         let scratch = folder.join(format!("{}{:016x}", scratch_prefix(), durable::random()));
         fs::DirBuilder::new().mode(0o700).create(&scratch)?;
         // What the folder would hand down to everything below is none of the backup's.
         let _ = rustix::fs::removexattr(&scratch, "system.posix_acl_default"); // mostly there is none
         let _ = rustix::fs::removexattr(&scratch, "system.posix_acl_access"); // likewise
-        let Ok(handle) = File::open(&scratch) else { continue }; // another restore has just swept it
-        if handle.try_lock().is_ok() && scratch.is_dir() {
-            return Ok((scratch, handle));
+        let locked = match lock(&scratch) {
+            Ok(None) => continue,                                              // another restore is sweeping it
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // and has done so
+            Ok(Some(handle)) => Ok(Some(handle)),
+            Err(error) if is_without_locks(&error) => Ok(None),
+            Err(error) => Err(error),
+        };
+        match locked {
+            Ok(handle) if scratch.is_dir() => return Ok((scratch, handle)),
+            Ok(_) => {}
+            Err(error) => {
+                let _ = fs::remove_dir(&scratch); // the first error is the one to report
+                return Err(error);
+            }
         }
     }
+    Err(io::ErrorKind::ResourceBusy.into())
+}
+
+fn is_without_locks(error: &io::Error) -> bool {
+    let unknown = [Errno::NOLCK, Errno::NOTSUP, Errno::NOSYS, Errno::INVAL];
+    Errno::from_io_error(error).is_some_and(|errno| unknown.contains(&errno))
 }
 
 /// Keeps others from restoring into a target that exists; none where its file system has no such locks.
@@ -326,28 +383,33 @@ fn lock_target(path: &Path) -> Result<Option<File>> {
     }
 }
 
+/// Scratch directories of this user: nobody else's is believed or touched.
 fn scratches(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let is_scratch = |entry: &fs::DirEntry| entry.file_name().as_bytes().starts_with(scratch_prefix().as_bytes());
-    entries.filter_map(Result::ok).filter(is_scratch).map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
-}
-
-fn lock(scratch: &Path) -> Option<File> {
-    let handle = File::open(scratch).ok()?;
-    handle.try_lock().ok()?;
-    Some(handle)
-}
-
-/// Removes what dead restores of this user left in a directory; what cannot be removed stays.
-fn sweep(folder: &Path) {
     let me = rustix::process::geteuid().as_raw();
+    let is_scratch = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default();
+        name.as_bytes().starts_with(scratch_prefix().as_bytes())
+            && fs::symlink_metadata(path).is_ok_and(|found| found.is_dir() && found.uid() == me)
+    };
+    entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_scratch).collect()
+}
+
+/// Locks a scratch directory; none where somebody else has it.
+fn lock(scratch: &Path) -> io::Result<Option<File>> {
+    let handle = File::open(scratch)?;
+    match handle.try_lock() {
+        Ok(()) => Ok(Some(handle)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Removes what dead restores of this user left in a directory; what cannot be removed or locked stays.
+fn sweep(folder: &Path) {
     for scratch in scratches(folder) {
-        let mine = fs::symlink_metadata(&scratch).is_ok_and(|found| found.is_dir() && found.uid() == me);
         let is_whole = scratch.join(NOTE).exists(); // its own restore finishes it
-        if mine
-            && !is_whole
-            && let Some(_held) = lock(&scratch)
-        {
+        if !is_whole && let Ok(Some(_held)) = lock(&scratch) {
             let _ = remove_tree(&scratch); // in nobody's way
         }
     }

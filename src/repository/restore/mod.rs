@@ -67,7 +67,7 @@ pub struct Restored {
     pub path: PathBuf,
     /// What was planned.
     pub plan: Plan,
-    /// What was written; nothing where an earlier restore had written it all.
+    /// What was written, now or by the earlier restore that this one has finished.
     pub written: Written,
     /// An earlier restore had written it all, and was interrupted while it moved it into place.
     pub was_whole: bool,
@@ -75,7 +75,7 @@ pub struct Restored {
 
 /// Proves the list, looks at the target, and says what would be written; changes nothing.
 pub fn dry_run(repository: &Repository, backup: &Backup, options: &Options, stop: &StopToken) -> Result<Plan> {
-    Destination::check(&options.into)?;
+    Destination::check(&options.into, &purpose_of(backup, options))?;
     refuse_repository(repository, &options.into)?;
     plan::make(repository, backup, Selection::new(options.only.clone()), stop)
 }
@@ -91,26 +91,32 @@ pub fn restore(
     refuse_repository(repository, &options.into)?;
     let plan = plan::make(repository, backup, Selection::new(options.only.clone()), stop)?;
     witness.planned(&plan);
-    let purpose = Purpose {
-        id: backup.id.text.clone(),
-        manifest_sha256: backup.manifest_sha256.clone(),
-        only: options.only.iter().map(|path| STANDARD.encode(path.as_os_str().as_bytes())).collect(),
-    };
-    let mut destination = Destination::prepare(&options.into, purpose)?;
+    let mut destination = Destination::prepare(&options.into, purpose_of(backup, options))?;
+    let was_whole = destination.is_whole();
     match fill(repository, backup, &plan, options, &mut destination, witness, stop) {
-        Ok(written) => {
-            let (path, was_whole) = (destination.path().to_owned(), written.is_none());
-            Ok(Restored { path, plan, written: written.unwrap_or_default(), was_whole })
-        }
-        Err(error) => {
-            // The first error is the one to report; what stays in the scratch directory, the next restore sweeps.
-            let _ = destination.discard();
-            Err(error)
-        }
+        Ok(written) => Ok(Restored { path: destination.path().to_owned(), plan, written, was_whole }),
+        Err(error) => Err(match destination.discard() {
+            Ok(()) => error,
+            // The first error is the one to report, with a word about what stays.
+            Err(left) => {
+                let hint = error.advice().map(|hint| format!("{hint} ")).unwrap_or_default();
+                error.hint(format!("{hint}What was written stays for now: {}.", left.message()))
+            }
+        }),
     }
 }
 
-/// Makes the tree and gives it its name; nothing is written where it was whole before.
+fn purpose_of(backup: &Backup, options: &Options) -> Purpose {
+    Purpose {
+        id: backup.id.text.clone(),
+        manifest_sha256: backup.manifest_sha256.clone(),
+        only: options.only.iter().map(|path| STANDARD.encode(path.as_os_str().as_bytes())).collect(),
+        owner: options.owner,
+        keep_going: options.keep_going,
+    }
+}
+
+/// Makes the tree, unless it was whole before, and gives it its name.
 fn fill(
     repository: &Repository,
     backup: &Backup,
@@ -119,7 +125,7 @@ fn fill(
     destination: &mut Destination,
     witness: &mut dyn Witness,
     stop: &StopToken,
-) -> Result<Option<Written>> {
+) -> Result<Written> {
     let mut written = None;
     let mut made = None;
     if !destination.is_whole() {
@@ -130,10 +136,13 @@ fn fill(
         dress(repository, backup, plan, &target, &now, witness, stop)?;
         target.sync()?;
         stop.check()?;
+        if let Some(written) = &mut written {
+            written.not_given = target.not_given_count();
+        }
         made = Some(target);
     }
     // From here on a stop comes too late: the tree is whole.
-    destination.publish()?;
+    let written = destination.publish(written)?;
     // What was renamed as a whole is still the directory that is open; by now it may be one that cannot be opened.
     let target = match made {
         Some(target) if !destination.is_inside() => target,
@@ -148,11 +157,7 @@ fn fill(
             |path: &Path, mode: u32| path.as_os_str().is_empty() == is_root && destination.comes_late(path, mode);
         dress(repository, backup, plan, &target, &late, witness, &StopToken::never())?;
     }
-    if destination.is_inside() {
-        target.sync()?;
-    } else {
-        target.sync_root()?;
-    }
+    target.sync()?;
     Ok(written)
 }
 

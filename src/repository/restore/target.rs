@@ -3,6 +3,7 @@
 
 use std::mem;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -32,12 +33,14 @@ pub struct Target {
     store: LocalStore,
     giving: Giving,
     not_given: Mutex<Vec<NotGiven>>,
+    not_given_count: AtomicU64,
 }
 
 impl Target {
     /// The tree below a directory that exists.
     pub fn open(root: &Path, rule: OwnerRule) -> Result<Self> {
-        Ok(Self { store: LocalStore::open(root)?, giving: Giving::new(rule), not_given: Mutex::default() })
+        let (store, giving) = (LocalStore::open(root)?, Giving::new(rule));
+        Ok(Self { store, giving, not_given: Mutex::default(), not_given_count: AtomicU64::new(0) })
     }
 
     /// A sink that writes into it.
@@ -50,11 +53,22 @@ impl Target {
         mem::take(&mut *self.not_given.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// How many attributes could not be given.
+    pub fn not_given_count(&self) -> u64 {
+        self.not_given_count.load(Ordering::Relaxed)
+    }
+
     /// Gives a directory all its attributes; nothing may be put into it afterwards.
     pub fn dress_directory(&self, path: &Path, attributes: &Attributes) -> Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let folder = beneath::open(self.store.folders().root(), path, flags, Mode::empty());
         let folder = folder.map_err(|e| self.error("open", path, e))?;
+        if path.as_os_str().is_empty() {
+            // It may have been there before, with ACLs of its own.
+            for acl in ["system.posix_acl_access", "system.posix_acl_default"] {
+                let _ = rustix::fs::fremovexattr(&folder, acl); // mostly there is none
+            }
+        }
         let given = self.giving.to_file(&folder, attributes);
         self.note(path, given.map_err(|e| Error::io("set the attributes of", &self.store.describe(path), &e))?);
         Ok(())
@@ -76,11 +90,6 @@ impl Target {
         self.store.sync()
     }
 
-    /// Makes the attributes of the tree's root durable.
-    pub fn sync_root(&self) -> Result<()> {
-        rustix::fs::fsync(self.store.folders().root()).map_err(|e| self.error("sync", Path::new(""), e))
-    }
-
     /// Bytes that can still be written.
     pub fn free_bytes(&self) -> Result<Option<u64>> {
         self.store.free_bytes()
@@ -88,6 +97,7 @@ impl Target {
 
     fn note(&self, path: &Path, what: Vec<String>) {
         if !what.is_empty() {
+            self.not_given_count.fetch_add(what.len() as u64, Ordering::Relaxed);
             let mut not_given = self.not_given.lock().unwrap_or_else(PoisonError::into_inner);
             not_given.extend(what.into_iter().map(|what| NotGiven { path: path.to_owned(), what }));
         }

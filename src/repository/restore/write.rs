@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::plan::{Plan, Selection};
 use super::target::Target;
 use super::{Damaged, Witness};
+use serde::{Deserialize, Serialize};
+
 use crate::engine::Role;
 use crate::error::{Error, ExitCode, Result, printable};
 use crate::repository::Repository;
@@ -20,7 +22,7 @@ use crate::stream::source::Opened;
 use crate::stream::stop::StopToken;
 
 /// What was written.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Written {
     /// Files with content, every name counted.
     pub files: u64,
@@ -28,6 +30,10 @@ pub struct Written {
     pub bytes: u64,
     /// Entries that were damaged and left out.
     pub damaged: u64,
+    /// What is wrong with the first of them.
+    pub first_damage: Option<String>,
+    /// Attributes that could not be given.
+    pub not_given: u64,
 }
 
 /// Writes what a plan says into a target, every byte proven on the way. Directories get their attributes later.
@@ -182,6 +188,7 @@ impl Judge<'_> {
             return Err(if is_damage { error.hint(DAMAGE_HINT) } else { error });
         }
         self.written.damaged += 1;
+        self.written.first_damage.get_or_insert_with(|| error.message().to_owned());
         witness.damaged(&Damaged { path: path.clone(), error });
         self.damaged.insert(path);
         Ok(())
