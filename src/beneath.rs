@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, ResolveFlags, Stat, mkdirat, openat, openat2, statat};
 use rustix::io::{Errno, Result};
@@ -94,11 +94,20 @@ fn pieces(path: &Path) -> Vec<PathBuf> {
 
 fn open_piece<Fd: AsFd>(root: Fd, piece: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    match openat2(&root, piece, flags, mode, resolve) {
-        // Kernels before 5.6 have no openat2.
-        Err(Errno::NOSYS) => open_step_by_step(root, piece, flags, mode),
-        opened => opened,
+    if !has_openat2() {
+        return open_step_by_step(root, piece, flags, mode);
     }
+    openat2(&root, piece, flags, mode, resolve)
+}
+
+/// Whether the kernel has `openat2` (Linux 5.6) and the process may call it: old sandboxes answer what they do not know
+/// with EPERM.
+fn has_openat2() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let asked = openat2(rustix::fs::CWD, "/", PASSING, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
+        !matches!(asked, Err(Errno::NOSYS | Errno::PERM))
+    })
 }
 
 fn open_step_by_step<Fd: AsFd>(root: Fd, piece: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd> {

@@ -572,7 +572,9 @@ fn a_restore_killed_while_it_moves_the_tree_into_place_is_finished_by_its_repeti
             let other = finish(restore_here(&host, &["--only", "7"])).exits(5);
             other.says("holds an interrupted restore of 000001-").says("Repeat that restore with the same options");
             let again = finish(restore_here(&host, &[])).exits(0);
-            again.says("an earlier restore had written and proven it all; it was interrupted while it moved it into place");
+            again.says(
+                "an earlier restore had written and proven it all; it was interrupted while it moved it into place",
+            );
         } else {
             let again = finish(restore_here(&host, &[]));
             assert!(matches!(again.code, Some(0 | 5)), "{}", again.stderr); // whole already, or not begun to be moved

@@ -8,12 +8,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use globset::GlobSet;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::globs::{self, Excludes};
+use super::globs::{Excludes, Patterns};
 use super::walk::{Kind, Limits, Seen, Walk};
 use super::{Deletion, Engine, EngineName, Entry, HeldLog, LeftOut, Role, Surveyed, log_names};
 use crate::attributes::{self, stamp};
@@ -23,6 +24,11 @@ use crate::error::{Error, ExitCode, Result};
 use crate::stream::source::{Attributes, Got, Opened, Settled, Source, Stamp};
 use crate::stream::sparse::{STAT_BLOCK_BYTES, SparseFile};
 use crate::stream::stop::StopToken;
+
+/// How long the holder of a lease on a file gets to give it back; the kernel takes it away after 45 s.
+const LEASE_WAIT: Duration = Duration::from_secs(50);
+/// How often a file under a lease is tried.
+const LEASE_POLL: Duration = Duration::from_millis(50);
 
 /// What was said about a storage of plain files.
 #[derive(Clone, Debug, Default)]
@@ -46,8 +52,7 @@ pub struct FilesOptions {
 pub struct FilesEngine {
     storage: PathBuf,
     root: Arc<OwnedFd>,
-    device: u64,
-    logs: GlobSet,
+    logs: Patterns,
     limits: Limits,
     attributes: attributes::Reading,
 }
@@ -61,7 +66,7 @@ impl FilesEngine {
         let device = rustix::fs::fstat(&root).map_err(|e| Error::io("look at", storage, &e.into()))?.st_dev;
         let own = options.own.iter().filter_map(|path| path.strip_prefix(storage).ok()).map(Path::to_owned).collect();
         let limits = Limits {
-            excludes: Excludes::new(&options.excludes)?,
+            excludes: Excludes::new(&options.excludes, storage)?,
             exclude_caches: options.exclude_caches,
             device: options.one_file_system.then_some(device),
             own,
@@ -70,8 +75,7 @@ impl FilesEngine {
         Ok(Self {
             storage: storage.to_owned(),
             root: Arc::new(root),
-            device,
-            logs: globs::compile(&options.logs)?,
+            logs: Patterns::of_files(&options.logs)?,
             limits,
             attributes: attributes::Reading::default(),
         })
@@ -82,19 +86,19 @@ impl FilesEngine {
     }
 
     fn open_below(&self, path: &Path, flags: OFlags) -> io::Result<File> {
-        match beneath::open(&self.root, path, flags | OFlags::NOATIME, Mode::empty()) {
-            // only the owner may leave the access time alone
-            Err(Errno::PERM) => Ok(beneath::open(&self.root, path, flags, Mode::empty())?.into()),
-            opened => Ok(opened?.into()),
+        let begun = Instant::now();
+        loop {
+            let opened = match beneath::open(&self.root, path, flags | OFlags::NOATIME, Mode::empty()) {
+                // only the owner may leave the access time alone
+                Err(Errno::PERM) => beneath::open(&self.root, path, flags, Mode::empty()),
+                opened => opened,
+            };
+            match opened {
+                // Somebody holds a lease on it, such as a file server for its client; it is being called back.
+                Err(Errno::AGAIN) if begun.elapsed() < LEASE_WAIT => thread::sleep(LEASE_POLL),
+                opened => return Ok(opened?.into()),
+            }
         }
-    }
-
-    /// A mount point that came after begin hides what was there before.
-    fn require_same_device(&self, path: &Path, attributes: &Attributes) -> Result<()> {
-        if self.limits.device.is_none() || attributes.stamp.device == self.device {
-            return Ok(());
-        }
-        Err(unfit(path, &self.storage, "was covered by another file system after the backup began"))
     }
 
     fn open_directory(&self, entry: &Entry) -> Result<Opened> {
@@ -138,7 +142,6 @@ impl FilesEngine {
             return Ok(Opened::HardLink(attributes, first.clone()));
         }
         let before = self.attributes.of_open_file(&file, &stat);
-        self.require_same_device(path, &before)?;
         let allocated = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(STAT_BLOCK_BYTES);
         let content = SparseFile::new(file, 0, before.stamp.size, allocated).map_err(|e| self.cannot_read(path, &e))?;
         let (storage, root, path) = (self.storage.clone(), Arc::clone(&self.root), path.clone());
@@ -336,6 +339,10 @@ impl Source for PlainFile {
         }
         if self.content.left() > 0 {
             return Ok(Settled::Changed("it became shorter".to_owned()));
+        }
+        // Some file systems say 0 for what has content (/proc, some in user space).
+        if after.size == 0 && rustix::io::pread(self.content.file(), &mut [0], 0).map_err(error)? > 0 {
+            return Ok(Settled::Changed("it holds more than the 0 bytes that its file system tells of".to_owned()));
         }
         // The same name must still mean the same file: a new one renamed over it is a change too.
         match beneath::stat(&self.root, &self.path) {

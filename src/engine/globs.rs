@@ -6,42 +6,134 @@
 
 use std::path::Path;
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::error::{Error, Jet, Result};
 
-/// Patterns of the names of files.
-pub fn compile(globs: &[String]) -> Result<GlobSet> {
-    let mut set = GlobSetBuilder::new();
-    for glob in globs {
-        if glob.ends_with('/') {
+/// Compiled patterns: those for a name anywhere, and those for the path from the storage.
+#[derive(Debug, Default)]
+pub struct Patterns {
+    names: Set,
+    paths: Set,
+}
+
+#[derive(Debug, Default)]
+struct Set {
+    globs: GlobSet,
+    /// The number of each, in the order in which all were given.
+    numbers: Vec<usize>,
+}
+
+impl Set {
+    fn find(&self, path: &Path) -> Option<usize> {
+        if self.globs.is_empty() || !self.globs.is_match(path) {
+            return None;
+        }
+        self.globs.matches(path).into_iter().next().map(|index| self.numbers[index])
+    }
+}
+
+impl Patterns {
+    /// Patterns of the names of files.
+    pub fn of_files(globs: &[String]) -> Result<Self> {
+        if let Some(glob) = globs.iter().find(|glob| glob.ends_with('/')) {
             let message = format!("the pattern {glob:?} names no file");
             return Err(Error::jet(Jet::InvalidParameter, message));
         }
-        add(&mut set, glob, glob)?;
+        Self::new(globs.iter().map(String::as_str).enumerate())
     }
-    build(&set)
+
+    fn new<'a>(globs: impl Iterator<Item = (usize, &'a str)>) -> Result<Self> {
+        let (mut names, mut paths) = (GlobSetBuilder::new(), GlobSetBuilder::new());
+        let mut patterns = Self::default();
+        for (number, glob) in globs {
+            // `./a`, as a shell completes it, is `a` in the storage itself.
+            let tidy = glob.strip_prefix('.').filter(|rest| rest.starts_with('/')).unwrap_or(glob);
+            if tidy.trim_matches('/').trim().is_empty() || glob == "." {
+                let message = format!("the pattern {glob:?} names no file");
+                return Err(Error::jet(Jet::InvalidParameter, message).hint("An empty one would take every file."));
+            }
+            if tidy.contains('/') {
+                let anchored = tidy.strip_prefix('/').unwrap_or(tidy);
+                paths.add(glob_of(&without_slash_in_classes(anchored)?, glob)?);
+                patterns.paths.numbers.push(number);
+            } else {
+                names.add(glob_of(glob, glob)?);
+                patterns.names.numbers.push(number);
+            }
+        }
+        patterns.names.globs = build(&names)?;
+        patterns.paths.globs = build(&paths)?;
+        Ok(patterns)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.names.globs.is_empty() && self.paths.globs.is_empty()
+    }
+
+    /// Whether one of them matches a path (relative to the storage).
+    pub fn is_match(&self, path: &Path) -> bool {
+        self.find(path).is_some()
+    }
+
+    /// The number of one that matches.
+    fn find(&self, path: &Path) -> Option<usize> {
+        let name = || self.names.find(Path::new(path.file_name()?));
+        name().or_else(|| self.paths.find(path))
+    }
 }
 
-fn add(set: &mut GlobSetBuilder, glob: &str, given: &str) -> Result<()> {
-    if glob.trim().is_empty() {
-        let message = format!("the pattern {given:?} names no file");
-        return Err(Error::jet(Jet::InvalidParameter, message).hint("An empty one would take every file."));
-    }
-    let pattern = match glob.strip_prefix('/') {
-        Some(anchored) => anchored.to_owned(),
-        None if glob.contains('/') => glob.to_owned(),
-        None => format!("**/{glob}"),
-    };
-    let compiled = GlobBuilder::new(&pattern).literal_separator(true).backslash_escape(true).build().map_err(|e| {
+fn glob_of(pattern: &str, given: &str) -> Result<Glob> {
+    GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build().map_err(|e| {
         Error::jet(Jet::InvalidParameter, format!("the pattern {given:?} cannot be understood: {}", e.kind()))
-    })?;
-    set.add(compiled);
-    Ok(())
+    })
 }
 
 fn build(set: &GlobSetBuilder) -> Result<GlobSet> {
     set.build().map_err(|e| Error::jet(Jet::InvalidParameter, format!("the patterns are too large: {e}")))
+}
+
+/// A pattern whose classes match no slash, as `*` and `?` do not; globset lets them.
+fn without_slash_in_classes(pattern: &str) -> Result<String> {
+    let refuse = || {
+        let message = format!("the pattern {pattern:?} has a slash in what is between [ and ]");
+        Err(Error::jet(Jet::InvalidParameter, message).hint("Name the characters one by one, without the slash."))
+    };
+    let mut out = String::with_capacity(pattern.len() + 1);
+    let mut rest = pattern.chars();
+    while let Some(c) = rest.next() {
+        out.push(c);
+        match c {
+            '\\' => out.extend(rest.next()),
+            '[' => {
+                let mut class = Vec::new();
+                let negated = rest.as_str().starts_with(['!', '^']);
+                if negated {
+                    out.extend(rest.next());
+                }
+                // A bracket that comes first is one of the characters.
+                for c in rest.by_ref() {
+                    if c == ']' && !class.is_empty() {
+                        break;
+                    }
+                    class.push(c);
+                }
+                let is_in_range = class.windows(3).any(|range| range[1] == '-' && (range[0]..=range[2]).contains(&'/'));
+                if !negated && (class.contains(&'/') || is_in_range) {
+                    return refuse();
+                }
+                if negated {
+                    // Last, because a bracket may come first; but a hyphen that comes last stays there.
+                    class.insert(class.len() - usize::from(class.ends_with(&['-'])), '/');
+                }
+                out.extend(class);
+                out.push(']');
+            }
+            _ => {}
+        }
+    }
+    Ok(out)
 }
 
 /// What `--exclude` names. A slash at the end of a pattern means directories only; a directory that is excluded takes
@@ -53,29 +145,22 @@ pub struct Excludes {
     directories: Patterns,
 }
 
-#[derive(Debug, Default)]
-struct Patterns {
-    set: GlobSet,
-    /// Which of those that were given each one is.
-    given: Vec<usize>,
-}
-
 impl Excludes {
-    /// Compiles what was given.
-    pub fn new(given: &[String]) -> Result<Self> {
-        let mut sets = [GlobSetBuilder::new(), GlobSetBuilder::new()];
-        let mut indices = [Vec::new(), Vec::new()];
-        for (index, glob) in given.iter().enumerate() {
-            let only_directories = glob.strip_suffix('/');
-            let place = usize::from(only_directories.is_some());
-            add(&mut sets[place], only_directories.unwrap_or(glob), glob)?;
-            indices[place].push(index);
+    /// Compiles what was given. A path that begins with the storage's own is refused: it would match nothing.
+    pub fn new(given: &[String], storage: &Path) -> Result<Self> {
+        let is_absolute = |glob: &&String| storage.parent().is_some() && Path::new(glob).starts_with(storage);
+        if let Some(glob) = given.iter().find(is_absolute) {
+            let message = format!("the pattern {glob:?} begins with the storage's own path");
+            let hint = "Patterns are matched with the path from the storage: leave that part out.";
+            return Err(Error::jet(Jet::InvalidParameter, message).hint(hint));
         }
-        let [anything, directories] = indices;
+        let of_directories = |glob: &str| glob.ends_with('/') && glob != "/";
+        let numbered = || given.iter().map(String::as_str).enumerate();
+        let directories = numbered().filter(|(_, glob)| of_directories(glob));
         Ok(Self {
             given: given.to_vec(),
-            anything: Patterns { set: build(&sets[0])?, given: anything },
-            directories: Patterns { set: build(&sets[1])?, given: directories },
+            anything: Patterns::new(numbered().filter(|(_, glob)| !of_directories(glob)))?,
+            directories: Patterns::new(directories.map(|(number, glob)| (number, glob.trim_end_matches('/'))))?,
         })
     }
 
@@ -86,11 +171,8 @@ impl Excludes {
 
     /// The pattern that excludes a path, if one does.
     pub fn find(&self, path: &Path, is_directory: bool) -> Option<&str> {
-        let find = |patterns: &Patterns| {
-            if patterns.set.is_match(path) { patterns.set.matches(path).into_iter().next() } else { None }
-                .map(|index| self.given[patterns.given[index]].as_str())
-        };
-        find(&self.anything).or_else(|| if is_directory { find(&self.directories) } else { None })
+        let of_directories = || if is_directory { self.directories.find(path) } else { None };
+        self.anything.find(path).or_else(of_directories).map(|number| self.given[number].as_str())
     }
 }
 
@@ -125,22 +207,25 @@ mod tests {
     #[test]
     fn a_pattern_without_a_slash_matches_names_and_bytes() {
         let matches = |glob: &str, path: &[u8]| {
-            compile(&[glob.to_owned()]).expect("a pattern").is_match(Path::new(OsStr::from_bytes(path)))
+            Patterns::of_files(&[glob.to_owned()]).expect("a pattern").is_match(Path::new(OsStr::from_bytes(path)))
         };
         assert!(matches("wal.*", b"wal.1") && matches("wal.*", b"deep/er/wal.1"));
         assert!(matches("logs/*.log", b"logs/1.log") && !matches("logs/*.log", b"logs/old/1.log"));
         assert!(matches("/wal.*", b"wal.1") && !matches("/wal.*", b"deep/wal.1"));
         assert!(matches("*.log", b"\xff\xfe.log"));
         for bad in ["", " ", "/", "./"] {
-            assert!(compile(&[bad.to_owned()]).expect_err("no pattern").exit_code() == ExitCode::Usage, "{bad:?}");
+            assert!(
+                Patterns::of_files(&[bad.to_owned()]).expect_err("no pattern").exit_code() == ExitCode::Usage,
+                "{bad:?}"
+            );
         }
-        assert!(compile(&["[".to_owned()]).expect_err("not a pattern").exit_code() == ExitCode::Usage);
+        assert!(Patterns::of_files(&["[".to_owned()]).expect_err("not a pattern").exit_code() == ExitCode::Usage);
     }
 
     #[test]
     fn an_exclude_can_mean_directories_only_and_says_which_pattern_it_was() {
         let given = ["*.tmp", "cache/", "/top", "a/*/c", "odd?", "\\*star", "{x,y}.[ch]"].map(str::to_owned);
-        let excludes = Excludes::new(&given).expect("patterns");
+        let excludes = Excludes::new(&given, Path::new("/srv/app")).expect("patterns");
         let find = |path: &[u8], directory| excludes.find(Path::new(OsStr::from_bytes(path)), directory);
         assert_eq!(find(b"deep/er/x.tmp", false), Some("*.tmp"));
         assert_eq!((find(b"a/cache", true), find(b"a/cache", false)), (Some("cache/"), None));
@@ -149,7 +234,26 @@ mod tests {
         assert_eq!((find(b"odd\xff", false), find(b"odd", false)), (Some("odd?"), None));
         assert_eq!((find(b"*star", false), find(b"a-star", false)), (Some("\\*star"), None));
         assert_eq!((find(b"y.h", false), find(b"z.h", false)), (Some("{x,y}.[ch]"), None));
-        assert!(Excludes::new(&["/".to_owned()]).is_err());
+        assert!(Excludes::new(&["/".to_owned()], Path::new("/srv/app")).is_err());
+    }
+
+    #[test]
+    fn nothing_but_a_slash_matches_a_slash() {
+        let find = |glob: &str, path: &str| {
+            let excludes = Excludes::new(&[glob.to_owned()], Path::new("/srv/app")).expect("a pattern");
+            excludes.find(Path::new(path), false).is_some()
+        };
+        assert!(find("a[!x]b", "azb") && find("a[!x]b", "deep/azb") && !find("a[!x]b", "a/b"));
+        assert!(find("d/a[!x]b", "d/azb") && !find("d/a[!x]b", "d/a/b") && !find("d/a[^x]b", "d/a/b"));
+        assert!(find("d/[]x]y", "d/]y") && find("d/[!]x]y", "d/ay") && !find("d/[!]x]y", "d/]y"));
+        assert!(find("d/\\[x]", "d/[x]") && !find("d/\\[x]", "d/x"));
+        assert!(find("./a", "a") && !find("./a", "deep/a") && find(".a", "deep/.a"));
+        assert!(find("d/[!x-]y", "d/ay") && !find("d/[!x-]y", "d/-y") && !find("d/[!x-]y", "d//y"));
+        for bad in ["d/[+-9]y", "d/[a/b]", "/srv/app/cache", "/srv/app", ".", "./"] {
+            assert!(Excludes::new(&[bad.to_owned()], Path::new("/srv/app")).is_err(), "{bad}");
+        }
+        assert!(Excludes::new(&["/srv/application".to_owned()], Path::new("/srv/app")).is_ok());
+        assert!(Excludes::new(&["/cache".to_owned()], Path::new("/")).is_ok());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::vec;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags, statat, statx};
 use rustix::io::Errno;
 
 use super::files::PERMISSION_HINT;
@@ -65,6 +65,8 @@ pub enum Seen {
     Excluded(PathBuf, String),
 }
 
+/// Directories that are held open on the way down; those deeper down are opened again on the way back.
+const OPEN_LEVELS_MAX: usize = 64;
 /// The name of the file that marks a directory as a cache.
 const CACHE_TAG: &str = "CACHEDIR.TAG";
 /// What that file begins with (<https://bford.info/cachedir/>).
@@ -86,7 +88,9 @@ pub struct Walk<'a> {
 struct Level {
     path: PathBuf,
     names: vec::IntoIter<OsString>,
-    /// Open as long as it is the deepest one.
+    /// Who it is: device and inode.
+    identity: (u64, u64),
+    /// Open, unless it is one of very many on the way.
     handle: Option<OwnedFd>,
 }
 
@@ -103,7 +107,8 @@ impl Walk<'_> {
         let stat = rustix::fs::fstat(self.root).map_err(|e| Error::io("look at", self.storage, &e.into()))?;
         let mut levels = Vec::new();
         levels.extend(self.enter(PathBuf::new(), Box::new(stat), visit)?);
-        while let Some(level) = levels.last_mut() {
+        while let Some(depth) = levels.len().checked_sub(1) {
+            let level: &mut Level = &mut levels[depth];
             self.stop.check()?;
             let Some(name) = level.names.next() else {
                 levels.pop();
@@ -115,16 +120,14 @@ impl Walk<'_> {
                     Error::new(ExitCode::Unfit, "a path in the storage is longer than 128 KiB").file(&level.path);
                 return Err(error.hint("Leave it out with --exclude."));
             }
-            let Some(handle) = self.handle_of(level)? else {
-                levels.pop(); // removed meanwhile, with all that is left of it
-                continue;
-            };
-            match self.look(handle, &name, path.clone())? {
+            match self.look(self.handle_of(level)?, &name, path.clone())? {
                 Child::Gone => {}
                 Child::Leaf(seen) => visit(seen)?,
                 Child::Directory(stat) => {
                     if let Some(next) = self.enter(path, stat, visit)? {
-                        level.handle = None;
+                        if depth > OPEN_LEVELS_MAX {
+                            level.handle = None;
+                        }
                         levels.push(next);
                     }
                 }
@@ -133,15 +136,19 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn handle_of<'l>(&self, level: &'l mut Level) -> Result<Option<&'l OwnedFd>> {
-        if level.handle.is_none() {
-            match self.open(&level.path) {
-                Ok(opened) => level.handle = Some(opened),
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
-                Err(errno) => return Err(self.cannot_list(&level.path, errno)),
-            }
+    /// The level's directory, opened again where it had to be closed: it must be the one that was listed.
+    fn handle_of<'l>(&self, level: &'l mut Level) -> Result<&'l OwnedFd> {
+        if let Some(ref handle) = level.handle {
+            return Ok(handle);
         }
-        Ok(level.handle.as_ref())
+        let opened = self.open(&level.path).map_err(|e| self.cannot_list(&level.path, e))?;
+        let stat = rustix::fs::fstat(&opened).map_err(|e| self.cannot_list(&level.path, e))?;
+        if (stat.st_dev, stat.st_ino) != level.identity {
+            let path = crate::error::printable(self.storage.join(&level.path));
+            let message = format!("{path} was replaced by another directory while it was listed");
+            return Err(Error::new(ExitCode::Unfit, message).file(&level.path).hint("Back up while nothing is moved."));
+        }
+        Ok(level.handle.insert(opened))
     }
 
     fn open(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
@@ -168,7 +175,8 @@ impl Walk<'_> {
             FileType::Symlink => Kind::Link,
             _ => return Ok(Child::Leaf(Seen::LeftOut(path, "a socket, fifo or device"))),
         };
-        if kind == Kind::File && self.limits.device.is_some_and(|device| device != stat.st_dev) {
+        let other_device = self.limits.device.is_some_and(|device| device != stat.st_dev);
+        if kind == Kind::File && other_device && is_mount_point(folder, name) {
             return Ok(Child::Leaf(Seen::Excluded(path, "another file system".to_owned())));
         }
         Ok(Child::Leaf(Seen::Entry { path, kind, stat, unlisted: false }))
@@ -186,6 +194,7 @@ impl Walk<'_> {
             return Ok(None);
         }
         let other_device = self.limits.device.is_some_and(|device| device != stat.st_dev);
+        let identity = (stat.st_dev, stat.st_ino);
         let entry = |unlisted| Seen::Entry { path: path.clone(), kind: Kind::Directory, stat, unlisted };
         if other_device {
             visit(entry(false))?;
@@ -213,13 +222,19 @@ impl Walk<'_> {
                 visit(Seen::Excluded(path.clone(), format!("what a {CACHE_TAG} marks: {others} names")))?;
             }
         }
-        Ok(Some(Level { path, names: names.into_iter(), handle: Some(folder) }))
+        Ok(Some(Level { path, names: names.into_iter(), identity, handle: Some(folder) }))
     }
 
     fn cannot_list(&self, path: &Path, errno: Errno) -> Error {
         let absolute = if path.as_os_str().is_empty() { self.storage.to_owned() } else { self.storage.join(path) };
         Error::io("list", &absolute, &errno.into()).file(path).hint(PERMISSION_HINT)
     }
+}
+
+/// Whether something is mounted on a file. Another device alone does not say so: overlays give files one of their own.
+fn is_mount_point(folder: &OwnedFd, name: &OsStr) -> bool {
+    let asked = statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS);
+    asked.is_ok_and(|found| (found.stx_attributes & found.stx_attributes_mask).contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// The names in a directory, sorted by their bytes. One that may be listed but not searched is refused: nothing in it
