@@ -600,3 +600,23 @@ fn a_file_that_becomes_a_hole_while_it_is_stored_is_restored_with_its_content() 
         !common::names(&host.path("")).iter().any(|name| name.starts_with(".jetbak"))
     });
 }
+
+#[test]
+fn a_name_that_was_passed_from_file_to_file_while_the_backup_ran_is_told() {
+    let host = Host::quick();
+    host.write("app/a", "precious");
+    fs::hard_link(host.path("app/a"), host.path("app/b")).expect("linked");
+    host.ok(&["begin", "app", "--to", "repo"]);
+    fs::remove_file(host.path("app/a")).expect("removed");
+    host.write("app/a", "other");
+    fs::hard_link(host.path("app/a"), host.path("kept")).expect("linked");
+    host.ok(&["read", "app", "a"]);
+    fs::remove_file(host.path("app/a")).expect("removed");
+    fs::hard_link(host.path("app/b"), host.path("app/a")).expect("linked");
+    host.ok(&["read", "app"]);
+    let ran = host.run(&["end", "app"]).exits(6);
+    ran.says("b was another name of a when the backup began, and then one of them was replaced");
+    assert_eq!(host.backups("repo").len(), 0);
+    host.ok(&["end", "app", "--abort"]);
+    host.is_tidy("repo");
+}

@@ -173,7 +173,7 @@ impl Store for FaultyStore {
     fn make_link(&self, path: &Path, target: &Path) -> Result<()> {
         self.call("create the link", path, || self.inner.make_link(path, target))
     }
-    fn make_hard_link(&self, first: &Path, path: &Path) -> Result<()> {
+    fn make_hard_link(&self, first: &Path, path: &Path) -> Result<bool> {
         self.call("create the link", path, || self.inner.make_hard_link(first, path))
     }
     fn is_same_file(&self, first: &Path, path: &Path) -> Result<bool> {
@@ -559,7 +559,7 @@ impl Store for LyingStore {
     fn make_link(&self, path: &Path, target: &Path) -> Result<()> {
         self.inner.make_link(path, target)
     }
-    fn make_hard_link(&self, first: &Path, path: &Path) -> Result<()> {
+    fn make_hard_link(&self, first: &Path, path: &Path) -> Result<bool> {
         self.inner.make_hard_link(first, path)
     }
     fn is_same_file(&self, first: &Path, path: &Path) -> Result<bool> {

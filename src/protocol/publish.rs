@@ -65,6 +65,7 @@ pub fn publish(
     }
     state.decide(Call::Publish, context.session.record().terms(), &context.session.live()?)?;
     let sealing = seal(context, partial, &state, observer)?;
+    refuse_parted(context, &sealing.totals, how)?;
     stop.check()?;
     let proven = if how.prove { Some(prove(context, partial, &sealing.totals, observer, stop)?) } else { None };
     let totals = sealing.totals.clone();
@@ -308,6 +309,23 @@ fn refuse_bad(context: &Context, bad: &[Damage], observer: &mut dyn Observer) ->
         .hint("Nothing was published and no log deleted. Distrust the disk under the repository."))
 }
 
+fn orphan_message(orphan: &Orphan) -> String {
+    let (path, first) = (printable(&orphan.path), printable(&orphan.first));
+    if orphan.is_parted {
+        return format!("{path} was another name of {first} when the backup began, and then one of them was replaced");
+    }
+    format!("{path} is another name of {first}, which could not be read")
+}
+
+/// A file that lost one of its names to another file while the backup ran was read under neither.
+fn refuse_parted(context: &Context, totals: &Totals, how: How) -> Result<()> {
+    let unwanted = !context.session.record().keep_going || how.truncate;
+    let Some(orphan) = totals.orphans.iter().find(|_| unwanted) else { return Ok(()) };
+    Err(Error::new(ExitCode::Unfit, orphan_message(orphan))
+        .file(&orphan.path)
+        .hint("Nothing was published. Begin anew (`jetbak end --abort` ends this session), best from a snapshot."))
+}
+
 /// Further names of files that could not be read under their first one: as little in the backup as those.
 fn orphans(state: &State, totals: &Totals) -> Vec<Failure> {
     let reason_of = |first: &Path| {
@@ -318,13 +336,13 @@ fn orphans(state: &State, totals: &Totals) -> Vec<Failure> {
         let reason = reason_of(&orphan.first);
         Failure {
             path: orphan.path.to_string_lossy().into_owned(),
-            message: format!(
-                "{} is another name of {}, which could not be read",
-                printable(&orphan.path),
-                printable(&orphan.first)
-            ),
+            message: orphan_message(orphan),
             jet: reason.and_then(|failure| failure.jet),
-            exit_code: reason.map_or(ExitCode::Failed.number(), |failure| failure.exit_code),
+            exit_code: match reason {
+                _ if orphan.is_parted => ExitCode::Unfit.number(),
+                Some(failure) => failure.exit_code,
+                None => ExitCode::Failed.number(),
+            },
         }
     };
     totals.orphans.iter().map(failure).collect()

@@ -279,7 +279,7 @@ impl Store for LocalStore {
         made.map_err(error)
     }
 
-    fn make_hard_link(&self, first: &Path, path: &Path) -> Result<()> {
+    fn make_hard_link(&self, first: &Path, path: &Path) -> Result<bool> {
         let error = |e| self.error("create the link", path, e);
         let (from, old) = beneath::parent(self.folders.root(), first).map_err(error)?;
         let (folder, name) = self.parent(path, true).map_err(error)?;
@@ -288,7 +288,11 @@ impl Store for LocalStore {
                 .and_then(|()| rustix::fs::linkat(&from, old, &folder, name, AtFlags::empty())),
             made => made,
         };
-        made.map_err(error)
+        match made {
+            Ok(()) => Ok(true),
+            Err(errno) if cannot_link(errno) => Ok(false),
+            Err(errno) => Err(error(errno)),
+        }
     }
 
     fn is_same_file(&self, first: &Path, path: &Path) -> Result<bool> {
@@ -409,6 +413,11 @@ const FUSE_MAGIC: u64 = 0x6573_5546;
 fn is_at_least(release: &str, version: (u32, u32)) -> bool {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse().ok());
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= version
+}
+
+/// Whether an answer means that a file can have no further name here.
+pub fn cannot_link(errno: Errno) -> bool {
+    [Errno::MLINK, Errno::PERM, Errno::NOTSUP, Errno::NOSYS].contains(&errno)
 }
 
 /// A repository never follows a link that somebody put into it.

@@ -5,7 +5,9 @@
 //! finish it.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ use crate::durable::{Put, TEMPORARY_PREFIX};
 use crate::engine::Role;
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::session::event::Phase;
+use crate::stream::source::Got;
 
 /// Bytes that are gathered before they are written.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -112,23 +115,41 @@ impl Records {
 
     /// Hands every record over, in the order of the lists.
     pub fn each(&self, visit: &mut dyn FnMut(ReadRecord) -> Result<()>) -> Result<()> {
+        self.each_placed(&mut |_, record| visit(record))
+    }
+
+    fn each_placed(&self, visit: &mut dyn FnMut(Place, ReadRecord) -> Result<()>) -> Result<()> {
         // Readers take runs of entries, so that mostly the next record follows the one before it in the same file.
-        let store = &self.home.store;
-        let mut open: Option<(Place, BufReader<Box<dyn Reading>>)> = None;
+        let mut open: Option<(Place, Input)> = None;
         for place in &self.places {
-            let path = self.home.file(place.0);
             let mut input = match open.take() {
                 Some((next, input)) if next == *place => input,
-                _ => BufReader::with_capacity(BUFFER_BYTES, store.open(&path, place.1, false)?),
+                _ => self.open(*place)?,
             };
-            let record = next_record(&mut input, &store.describe(&path), place.1)?;
-            let (record, length) = record.ok_or_else(|| lost(&store.describe(&path), place.1))?;
+            let (record, length) = self.next(&mut input, *place)?;
             open = Some(((place.0, place.1 + length), input));
-            visit(record)?;
+            visit(*place, record)?;
         }
         Ok(())
     }
+
+    /// One record again.
+    fn read(&self, place: Place) -> Result<ReadRecord> {
+        Ok(self.next(&mut self.open(place)?, place)?.0)
+    }
+
+    fn open(&self, place: Place) -> Result<Input> {
+        let input = self.home.store.open(&self.home.file(place.0), place.1, false)?;
+        Ok(BufReader::with_capacity(BUFFER_BYTES, input))
+    }
+
+    fn next(&self, input: &mut Input, place: Place) -> Result<(ReadRecord, u64)> {
+        let path = self.home.store.describe(&self.home.file(place.0));
+        next_record(input, &path, place.1)?.ok_or_else(|| lost(&path, place.1))
+    }
 }
+
+type Input = BufReader<Box<dyn Reading>>;
 
 /// A file that is written, counted and hashed on the way.
 struct Hashed {
@@ -176,14 +197,27 @@ pub struct Orphan {
     pub path: PathBuf,
     /// The earlier name, under which the file was to be read.
     pub first: PathBuf,
+    /// Another file was read under the earlier name: the two were parted after the backup began.
+    pub is_parted: bool,
 }
 
-/// Files with several names: the lines of their first ones, and the directories whose time a new name changed.
+/// A file that others are further names of: where its record is, and who it was.
+struct First {
+    place: Place,
+    device: u64,
+    inode: u64,
+}
+
+/// Files with several names, and the directories whose time a new name changed; paths as keyed hashes, so that a million
+/// of them fit.
 #[derive(Default)]
 struct Names {
-    wanted: HashSet<PathBuf>,
-    known: HashMap<PathBuf, FileLine>,
-    changed: HashSet<PathBuf>,
+    keys: RandomState,
+    wanted: HashSet<u64>,
+    known: HashMap<u64, First>,
+    /// Copies that took over where a file can have no more names.
+    copies: HashMap<u64, PathBuf>,
+    changed: HashSet<u64>,
 }
 
 impl Names {
@@ -192,25 +226,51 @@ impl Names {
         let mut names = Self::default();
         if records.has_hard_links {
             records.each(&mut |record| {
-                names.wanted.extend(record.line.hard_link());
+                let key = record.line.hard_link().map(|first| names.key(&first));
+                names.wanted.extend(key);
                 Ok(())
             })?;
         }
         Ok(names)
     }
 
+    fn key(&self, path: &Path) -> u64 {
+        self.keys.hash_one(path.as_os_str().as_bytes())
+    }
+
     /// A file was met under its first name.
-    fn note(&mut self, line: &FileLine, path: &Path) {
-        if let Ok(path) = path.strip_prefix(&line.root)
-            && let Some(path) = self.wanted.take(path)
-        {
-            self.known.insert(path, line.clone());
+    fn note(&mut self, record: &ReadRecord, place: Place) {
+        let key = self.key(&record.line.path().unwrap_or_default());
+        if self.wanted.remove(&key) {
+            let (device, inode) = (record.stamp.device, record.stamp.inode);
+            self.known.insert(key, First { place, device, inode });
         }
     }
 
-    /// A name was added to a directory.
-    fn note_change(&mut self, path: &Path) {
-        self.changed.extend(path.parent().map(Path::to_owned));
+    /// The line of a record that is another name of `first`.
+    fn line(&self, records: &Records, record: &ReadRecord, first: &Path) -> Result<Result<FileLine, Orphan>> {
+        let orphan = |is_parted| {
+            let path = record.line.path().unwrap_or_default();
+            Ok(Err(Orphan { path, first: first.to_owned(), is_parted }))
+        };
+        let Some(known) = self.known.get(&self.key(first)) else { return orphan(false) };
+        if (known.device, known.inode) != (record.stamp.device, record.stamp.inode) {
+            return orphan(true);
+        }
+        Ok(Ok(record.line.another_name(&records.read(known.place)?.line)))
+    }
+
+    /// Gives a file another name, or a copy where it can have no more.
+    fn link(&mut self, store: &dyn Store, folder: &Path, first: &Path, path: &Path, record: &ReadRecord) -> Result<()> {
+        self.changed.extend(path.parent().map(|parent| self.key(parent)));
+        let key = self.key(first);
+        let original = Path::new(&record.line.root).join(first);
+        let original = folder.join(self.copies.get(&key).unwrap_or(&original));
+        if !store.make_hard_link(&original, &folder.join(path))? {
+            copy(store, &original, &folder.join(path), record)?;
+            self.copies.insert(key, path.to_owned());
+        }
+        Ok(())
     }
 
     /// Gives directories their times back.
@@ -220,11 +280,25 @@ impl Names {
         }
         records.each(&mut |record| {
             let path = record.line.stored_path().filter(|_| record.line.role == Role::Directory);
-            match path.filter(|path| self.changed.contains(path)) {
+            match path.filter(|path| self.changed.contains(&self.key(path))) {
                 Some(path) => store.dress(&folder.join(path), &record.attributes()),
                 None => Ok(()),
             }
         })
+    }
+}
+
+/// Copies a file inside of a store, with the attributes of a record.
+fn copy(store: &dyn Store, from: &Path, to: &Path, record: &ReadRecord) -> Result<()> {
+    let mut input = store.open(from, 0, false)?;
+    let mut out = store.create(to)?;
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        match input.next(&mut buffer).map_err(|e| Error::io("read", &store.describe(from), &e))? {
+            Got::Data(bytes) => out.write(&buffer[..bytes])?,
+            Got::Hole(bytes) => out.skip(bytes)?,
+            Got::End => return out.finish(Some(&record.attributes())),
+        }
     }
 }
 
@@ -264,15 +338,17 @@ impl Sealing {
         let mut sums = Hashed::create(&**store, &folder.join("SHA256SUMS"))?;
         let mut totals = Totals::default();
         let mut names = Names::gather(records)?;
-        records.each(&mut |record| {
+        records.each_placed(&mut |place, record| {
             let damaged = || lost(&store.describe(&folder), 0);
             let mut line = record.line.clone();
             if let Some(first) = line.hard_link() {
-                let Some(known) = names.known.get(&first) else {
-                    totals.orphans.push(Orphan { path: line.path().unwrap_or_default(), first });
-                    return Ok(());
+                line = match names.line(records, &record, &first)? {
+                    Ok(line) => line,
+                    Err(orphan) => {
+                        totals.orphans.push(orphan);
+                        return Ok(());
+                    }
                 };
-                line = line.another_name(known);
             }
             let path = line.stored_path().ok_or_else(damaged)?;
             match line.role {
@@ -285,11 +361,10 @@ impl Sealing {
                     totals.files += 1;
                     if let Some(first) = line.hard_link() {
                         totals.hard_links += 1;
-                        store.make_hard_link(&folder.join(&line.root).join(first), &folder.join(&path))?;
-                        names.note_change(&path);
+                        names.link(&**store, &folder, &first, &path, &record)?;
                     } else {
                         totals.bytes = totals.bytes.saturating_add(line.size);
-                        names.note(&line, &path);
+                        names.note(&record, place);
                     }
                     let sha256 = line.sha256.as_ref().ok_or_else(damaged)?;
                     sums.write(&sums_line(sha256, &path))?;

@@ -86,8 +86,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Makes a symbolic link, replacing what stands there.
     fn make_link(&self, path: &Path, target: &Path) -> Result<()>;
 
-    /// Gives the file `first` another name, replacing what stands there.
-    fn make_hard_link(&self, first: &Path, path: &Path) -> Result<()>;
+    /// Gives the file `first` another name, replacing what stands there; false where it can have no more names.
+    fn make_hard_link(&self, first: &Path, path: &Path) -> Result<bool>;
 
     /// Whether two names are known to be one file, so that only one of them has to be read.
     fn is_same_file(&self, first: &Path, path: &Path) -> Result<bool>;

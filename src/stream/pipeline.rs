@@ -28,6 +28,8 @@ const SMALL_BYTES: usize = 64 * 1024;
 /// Messages of a batch, and roughly the bytes in it: a thread that is woken finds something to do.
 const BATCH_MESSAGES: usize = 64;
 const BATCH_BYTES: usize = 256 * 1024;
+/// Batches of reports that wait for the caller: whoever is held up there holds up the work, and not the memory.
+const REPORT_BATCHES: usize = 64;
 /// How long a batch waits for more.
 const BATCH_WAIT: Duration = Duration::from_millis(2);
 /// Bytes of a hole that pass as one message: a few hundredths of a second of hashing.
@@ -177,7 +179,7 @@ pub fn run(
 ) -> Result<()> {
     let (to_hash, from_source) = mpsc::sync_channel(BUFFERS);
     let (to_sink, from_hash) = mpsc::sync_channel(BUFFERS);
-    let (to_caller, reports) = mpsc::channel();
+    let (to_caller, reports) = mpsc::sync_channel(REPORT_BATCHES);
     let (give_back, buffers) = mpsc::channel();
     let reader = Reader {
         stop: stop.clone(),
@@ -319,7 +321,7 @@ struct Reader {
     /// A buffer that came to nothing.
     spare: Option<Buffer>,
     allocated: usize,
-    reports: Sender<News>,
+    reports: SyncSender<News>,
 }
 
 /// Messages that wait for company.
@@ -587,7 +589,7 @@ struct Writer<S> {
     sink: S,
     stop: StopToken,
     gauge: Arc<Gauge>,
-    reports: Sender<News>,
+    reports: SyncSender<News>,
     give_back: Sender<Buffer>,
 }
 

@@ -13,10 +13,10 @@ use crate::attributes::{Giving, OwnerRule};
 use crate::beneath;
 use crate::durable::Put;
 use crate::error::{Error, ExitCode, Result};
-use crate::repository::local::{LocalFile, LocalStore};
+use crate::repository::local::{LocalFile, LocalStore, cannot_link};
 use crate::repository::store::{Store, Writing};
-use crate::stream::pipeline::Sink;
-use crate::stream::source::Attributes;
+use crate::stream::pipeline::{CHUNK_BYTES, Sink};
+use crate::stream::source::{Attributes, Got};
 
 /// Something that could not be given to what was restored.
 #[derive(Clone, Debug)]
@@ -170,7 +170,7 @@ impl Sink for TargetSink {
         Ok(())
     }
 
-    fn hard_link(&mut self, path: &Path, first: &Path, _: &Attributes) -> Result<()> {
+    fn hard_link(&mut self, path: &Path, first: &Path, attributes: &Attributes) -> Result<()> {
         let error = |e| self.target.error("create the link", path, e);
         let folders = self.target.store.folders();
         let (from, old) = match beneath::parent(folders.root(), first) {
@@ -181,7 +181,25 @@ impl Sink for TargetSink {
         let (folder, name) = folders.parent(path, true).map_err(error)?;
         match rustix::fs::linkat(&from, old, &folder, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) if cannot_link(errno) => self.copy(path, first, attributes),
             Err(errno) => Err(error(errno)),
+        }
+    }
+}
+
+impl TargetSink {
+    /// A copy of what was restored under another name, where a file can have no more names.
+    fn copy(&mut self, path: &Path, first: &Path, attributes: &Attributes) -> Result<()> {
+        let mut input = self.target.store.open(first, 0, false)?;
+        self.begin(path)?;
+        let mut buffer = vec![0; CHUNK_BYTES];
+        loop {
+            let next = input.next(&mut buffer);
+            match next.map_err(|e| Error::io("read", &self.target.store.describe(first), &e))? {
+                Got::Data(bytes) => self.write(&buffer[..bytes])?,
+                Got::Hole(bytes) => self.skip(bytes)?,
+                Got::End => return self.finish(path, attributes, &[0; 32]),
+            }
         }
     }
 }
