@@ -3,9 +3,18 @@
 mod common;
 
 use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 
 use common::ese::{self, DatabaseFile, LogFile, Sample};
 use common::{Host, Ran, Running};
+use jetbak::engine::ese::check::{Listener, Report, prove};
+use jetbak::engine::ese::files::Found;
+use jetbak::engine::ese::finding::{Finding, Kind, Weight};
+use jetbak::engine::ese::judge::{Inside, judge_file};
+use jetbak::engine::ese::recognise::recognise;
+use jetbak::engine::ese::survey::Survey;
+use jetbak::stream::stop::StopToken;
 use serde_json::Value;
 
 /// What a check of this target finds: file, place and kind of each damage; its exit code is demanded.
@@ -446,8 +455,8 @@ fn every_real_sample_is_checked_without_a_false_alarm() {
     Sample::unpack(&samples, &host.path(""));
     for sample in &samples {
         let expected: &[_] = match sample.name.as_str() {
-            // Only headers, of a copy whose trailer is therefore missing.
-            name if name.ends_with("hdr8k") => &[(None, "trailer")],
+            // Only headers, of a copy whose pages and trailer are therefore missing.
+            name if name.ends_with("hdr8k") => &[(Some(1), "size"), (None, "trailer")],
             name if name.ends_with("hdr4k") => &[(None, "size")],
             "odd/git-lfs-pointer.dit" => &[(None, "file-type")],
             _ => &[],
@@ -456,4 +465,106 @@ fn every_real_sample_is_checked_without_a_false_alarm() {
     }
     let ran = host.ok(&["check", "odd/SRUDB-badtail.dat", "--json"]);
     assert_eq!(ran.summary()["garbage"], 16);
+}
+
+#[test]
+fn a_database_cut_before_it_tells_what_it_owns_is_cut_short() {
+    let host = Host::new();
+    let deep = DatabaseFile { deep_tree: true, ahead: 0, ..DatabaseFile::new() }.build();
+    // Up to the header; to the root; to the root of the space tree, whose leaf is gone.
+    for (pages, gone) in [(0, 1), (1, 2), (2, 4), (3, 4)] {
+        host.write("x.edb", &deep[..8192 + pages * 4096]);
+        finds(&host, "x.edb", &[(Some(gone), "size")]);
+    }
+    host.run(&["check", "x.edb"])
+        .exits(3)
+        .prints("is cut short: page 4, which tells what the database owns, is gone, the file ends with page 3")
+        .prints("[JET_errDatabaseCorrupted, -1206]");
+}
+
+#[test]
+fn a_file_too_long_for_its_page_numbers_is_told() {
+    let host = Host::new();
+    let mut damaged = DatabaseFile::new().build();
+    damaged[8192 + 200] ^= 0x81; // so that nothing else tells how long it should be
+    let job = |size: u64| {
+        let found = Found { path: Arc::from(host.path("x").as_path()), size, content: recognise(&damaged, size) };
+        judge_file(&found, &Inside::default()).iter().any(|finding| finding.kind == Kind::Size)
+    };
+    assert!(job((u64::from(u32::MAX) + 3) * 4096));
+    assert!(!job((u64::from(u32::MAX) + 2) * 4096));
+}
+
+#[test]
+fn what_follows_the_length_of_a_log_is_not_proven_piece_by_piece() {
+    let host = Host::new();
+    let mut log = LogFile { shadow: true, ..LogFile::new(5) }.build();
+    log.extend(vec![0x5A; 1 << 20]);
+    host.write("edb.log", log);
+    finds(&host, "edb.log", &[(None, "size")]);
+}
+
+#[test]
+fn never_written_segments_of_early_logs_hold_the_fill_pattern() {
+    let host = Host::new();
+    let log = LogFile { shadow: true, ..LogFile::new(5) };
+    let mut early = log.build();
+    early.truncate(11 * 4096);
+    ese::fill(&mut early, 16 * 4096);
+    host.write("late.log", &early);
+    assert_eq!(found(&host, "late.log", 3).len(), 5, "today they would be zeros");
+    ese::put_u32(&mut early, 40, 1);
+    let (header, _) = early.split_at_mut(4096);
+    ese::seal_header(header);
+    host.write("edb.log", early);
+    finds(&host, "edb.log", &[]);
+}
+
+#[derive(Default)]
+struct Heard(Vec<Finding>);
+
+impl Listener for Heard {
+    fn found(&mut self, finding: Finding) {
+        self.0.push(finding);
+    }
+
+    fn done(&mut self, _: &Report) {}
+
+    fn tick(&mut self, _: u64, _: &Arc<Path>) {}
+}
+
+/// What is found when a file changes after it was looked at.
+fn heard_after(host: &Host, file: &str, change: impl FnOnce(&Path)) -> Vec<(Kind, Weight)> {
+    let never = StopToken::never();
+    let path = host.path(file);
+    let survey = Survey::of_file(&path, &never).expect("looked at");
+    change(&path);
+    let mut heard = Heard::default();
+    prove(&survey.jobs, &never, &mut heard).expect("proven");
+    heard.0.into_iter().map(|finding| (finding.kind, finding.weight)).collect()
+}
+
+#[test]
+fn a_file_that_shrinks_or_goes_away_while_it_is_checked_is_not_all_good() {
+    let host = Host::new();
+    let cut = |length: u64| {
+        move |path: &Path| fs::File::options().write(true).open(path).expect("opened").set_len(length).expect("cut")
+    };
+    let gone = |path: &Path| fs::remove_file(path).expect("removed");
+    let mut grown = DatabaseFile::new().build();
+    grown.resize(8192 + (12 << 20), 0);
+    // To nothing; to the border of what one thread takes; to the middle of a page.
+    for length in [0, 8192 + (4 << 20), 8192 + (8 << 20), 8192 + (5 << 20) + 100] {
+        host.write("x.edb", &grown);
+        assert_eq!(heard_after(&host, "x.edb", cut(length)), [(Kind::Size, Weight::Damage)], "{length}");
+    }
+    host.write("x.edb", &grown);
+    assert_eq!(heard_after(&host, "x.edb", gone), [(Kind::Unreadable, Weight::Failed)]);
+    let log = LogFile { shadow: true, ..LogFile::new(5) }.build();
+    for length in [0, 4096 * 3, 65535] {
+        host.write("edb.log", &log);
+        assert_eq!(heard_after(&host, "edb.log", cut(length)), [(Kind::Size, Weight::Damage)], "{length}");
+    }
+    host.write("edb.log", &log);
+    assert_eq!(heard_after(&host, "edb.log", gone), [(Kind::Unreadable, Weight::Failed)]);
 }

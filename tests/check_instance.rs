@@ -347,3 +347,96 @@ fn real_directories_are_judged_as_they_are() {
     let codes: Vec<_> = damages.iter().map(|damage| damage["code"].as_i64()).collect();
     assert_eq!(codes, [Some(-1019), Some(-535)], "nothing but what was cut away");
 }
+
+#[test]
+fn a_set_of_an_old_engine_keeps_its_patch_page_beside_the_database() {
+    let host = Host::new();
+    let copy = DatabaseFile { full_current: (4, 0), trailer_high: 7, ahead: 0, ..DatabaseFile::dirty(5, 6) };
+    let (patch, file) = (copy.patch_file(), copy.build());
+    host.write("app/Mail.edb", &file[..file.len() - copy.page_size]);
+    host.write("app/Mail.PAT", patch);
+    for log in LogFile::chain(4..=7) {
+        host.write(&format!("app/edb{:05X}.log", log.generation), log.build());
+    }
+    assert_eq!(instance(&finds(&host, 0, &[]))["restore_logs"], serde_json::json!({"low": 4, "high": 7}));
+    // The last page of the database is a page like any other.
+    let mut damaged = file[..file.len() - copy.page_size].to_vec();
+    let last = damaged.len() - 9;
+    damaged[last] ^= 0x81;
+    host.write("app/Mail.edb", damaged);
+    finds(&host, 3, &[("Mail.edb", "page-checksum", -1018)]);
+    host.write("app/Mail.edb", &file[..file.len() - copy.page_size]);
+    remove(&host, "app/Mail.PAT");
+    finds(&host, 3, &[("Mail.edb", "trailer", -535)]);
+}
+
+#[test]
+fn a_temporary_database_is_left_out() {
+    let host = dirty_instance();
+    let scratch = DatabaseFile { stream: 0, signature: 9, state: 2, ..DatabaseFile::new() };
+    host.write("app/TMP.EDB", scratch.build());
+    host.write("app/temp.edb", DatabaseFile { state: 1, ..scratch.clone() }.build());
+    let ran = finds(&host, 0, &[]);
+    assert_eq!(instance(&ran)["left_out"].as_array().map(Vec::len), Some(2));
+    host.ok(&["check", "app", "-v"]).says("left out: app/TMP.EDB, a temporary database, which no restore needs");
+    // The name alone does not make it one.
+    host.write("app/TMP.EDB", DatabaseFile { signature: 9, ..DatabaseFile::dirty(2, 7) }.build());
+    finds(&host, 3, &[("TMP.EDB", "missing", -543)]);
+}
+
+#[test]
+fn four_bytes_by_chance_make_no_file_of_the_engine() {
+    let host = dirty_instance();
+    for kind in [1, 3, 4, 7] {
+        let mut bytes = vec![0x41; 9000];
+        ese::put_u32(&mut bytes, 667, kind);
+        host.write(&format!("app/module{kind}.pyc"), bytes);
+    }
+    assert_eq!(finds(&host, 0, &[]).summary()["warnings"], 0);
+    // Under a name that says the same, they count.
+    let mut damaged = DatabaseFile::new().build();
+    for copy in [0, 4096] {
+        damaged[copy + 5] ^= 0xFF;
+    }
+    host.write("app/Old.edb", damaged);
+    finds(&host, 3, &[("Old.edb", "header", -1206)]);
+}
+
+#[test]
+fn logs_of_another_stream_than_the_database_are_told() {
+    let host = dirty_instance();
+    host.write("app/Web.edb", DatabaseFile { stream: 77, ..DatabaseFile::new() }.build());
+    host.ok(&["check", "app"])
+        .says("app/Web.edb is of another log stream than the logs that are there")
+        .says("[JET_errBadLogSignature, -530]");
+}
+
+#[test]
+fn names_are_those_of_the_stream() {
+    let host = Host::new();
+    host.write("app/Web.edb", DatabaseFile::dirty(5, 7).build());
+    for log in LogFile::chain(5..=7) {
+        host.write(&format!("app/USS{:05X}.jtx", log.generation), log.build());
+    }
+    finds(&host, 3, &[("uss.jtx", "missing", -528)]);
+    host.run(&["check", "app"]).exits(3).says("app/uss.jcp is not there");
+}
+
+#[test]
+fn a_checkpoint_that_is_named_must_be_one() {
+    let host = dirty_instance();
+    let ran = host.run(&["check", "app", "--checkpoint", "app/edb.log"]).exits(3);
+    ran.prints("app/edb.log: checkpoint: should be the checkpoint, but is a log");
+}
+
+#[test]
+fn an_attached_database_with_a_damaged_header_is_not_called_missing() {
+    let host = Host::new();
+    let attached = vec![(7, "D:\\data\\Other.edb".to_owned())];
+    write_logs(&host, "app", &[LogFile { attached, ..LogFile::chain(5..=5)[0].clone() }]);
+    host.write("app/edb.chk", ese::checkpoint(5, STREAM));
+    let mut damaged = DatabaseFile { signature: 7, ..DatabaseFile::new() }.build();
+    (damaged[100], damaged[4196]) = (1, 1);
+    host.write("app/other.EDB", damaged);
+    assert_eq!(finds(&host, 3, &[("other.EDB", "header", -1206)]).summary()["warnings"], 0);
+}

@@ -159,6 +159,11 @@ fn differs(oracle: &Value, ours: &[Value]) -> Option<&'static str> {
             "a database cut off between two pages is too short for what it owns (decision 11); the oracle only counts",
         );
     }
+    let is_beyond =
+        |object: &Value| object["message"].as_str().is_some_and(|text| text.contains("what the database owns"));
+    if problems.is_empty() && ours.iter().any(is_beyond) {
+        return Some("a database that ends before it tells what it owns was cut short; the oracle only counts");
+    }
     if problems.is_empty() && ours.iter().any(|object| object["code"] == -1019) {
         return Some("a root of zeros is no database; to the oracle it is a page that was never written");
     }
@@ -198,7 +203,10 @@ fn agree(host: &Host, files: &[String]) {
     assert_eq!((theirs.len(), ours.len()), (files.len(), files.len()));
     for ((file, (their, all_theirs)), (our, all_ours)) in files.iter().zip(theirs).zip(ours) {
         let their_kind = all_theirs["kind"].as_str().unwrap_or_default();
-        if their_kind == "failed" || UNJUDGED.iter().any(|kind| their_kind.starts_with(kind)) {
+        let is_database =
+            all_ours.iter().any(|object| object["databases"].as_array().is_some_and(|all| !all.is_empty()));
+        let is_mistyped = is_database && !their_kind.starts_with("database");
+        if their_kind == "failed" || is_mistyped || UNJUDGED.iter().any(|kind| their_kind.starts_with(kind)) {
             // A database whose file type is damaged has the signature of one all the same (§2).
             println!("{file}: {their_kind}: the oracle judges no further");
             continue;

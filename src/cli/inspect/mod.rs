@@ -125,7 +125,7 @@ fn copies_of(content: &Content) -> Vec<Shown> {
         Content::Database(_, copies) | Content::Checkpoint(_, copies) | Content::PatchFile(_, _, copies) => {
             both(copies)
         }
-        Content::DamagedHeader(claim, copies) => {
+        Content::DamagedHeader(claim, copies, _) => {
             use crate::engine::ese::recognise::Claim;
             let mut shown: Vec<Shown> = both(copies);
             shown.truncate(if matches!(claim, Claim::Database | Claim::Checkpoint) { 2 } else { 1 });

@@ -33,6 +33,8 @@ use crate::stream::stop::{StopToken, WATCH_INTERVAL};
 const UNIT_BYTES: u64 = 4 * 1024 * 1024;
 /// What is read at once, in bytes: it stays in a core's own cache until it is proven. A multiple of every page size.
 const CHUNK_BYTES: usize = 256 * 1024;
+/// No log is longer: 65535 segments are all that its header can count.
+const LOG_BYTES_MAX: u64 = 65535 * 4096;
 /// More threads than this only wait for the disk.
 const THREADS_MAX: usize = 8;
 
@@ -54,7 +56,7 @@ pub enum Work {
     Log {
         /// Its header.
         header: Box<LogHeader>,
-        /// Bytes of its file.
+        /// Bytes of it: those of its file, as far as its header goes.
         size: u64,
         /// It may still be written: its last segment may be torn.
         is_tip: bool,
@@ -102,7 +104,7 @@ impl Job {
         let work = match &found.content {
             Content::Database(header, _) => {
                 let count = u64::from(inside.last_page?.0);
-                let trailer = inside.trailer.as_ref().and(inside.last_page);
+                let trailer = inside.trailer_page;
                 let is_clean = header.state == super::header::State::Clean;
                 let is_trimmed = header.trims > 0;
                 let owner = Owner::Database { owned: inside.owned, is_clean, trailer, is_trimmed, flush_map };
@@ -118,7 +120,9 @@ impl Job {
             Content::Log(header, _) => {
                 let is_archived =
                     LogName::parse(found.name()).is_some_and(|name| matches!(name.role, LogRole::Archived(_)));
-                Work::Log { header: header.clone(), size: found.size, is_tip: !is_archived }
+                // What follows the length of the header is no part of the log; that it is there is reported.
+                let size = found.size.min(header.file_bytes()).min(LOG_BYTES_MAX);
+                Work::Log { header: header.clone(), size, is_tip: !is_archived }
             }
             _ => return None,
         };
@@ -146,12 +150,16 @@ pub fn look_inside(found: &Found, header: &DatabaseHeader) -> Result<Inside> {
     let (file, size) = files::open(&found.path)?;
     let page_size = header.page_size;
     let pages = (size / page_size.bytes_u64()).saturating_sub(2);
-    let last_page = u32::try_from(pages).ok().filter(|pages| *pages > 0).map(PageNumber);
+    let last_page = Some(u32::try_from(pages).unwrap_or(u32::MAX)).filter(|pages| *pages > 0).map(PageNumber);
     let read = |number: PageNumber| {
         let bytes = files::read_some(&file, &found.path, page_size.offset_of(number), page_size.bytes()).ok()?;
         (bytes.len() == page_size.bytes()).then_some(bytes)
     };
+    let mut beyond = None;
     let owned = last_owned_page(page_size, &mut |number| {
+        if last_page.is_none_or(|last| number > last) {
+            beyond = Some(number);
+        }
         read(number).filter(|page| matches!(verify_page(page, page_size, number), Verdict::Good(_)))
     });
     let trailer = last_page.and_then(|number| {
@@ -161,7 +169,8 @@ pub fn look_inside(found: &Found, header: &DatabaseHeader) -> Result<Inside> {
     });
     let root = last_page.and_then(|_| read(PageNumber(1)));
     let root_is_blank = root.is_some_and(|root| is_zero(&root));
-    Ok(Inside { owned, root_is_blank, trailer, last_page })
+    let trailer_page = trailer.as_ref().and(last_page);
+    Ok(Inside { owned, beyond, root_is_blank, trailer, trailer_page, last_page })
 }
 
 /// What the pages or segments of a file amounted to.
@@ -234,7 +243,7 @@ pub fn prove(jobs: &[Job], stop: &StopToken, listener: &mut dyn Listener) -> Res
             })
             .collect();
         drop(send);
-        let mut order = Order { waiting: BTreeMap::new(), next: 0, report: None };
+        let mut order = Order { waiting: BTreeMap::new(), next: 0, report: None, is_lost: false };
         loop {
             match results.recv_timeout(WATCH_INTERVAL) {
                 Ok((unit, result)) => order.take(unit, result, &prover, listener),
@@ -259,6 +268,8 @@ struct Order {
     waiting: BTreeMap<u64, UnitResult>,
     next: u64,
     report: Option<Report>,
+    /// That the file at hand went away was said; its other units have nothing to add.
+    is_lost: bool,
 }
 
 impl Order {
@@ -268,6 +279,10 @@ impl Order {
             let (job, index) = prover.locate(self.next);
             self.next += 1;
             result.findings.into_iter().for_each(|finding| listener.found(finding));
+            if let Some(lost) = result.lost.filter(|_| !self.is_lost) {
+                self.is_lost = true;
+                listener.found(lost);
+            }
             let empty = Report { job, tallied: Tallied::default(), log: None };
             let report = self.report.get_or_insert(empty);
             report.tallied.add(&result.tallied);
@@ -275,6 +290,7 @@ impl Order {
             if index + 1 == prover.jobs[job].units()
                 && let Some(report) = self.report.take()
             {
+                self.is_lost = false;
                 listener.done(&report);
             }
         }
@@ -284,6 +300,8 @@ impl Order {
 #[derive(Default)]
 struct UnitResult {
     findings: Vec<Finding>,
+    /// The file, or its end, went away while it was proven.
+    lost: Option<Finding>,
     tallied: Tallied,
     log: Option<LogFacts>,
 }
@@ -342,7 +360,7 @@ impl Prover<'_> {
             Ok((file, _)) => file,
             Err(error) => {
                 self.bytes.fetch_add(job.bytes().min(UNIT_BYTES), Ordering::Relaxed);
-                result.findings.extend((index == 0).then(|| unreadable(&job.path, &error)));
+                result.lost = Some(unreadable(&job.path, &error));
                 return Ok(result);
             }
         };
@@ -385,6 +403,9 @@ impl Prover<'_> {
             judge.chunk(at, chunk);
             at += count;
             self.bytes.fetch_add(length as u64, Ordering::Relaxed);
+            if judge.result.lost.is_some() {
+                break;
+            }
         }
         Ok(())
     }
@@ -413,6 +434,9 @@ impl Prover<'_> {
                 return Ok(());
             }
         };
+        if file.metadata().is_ok_and(|metadata| metadata.len() < size) {
+            result.lost = Some(cut_short(path, "its end is gone"));
+        }
         for damage in damages {
             let is_fine = damage.fault == LogFault::Torn && is_tip;
             result.tallied.correctable += u64::from(damage.fault == LogFault::OneBit);
@@ -466,8 +490,14 @@ impl Prover<'_> {
 fn is_hole(file: &File, begin: u64, end: u64) -> bool {
     match rustix::fs::seek(file, SeekFrom::Data(begin)) {
         Ok(data) => data >= end,
-        Err(error) => error == Errno::NXIO,
+        // No data up to the end of the file, wherever that is by now.
+        Err(error) => error == Errno::NXIO && file.metadata().is_ok_and(|metadata| metadata.len() >= end),
     }
+}
+
+fn cut_short(path: &Arc<Path>, what: &str) -> Finding {
+    let message = format!("was cut short while it was checked: {what}");
+    Finding::damage(path, Kind::Size, Jet::FileIOBeyondEOF, message)
 }
 
 fn unreadable(path: &Arc<Path>, error: &Error) -> Finding {
@@ -495,15 +525,15 @@ impl PageJudge<'_> {
                 let whole = read - read % page_bytes;
                 self.judge(at, &buffer[..whole]);
                 let number = self.number(at + (whole / page_bytes) as u64);
-                let message = format!("was cut short while it was checked: page {number} is gone");
-                let jet = Some(Jet::FileIOBeyondEOF);
-                let finding = Finding::new(self.path, Kind::Size, Weight::Damage, jet, message);
-                self.push(finding.page(number.0));
+                self.result.lost = Some(cut_short(self.path, &format!("page {number} is gone")).page(number.0));
             }
             Err(_) if buffer.len() > page_bytes => {
                 // One bad block on the disk must not hide the pages around it.
                 for (index, page) in (0..).zip(buffer.chunks_exact_mut(page_bytes)) {
                     self.chunk(at + index, page);
+                    if self.result.lost.is_some() {
+                        break;
+                    }
                 }
             }
             Err(error) => {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::fields::{Generation, Signature};
 use super::files::{Below, Found, look, look_below};
-use super::header::DatabaseHeader;
+use super::header::{DatabaseHeader, State};
 use super::log::{LogHeader, LogName, LogRole, checkpoint_base};
-use super::recognise::{Claim, Content};
+use super::recognise::{Claim, Content, Evidence};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::stream::stop::StopToken;
 
@@ -60,6 +60,13 @@ impl Stream {
     /// The current log: by its name, or the next one where a roll was interrupted (decision 13).
     pub fn current(&self) -> Option<&LogFile> {
         self.logs.iter().find(|log| !matches!(log.name.role, LogRole::Archived(_)))
+    }
+
+    /// Where a file of this stream would lie that is called so with legacy names (`log`, `chk`), or without (`jtx`, `jcp`).
+    pub fn place(&self, legacy: &str, modern: &str) -> PathBuf {
+        let is_modern = |log: &LogFile| log.found.path.extension().is_some_and(|it| it.eq_ignore_ascii_case("jtx"));
+        let extension = if self.logs.iter().any(is_modern) { modern } else { legacy };
+        self.directory.join(format!("{}.{extension}", self.base))
     }
 
     /// Who the stream is: its newest log says so.
@@ -144,12 +151,32 @@ impl Gathered {
     /// Keeps what may be the engine's; of a million other files only their number.
     fn take(&mut self, below: Below) {
         match below {
-            Below::File(found) if found.content == Content::Foreign && !has_a_telling_name(&found) => self.foreign += 1,
+            Below::File(found) if may_be_foreign(&found.content) && !has_a_telling_name(&found) => self.foreign += 1,
+            Below::File(found) if is_temporary(&found) => {
+                self.left_out
+                    .push((found.path.to_path_buf(), "a temporary database, which no restore needs".to_owned()));
+            }
             Below::File(found) => self.found.push(found),
             Below::LeftOut(path, what) => self.left_out.push((path, what.to_owned())),
             Below::Failed(path, error) => self.failed.push((path, error)),
         }
     }
+}
+
+/// Whether nothing but its name can tell that a file is the engine's.
+fn may_be_foreign(content: &Content) -> bool {
+    matches!(content, Content::Foreign | Content::DamagedHeader(_, _, Evidence::FileType))
+}
+
+/// Whether a file is the engine's scratch space, which it deletes when it shuts down and when it starts: by its name, and
+/// because no log has ever told of it (§2).
+fn is_temporary(found: &Found) -> bool {
+    let is_named = ["tmp.edb", "temp.edb"].iter().any(|name| found.name().eq_ignore_ascii_case(name));
+    let is_real = match &found.content {
+        Content::Database(header, _) => header.has_log_stream() || header.state == State::Clean,
+        _ => false,
+    };
+    is_named && !is_real
 }
 
 /// Whether a file's name is one that files of the engine have.
@@ -179,12 +206,12 @@ fn assemble(gathered: Gathered, root: &Path, options: &Options, named: Option<Fo
                 streams.entry((directory, base)).or_default().push(LogFile { found: file, name });
             }
             (
-                Content::DamagedHeader(Claim::Checkpoint, _) | Content::Foreign | Content::Zero | Content::Empty,
+                Content::DamagedHeader(Claim::Checkpoint, ..) | Content::Foreign | Content::Zero | Content::Empty,
                 None,
             ) if checkpoint_base(file.name()).is_some() => {
                 checkpoints.push(file);
             }
-            (Content::DamagedHeader(claim, _), None) => {
+            (Content::DamagedHeader(claim, ..), None) => {
                 let claim = *claim;
                 instance.damaged.push((file, claim));
             }
@@ -211,7 +238,7 @@ fn choose_stream(streams: Streams, root: &Path, options: &Options, instance: &mu
     let mut candidates = Vec::new();
     for (key, logs) in streams {
         let is_stream = logs.iter().any(|log| {
-            let is_log = matches!(log.found.content, Content::Log(..) | Content::DamagedHeader(Claim::Log, _));
+            let is_log = matches!(log.found.content, Content::Log(..) | Content::DamagedHeader(Claim::Log, ..));
             is_log && log.name.role != LogRole::Reserve
         });
         if is_stream && is_wanted(&key) {

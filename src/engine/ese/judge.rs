@@ -2,6 +2,7 @@
 //! (decisions 5, 8 to 13, 15, 20 to 22).
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::chain::{Link, Misfit, misfits};
@@ -24,10 +25,14 @@ use crate::error::{Jet, printable};
 pub struct Inside {
     /// The last page that it owns; none where that cannot be known.
     pub owned: Option<PageNumber>,
+    /// A page that says what it owns, and lies beyond the end of the file.
+    pub beyond: Option<PageNumber>,
     /// Its root was never written, so that there is no database.
     pub root_is_blank: bool,
-    /// What its last page says, where that is a trailer.
+    /// What its last page says, where that is a trailer; in sets of old engines, what the patch file beside it says.
     pub trailer: Option<PatchPage>,
+    /// The last page, where it is that trailer.
+    pub trailer_page: Option<PageNumber>,
     /// The number of the last whole page of the file; none where there is no page.
     pub last_page: Option<PageNumber>,
 }
@@ -47,7 +52,7 @@ pub fn judge_file(found: &Found, inside: &Inside) -> Vec<Finding> {
             let finding = Finding::damage(&found.path, Kind::Size, Jet::FileIOBeyondEOF, message);
             findings.push(finding.sums("", found.size.to_string()));
         }
-        Content::DamagedHeader(claim, copies) => judge_damaged(found, *claim, copies, &mut findings),
+        Content::DamagedHeader(claim, copies, _) => judge_damaged(found, *claim, copies, &mut findings),
         _ => {}
     }
     findings
@@ -154,13 +159,27 @@ fn judge_database(
         let finding = Finding::damage(&found.path, Kind::PageChecksum, Jet::PageNotInitialized, message);
         findings.push(finding.page(1));
     }
-    let last = inside.last_page.map_or(0, |page| page.0);
-    if let Some(owned) = inside.owned.filter(|owned| owned.0 > last) {
-        let message = format!("is cut short: the database owns pages up to {owned}, the file ends with page {last}");
+    let ends = match inside.last_page {
+        Some(last) => format!("the file ends with page {last}"),
+        None => "the file ends with the header".to_owned(),
+    };
+    let owned = inside.owned.filter(|owned| inside.last_page.is_none_or(|last| *owned > last));
+    let lost = match (owned, inside.beyond) {
+        (Some(owned), _) => Some((owned, format!("the database owns pages up to {owned}"))),
+        (None, Some(beyond)) => Some((beyond, format!("page {beyond}, which tells what the database owns, is gone"))),
+        (None, None) => None,
+    };
+    if let Some((page, what)) = lost {
+        let message = format!("is cut short: {what}, {ends}");
         let finding = Finding::damage(&found.path, Kind::Size, Jet::DatabaseCorrupted, message);
         findings.push(
-            finding.page(owned.0).sums((size.offset_of(owned) + size.bytes_u64()).to_string(), found.size.to_string()),
+            finding.page(page.0).sums((size.offset_of(page) + size.bytes_u64()).to_string(), found.size.to_string()),
         );
+    }
+    if found.size / size.bytes_u64() > u64::from(u32::MAX) + 2 {
+        let message = format!("is longer than a database can be: nothing behind page {} was looked at", u32::MAX);
+        let finding = Finding::damage(&found.path, Kind::Size, Jet::DatabaseCorrupted, message);
+        findings.push(finding.sums("", found.size.to_string()));
     }
     judge_trailer(found, header, inside, findings);
     match need(header, inside.trailer.as_ref()) {
@@ -262,10 +281,14 @@ pub fn judge_instance(instance: &Instance, inside: &[Inside]) -> Judgement {
             dirty.push(required);
             judge_required(found, header, required, instance.stream.as_ref(), findings);
         }
+        if header.has_log_stream() && is_of_another(instance.stream.as_ref(), header) {
+            let message = "is of another log stream than the logs that are there: they are of no use to it";
+            findings.push(Finding::warning(&found.path, Kind::LogChain, Some(Jet::BadLogSignature), message));
+        }
     }
     let is_dirty = !dirty.is_empty();
     if let Some(stream) = instance.stream.as_ref().filter(|stream| stream.current().is_none() && !is_engine_set) {
-        let path = Arc::from(stream.directory.join(format!("{}.log", stream.base)));
+        let path = Arc::from(stream.place("log", "jtx"));
         let message = "is not there: the log that was written last is missing";
         findings.push(if is_dirty {
             Finding::damage(&path, Kind::Missing, Jet::MissingLogFile, message)
@@ -292,6 +315,12 @@ fn reference_signature(instance: &Instance) -> Option<Signature> {
     of_dirty
         .or_else(|| instance.stream.as_ref().and_then(Stream::signature))
         .or_else(|| of_databases(false).map(|header| header.log_signature).next())
+}
+
+/// Whether there are logs, and none of them is of this database's stream.
+fn is_of_another(stream: Option<&Stream>, database: &DatabaseHeader) -> bool {
+    let mut logs = stream.iter().flat_map(|stream| &stream.logs).filter_map(LogFile::header).peekable();
+    logs.peek().is_some() && logs.all(|log| log.signature != database.log_signature)
 }
 
 fn generations_of(stream: &Stream, signature: Option<&Signature>) -> BTreeSet<Generation> {
@@ -407,15 +436,17 @@ fn judge_checkpoint(
 ) {
     let Some(found) = &instance.checkpoint else {
         if let Some(stream) = instance.stream.as_ref().filter(|_| !is_engine_set) {
-            let path = Arc::from(stream.directory.join(format!("{}.chk", stream.base)));
+            let path = Arc::from(stream.place("chk", "jcp"));
             let message = "is not there; recovery would begin with the oldest log";
             findings.push(Finding::warning(&path, Kind::Missing, Some(Jet::CheckpointFileNotFound), message));
         }
         return;
     };
     let Content::Checkpoint(checkpoint, _) = &found.content else {
-        if let Some(what) = sentence(&found.content) {
-            let message = format!("has the name of the checkpoint, but {what}");
+        let is_reported = matches!(found.content, Content::DamagedHeader(..));
+        let what = sentence(&found.content).map_or_else(|| format!("is a {}", found.content.name()), str::to_owned);
+        if !is_reported {
+            let message = format!("should be the checkpoint, but {what}");
             findings.push(Finding::damage(&found.path, Kind::Checkpoint, Jet::CheckpointCorrupt, message));
         }
         return;
@@ -447,6 +478,11 @@ fn judge_attachments(instance: &Instance, findings: &mut Vec<Finding>) {
     for attachment in attachments {
         let is_there = instance.headers().any(|(_, header)| header.signature == attachment.signature);
         let Some(name) = attachment.file_name().filter(|_| !is_there) else { continue };
+        let is_named = |path: &Path| path.file_name().is_some_and(|own| own.eq_ignore_ascii_case(name));
+        let mut reported = instance.damaged.iter().map(|(found, _)| &*found.path);
+        if reported.any(is_named) || instance.failed.iter().any(|(path, _)| is_named(path)) {
+            continue; // it is there, and what is wrong with it was said
+        }
         let impostor = instance.suspects.iter().find(|suspect| suspect.name().eq_ignore_ascii_case(name));
         if let Some(impostor) = impostor {
             let what = sentence(&impostor.content).unwrap_or("is none");

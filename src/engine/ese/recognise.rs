@@ -39,6 +39,15 @@ impl Claim {
     }
 }
 
+/// What such a claim rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// The signature, which nothing else has.
+    Signature,
+    /// The file type alone: four bytes that other files hold by chance, about one in a thousand.
+    FileType,
+}
+
 /// What a file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
@@ -61,7 +70,7 @@ pub enum Content {
     /// A file of the engine that no restore needs; what it is, in words.
     Other(&'static str),
     /// A file of the engine whose header is damaged.
-    DamagedHeader(Claim, Copies),
+    DamagedHeader(Claim, Copies, Evidence),
     /// The stand-in that Git LFS leaves for a file that was not fetched.
     LfsPointer,
     /// Anything else.
@@ -81,7 +90,7 @@ impl Content {
             Self::FlushMap(..) => "flush map",
             Self::PatchFile(..) => "patch file",
             Self::Other(what) => what,
-            Self::DamagedHeader(claim, _) => claim.name(),
+            Self::DamagedHeader(claim, ..) => claim.name(),
             Self::LfsPointer => "Git LFS pointer",
             Self::Foreign => "foreign",
         }
@@ -173,21 +182,24 @@ fn other(head: &[u8]) -> Option<Content> {
 fn damaged(head: &[u8]) -> Option<Content> {
     let claimed = u32_at(head, FILE_TYPE);
     let whole = head.len() > FILE_TYPE + 4;
-    let (claim, length) = if u32_at(head, 4) == HEADER_SEED || (whole && claimed == 1) {
+    let has_signature = u32_at(head, 4) == HEADER_SEED;
+    let (claim, length, evidence) = if has_signature || (whole && claimed == 1) {
         let size = PageSize::from_field(u32_at(head, 236)).unwrap_or(PageSize::KIB_4);
-        (Claim::Database, size.bytes())
+        let evidence = if has_signature { Evidence::Signature } else { Evidence::FileType };
+        (Claim::Database, size.bytes(), evidence)
     } else if let Some(size) = shadow_claim(head) {
-        (Claim::Database, size.bytes())
+        (Claim::Database, size.bytes(), Evidence::Signature)
     } else {
-        match claimed {
+        let (claim, length) = match claimed {
             LOG_TYPE => (Claim::Log, SEGMENT_BYTES),
             CHECKPOINT_TYPE => (Claim::Checkpoint, SEGMENT_BYTES),
             FLUSH_MAP_TYPE => (Claim::FlushMap, flush_map::UNIT.bytes()),
             _ => return None,
-        }
+        };
+        (claim, length, Evidence::FileType)
     };
     let copies = Copies::look(head, length, |_| true);
-    Some(Content::DamagedHeader(claim, copies))
+    Some(Content::DamagedHeader(claim, copies, evidence))
 }
 
 /// The page size of a database of which only the second header still has the signature.

@@ -4,6 +4,7 @@ use super::body::{LogDamage, LogFacts, LogFault};
 use super::fields::{Generation, LogPosition, u64_at};
 use super::log::{LogHeader, SEGMENT_BYTES};
 use super::page::{Damage, Fault, PageNumber, PageSize, Verdict, verify_page};
+use super::recognise::is_fill;
 
 /// A segment that may be torn, until the next one tells.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ struct Pending {
 #[derive(Debug)]
 pub struct SegmentVerifier {
     generation: Generation,
+    /// What was never written holds the fill pattern of old engines (§8.5).
+    is_filled: bool,
     /// Segments of the file, the header included.
     total: u32,
     next: u32,
@@ -37,6 +40,7 @@ impl SegmentVerifier {
     pub fn new(header: &LogHeader, file_bytes: u64) -> Self {
         Self {
             generation: header.generation,
+            is_filled: header.major == 8 && header.update < 2,
             total: u32::try_from(file_bytes / SEGMENT_BYTES as u64).unwrap_or(u32::MAX),
             next: 0,
             partial: Vec::new(),
@@ -76,12 +80,10 @@ impl SegmentVerifier {
         }
         let position = LogPosition::at(bytes, 8);
         let verdict = verify_page(bytes, PageSize::KIB_4, PageNumber(number));
+        let is_filler = self.is_filled && is_fill(bytes);
         match verdict {
-            Verdict::Blank => {
-                self.settle(report);
-                self.facts.empty += 1;
-                self.ended = true;
-            }
+            Verdict::Blank => self.empty(report),
+            Verdict::Damaged(_) if is_filler => self.empty(report),
             Verdict::Good(_) => {
                 self.settle(report);
                 self.good(number, position, u64_at(bytes, 0), report);
@@ -103,6 +105,12 @@ impl SegmentVerifier {
                 }
             }
         }
+    }
+
+    fn empty(&mut self, report: &mut dyn FnMut(LogDamage)) {
+        self.settle(report);
+        self.facts.empty += 1;
+        self.ended = true;
     }
 
     /// Judges a segment that proves itself in this place.

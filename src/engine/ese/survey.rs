@@ -1,5 +1,6 @@
 //! A first look at a storage or a file: what it is, what its headers say, and what there is to prove.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use super::header::State;
 use super::instance::{Instance, LogFile, Options};
 use super::judge::{Inside, Judgement, judge_file, judge_instance, judge_named};
 use super::log::LogHeader;
+use super::patch::PatchPage;
 use super::ranges::{Need, need};
 use super::recognise::Content;
 use crate::error::{Error, ExitCode, Jet, Result, printable};
@@ -60,7 +62,10 @@ impl Survey {
         }
         let mut insides = Vec::new();
         for found in &instance.databases {
-            let inside = survey.look(found);
+            let mut inside = survey.look(found);
+            if inside.trailer.is_none() {
+                inside.trailer = patch_beside(found, &instance);
+            }
             insides.push(inside.clone());
             let map = flush_map_of(found, &instance);
             survey.judge(found, &inside, map);
@@ -135,10 +140,11 @@ impl Survey {
         let mut logs: Vec<(&LogFile, &LogHeader)> =
             stream.logs.iter().filter_map(|log| Some((log, log.header()?))).collect();
         logs.sort_by_key(|(_, header)| header.generation);
-        let accumulated_of = |log: &LogFile| {
-            let job = self.jobs.iter().position(|job| job.path == log.found.path)?;
-            reports.iter().find(|report| report.job == job)?.log?.accumulated
-        };
+        let accumulated: HashMap<&Path, Option<u64>> = reports
+            .iter()
+            .filter_map(|report| Some((&*self.jobs.get(report.job)?.path, report.log?.accumulated)))
+            .collect();
+        let accumulated_of = |log: &LogFile| accumulated.get(&*log.found.path).copied().flatten();
         let mut findings = Vec::new();
         for pair in logs.windows(2) {
             let ((before, earlier), (after, later)) = (pair[0], pair[1]);
@@ -159,6 +165,20 @@ impl Survey {
 
 fn unreadable(path: &Arc<Path>, error: &Error) -> Finding {
     Finding::new(path, Kind::Unreadable, super::finding::Weight::Failed, error.jet_code(), error.message())
+}
+
+/// What the patch file of a database says, which old engines keep beside the copy that their backup makes (§11).
+fn patch_beside(database: &Found, instance: &Instance) -> Option<PatchPage> {
+    let Content::Database(header, _) = &database.content else { return None };
+    let stem = database.path.file_stem()?;
+    instance.others.iter().filter(|_| header.is_backup_copy()).find_map(|found| match &found.content {
+        Content::PatchFile(page, size, _) => {
+            let is_its = *size == header.page_size && page.signature == header.signature;
+            let is_named = found.path.file_stem().is_some_and(|own| own.eq_ignore_ascii_case(stem));
+            (is_its && is_named && found.path.parent() == database.path.parent()).then(|| (**page).clone())
+        }
+        _ => None,
+    })
 }
 
 /// The flush map of a database, where both were closed in order: only then a difference means a lost write.
