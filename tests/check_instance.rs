@@ -3,6 +3,9 @@
 
 mod common;
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use common::ese::{self, DatabaseFile, LogFile, STREAM, Sample};
 use common::{Host, Ran};
 use serde_json::Value;
@@ -45,7 +48,7 @@ fn finds(host: &Host, code: i32, expected: &[(&str, &str, i64)]) -> Ran {
 }
 
 fn remove(host: &Host, file: &str) {
-    std::fs::remove_file(host.path(file)).expect("removed");
+    fs::remove_file(host.path(file)).expect("removed");
 }
 
 fn instance(ran: &Ran) -> Value {
@@ -122,7 +125,7 @@ fn a_current_log_that_is_missing_counts_when_dirty() {
 fn logs_that_do_not_belong_are_told_apart() {
     let host = dirty_instance();
     // Misnamed: also missing under the name that it should have is nothing, for its header counts.
-    std::fs::rename(host.path("app/edb00006.log"), host.path("app/edb00026.log")).expect("renamed");
+    fs::rename(host.path("app/edb00006.log"), host.path("app/edb00026.log")).expect("renamed");
     finds(&host, 3, &[("edb00026.log", "log-chain", -513)]);
     // Of another stream.
     let host = dirty_instance();
@@ -210,8 +213,8 @@ fn an_instance_may_lie_in_subdirectories_or_be_spread() {
     assert_eq!(found["checkpoint"]["path"], "app/system/edb.chk");
     assert_eq!(found["left_out"].as_array().map(Vec::len), Some(2));
 
-    std::fs::rename(host.path("app/logs"), host.path("logs")).expect("moved");
-    std::fs::rename(host.path("app/system"), host.path("system")).expect("moved");
+    fs::rename(host.path("app/logs"), host.path("logs")).expect("moved");
+    fs::rename(host.path("app/system"), host.path("system")).expect("moved");
     finds(&host, 3, &[("db/one/Web.edb", "missing", -543)]);
     let ran = host.ok(&["check", "app", "--log-dir", "logs", "--checkpoint", "system/edb.chk", "--json"]);
     assert_eq!(instance(&ran)["checkpoint"]["generation"], 5);
@@ -284,7 +287,9 @@ fn databases_that_are_attached_are_expected() {
     assert_eq!(finds(&host, 0, &[]).summary()["warnings"], 0);
     // A name that databases have, and nothing of one inside.
     host.write("app/third.edb", "version https://git-lfs.github.com/spec/v1\noid sha256:37f4\n");
-    host.ok(&["check", "app"]).says("app/third.edb was not checked: it is a Git LFS pointer");
+    finds(&host, 3, &[("third.edb", "file-type", -1206)]);
+    fs::rename(host.path("app/third.edb"), host.path("app/third.mdb")).expect("renamed");
+    host.ok(&["check", "app"]).says("app/third.mdb was not checked: it is a Git LFS pointer");
 }
 
 #[test]
@@ -304,7 +309,7 @@ fn links_and_odd_names_do_no_harm() {
     let host = dirty_instance();
     std::os::unix::fs::symlink(host.path("app"), host.path("app/loop")).expect("linked");
     let odd = std::path::Path::new("app").join(common::odd_name());
-    std::fs::write(host.path(&odd), DatabaseFile { signature: 3, ..DatabaseFile::new() }.build()).expect("written");
+    fs::write(host.path(&odd), DatabaseFile { signature: 3, ..DatabaseFile::new() }.build()).expect("written");
     let ran = finds(&host, 0, &[]);
     let databases = &instance(&ran)["databases"];
     assert!(databases.as_array().is_some_and(|all| all.iter().any(|one| one["path_base64"].is_string())));
@@ -439,4 +444,31 @@ fn an_attached_database_with_a_damaged_header_is_not_called_missing() {
     (damaged[100], damaged[4196]) = (1, 1);
     host.write("app/other.EDB", damaged);
     assert_eq!(finds(&host, 3, &[("other.EDB", "header", -1206)]).summary()["warnings"], 0);
+}
+
+#[test]
+fn a_log_that_cannot_be_read_is_not_called_missing() {
+    let host = dirty_instance();
+    common::open_to_all(&host, "app");
+    for name in ["edb00006.log", "edb.chk"] {
+        fs::set_permissions(host.path("app").join(name), fs::Permissions::from_mode(0o000)).expect("closed");
+    }
+    let ran = common::finish(common::as_ordinary_user(&host, host.command(&["check", "app"]))).exits(1);
+    assert!(
+        ran.stdout.contains("edb00006.log: unreadable") && ran.stdout.contains("edb.chk: unreadable"),
+        "{}",
+        ran.stdout
+    );
+    assert!(!ran.stdout.contains("missing") && !ran.stderr.contains("missing"), "{}{}", ran.stdout, ran.stderr);
+    ran.says("2 places could not be read");
+}
+
+#[test]
+fn a_target_that_is_not_there_hides_nothing_of_the_others() {
+    let host = dirty_instance();
+    let ran = host.run(&["check", "nowhere", "app"]).exits(1).says("nowhere").says("all good");
+    ran.says("checked");
+    host.run(&["check", "app", "--log-dir", "app", "--base", "xyz"]).exits(2).says("no log stream xyz in app");
+    fs::create_dir(host.path("empty")).expect("created");
+    host.run(&["check", "app", "--log-dir", "empty"]).exits(2).says("there are no logs in empty");
 }

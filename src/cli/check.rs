@@ -17,7 +17,7 @@ use crate::engine::ese::instance::{Instance, Options};
 use crate::engine::ese::ranges::{Need, span};
 use crate::engine::ese::recognise::Content;
 use crate::engine::ese::survey::{Database, Survey};
-use crate::error::{Error, ExitCode, Jet, printable};
+use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::paths;
 use crate::protocol::{Activity, Observer, Progress, Warning};
 use crate::times;
@@ -28,14 +28,19 @@ pub fn run(args: &CheckArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
         Options { base: args.base.clone(), log_directory: args.log_dir.clone(), checkpoint: args.checkpoint.clone() };
     let stop = signal_token()?;
     let started = Instant::now();
-    let mut surveys = Vec::new();
+    let (mut surveys, mut failed) = (Vec::new(), None);
     for target in &args.targets {
-        let survey = if target.is_dir() {
-            Survey::of_storage(target, &options, &stop)?
-        } else {
-            Survey::of_file(target, &stop)?
-        };
-        surveys.push((target, survey));
+        let survey =
+            if target.is_dir() { Survey::of_storage(target, &options, &stop) } else { Survey::of_file(target, &stop) };
+        match survey {
+            Ok(survey) => surveys.push((target, survey)),
+            // One that cannot be looked at hides nothing of the others.
+            Err(error) if stop.cause().is_none() => {
+                ui.error(&error.clone().into());
+                failed.get_or_insert(error);
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
     let bytes_total = surveys.iter().map(|(_, survey)| survey.bytes()).sum();
     let mut voice =
@@ -56,7 +61,7 @@ pub fn run(args: &CheckArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
         }
         voice.next();
     }
-    Ok(voice.conclude(&outcome, started.elapsed()))
+    Ok(voice.conclude(&outcome, failed.as_ref(), started.elapsed()))
 }
 
 /// What all targets together amount to.
@@ -66,8 +71,45 @@ struct Totals {
     pages: Tallied,
     segments: Tallied,
     damages: u64,
+    /// Of those, what is not there.
+    missing: u64,
+    unfit: u64,
+    failed: u64,
     garbage: u64,
     worst: Worst,
+}
+
+impl Totals {
+    /// What was found, in words; none where all is good.
+    fn verdict(&self) -> Option<String> {
+        let correctable = self.pages.correctable + self.segments.correctable;
+        let mut words = Vec::new();
+        if self.damages > 0 {
+            let some = format!(", {correctable} with one wrong bit that the engine would correct");
+            let correctable = if correctable > 0 { some } else { String::new() };
+            words.push(format!("{} found{correctable}", count(self.damages, "damage")));
+        }
+        if self.unfit > 0 {
+            words.push(format!("{} cannot be used as it is", count(self.unfit, "database")));
+        }
+        if self.failed > 0 {
+            words.push(format!("{} could not be read", count(self.failed, "place")));
+        }
+        (!words.is_empty()).then(|| words.join("; "))
+    }
+
+    /// What to do about it.
+    fn advice(&self) -> &'static str {
+        if self.damages > self.missing {
+            "Keep the last good backup, and look after the disk. `jetbak inspect FILE` shows a file's header."
+        } else if self.missing > 0 {
+            "Find what is missing, or restore a backup: without it the databases cannot be recovered."
+        } else if self.unfit > 0 {
+            "Let the engine finish what it began, or restore a backup."
+        } else {
+            "Make the files readable, and check again."
+        }
+    }
 }
 
 /// Tells what is found and how far it is.
@@ -120,7 +162,12 @@ impl Checking<'_> {
                 return self.ui.warning(&Warning { jet: finding.jet, message, file });
             }
             Weight::Garbage => self.totals.garbage += 1,
-            Weight::Damage | Weight::Unfit | Weight::Failed => self.totals.damages += 1,
+            Weight::Unfit => self.totals.unfit += 1,
+            Weight::Failed => self.totals.failed += 1,
+            Weight::Damage => {
+                self.totals.damages += 1;
+                self.totals.missing += u64::from(is_missing(finding));
+            }
         }
         if self.ui.is_json() {
             self.ui.json(object(finding));
@@ -221,13 +268,13 @@ impl Checking<'_> {
         }
     }
 
-    fn conclude(self, outcome: &crate::error::Result<()>, took: Duration) -> ExitCode {
+    fn conclude(self, outcome: &Result<()>, failed: Option<&Error>, took: Duration) -> ExitCode {
         let Self { ui, bytes_before, bytes, totals, .. } = self;
         let bytes = bytes_before + bytes;
         ui.finish_progress();
-        let exit_code = match outcome {
-            Ok(()) => totals.worst.exit_code(),
-            Err(error) => error.exit_code(),
+        let exit_code = match (outcome, failed, totals.worst.exit_code()) {
+            (Err(error), ..) | (Ok(()), Some(error), ExitCode::Done) => error.exit_code(),
+            (Ok(()), _, worst) => worst,
         };
         if let Err(error) = outcome {
             ui.error(&error.clone().hint("What was found so far stands above; the rest was not looked at.").into());
@@ -249,6 +296,8 @@ impl Checking<'_> {
                 "pages_blank": totals.pages.blank,
                 "segments": totals.segments.good,
                 "damages": totals.damages,
+                "unfit": totals.unfit,
+                "unreadable": totals.failed,
                 "correctable": totals.pages.correctable + totals.segments.correctable,
                 "garbage": totals.garbage,
                 "seconds": seconds(took),
@@ -256,34 +305,22 @@ impl Checking<'_> {
             })));
             return exit_code;
         }
-        if outcome.is_ok() {
-            let verdict = match totals.damages {
-                0 => "all good".to_owned(),
-                damages => format!("{} found", count(damages, "damage")),
-            };
-            let (files, size, rate) = (count(totals.files, "file"), BinaryBytes(bytes), rate(bytes, took));
-            ui.say(&format!("checked {files}, {size} in {}{rate}: {verdict}", times::duration(took)));
+        if outcome.is_err() || (failed.is_some() && totals.files == 0) {
+            return exit_code; // said already
         }
-        if outcome.is_ok() && exit_code != ExitCode::Done {
-            let correctable = totals.pages.correctable + totals.segments.correctable;
-            let message = match correctable {
-                0 => format!("{} found", count(totals.damages, "damage")),
-                some => format!(
-                    "{} found, {some} with one wrong bit that the engine would correct",
-                    count(totals.damages, "damage")
-                ),
-            };
-            let hint = match exit_code {
-                ExitCode::Verification => {
-                    "Keep the last good backup, and look after the disk. `jetbak inspect FILE` shows a file's header."
-                }
-                ExitCode::Unfit => "Let the engine finish what it began, or restore a backup.",
-                _ => "Make the files readable, and check again.",
-            };
-            ui.error(&Error::new(exit_code, message).hint(hint).into());
+        let verdict = totals.verdict();
+        let (files, size, rate) = (count(totals.files, "file"), BinaryBytes(bytes), rate(bytes, took));
+        let found = verdict.as_deref().unwrap_or("all good");
+        ui.say(&format!("checked {files}, {size} in {}{rate}: {found}", times::duration(took)));
+        if let Some(verdict) = verdict {
+            ui.error(&Error::new(exit_code, verdict).hint(totals.advice()).into());
         }
         exit_code
     }
+}
+
+fn is_missing(finding: &Finding) -> bool {
+    finding.kind == Kind::Missing || finding.jet == Some(Jet::MissingFileToBackup)
 }
 
 fn describe_database(database: &Database, in_storage: bool) -> String {
@@ -318,7 +355,7 @@ fn facts(finding: &Finding) -> String {
 fn line(finding: &Finding) -> String {
     let number = finding.jet.map(|jet| format!(" [{}, {}]", jet.symbol(), jet.number())).unwrap_or_default();
     // What is missing stands in the sentence.
-    let facts = if finding.kind == Kind::Missing { String::new() } else { facts(finding) };
+    let facts = if is_missing(finding) { String::new() } else { facts(finding) };
     let text = format!("{}{facts}", finding.message);
     format!("{}: {}: {}{number}", printable(finding.file.as_ref()), finding.kind.name(), printable(text))
 }

@@ -255,14 +255,14 @@ fn choose_stream(streams: Streams, root: &Path, options: &Options, instance: &mu
         return Err(several_streams(&candidates, root));
     }
     let Some(((directory, base), logs)) = candidates.pop() else {
-        return match &options.base {
-            Some(base) => {
-                let message = format!("no log stream {} in {}", printable(base), printable(root));
-                Err(Error::new(ExitCode::Usage, message)
-                    .hint("`jetbak check` without --base lists those that are there."))
-            }
-            None => Ok(None),
+        let message = match (&options.base, &options.log_directory) {
+            (Some(base), None) => format!("no log stream {} in {}", printable(base), printable(root)),
+            (Some(base), Some(logs)) => format!("no log stream {} in {}", printable(base), printable(logs)),
+            (None, Some(logs)) => format!("there are no logs in {}", printable(logs)),
+            (None, None) => return Ok(None),
         };
+        let hint = "Without --base and --log-dir `jetbak check` takes the logs that it finds below the storage.";
+        return Err(Error::new(ExitCode::Usage, message).hint(hint));
     };
     Ok(Some(order(base, directory, logs)))
 }

@@ -267,8 +267,9 @@ pub fn judge_instance(instance: &Instance, inside: &[Inside]) -> Judgement {
     let mut judgement = Judgement::default();
     let findings = &mut judgement.findings;
     let reference = reference_signature(instance);
+    let unread = Unread::of(instance);
     if let Some(stream) = &instance.stream {
-        judge_stream(stream, reference.unwrap_or_default(), findings);
+        judge_stream(stream, reference.unwrap_or_default(), &unread, findings);
         judgement.generations = runs(&generations_of(stream, reference.as_ref()));
     }
     let mut dirty: Vec<Required> = Vec::new();
@@ -279,7 +280,7 @@ pub fn judge_instance(instance: &Instance, inside: &[Inside]) -> Judgement {
         is_engine_set |= header.is_backup_copy();
         if let Need::Logs(required) = need {
             dirty.push(required);
-            judge_required(found, header, required, instance.stream.as_ref(), findings);
+            judge_required(found, header, required, instance.stream.as_ref(), &unread, findings);
         }
         if header.has_log_stream() && is_of_another(instance.stream.as_ref(), header) {
             let message = "is of another log stream than the logs that are there: they are of no use to it";
@@ -287,7 +288,9 @@ pub fn judge_instance(instance: &Instance, inside: &[Inside]) -> Judgement {
         }
     }
     let is_dirty = !dirty.is_empty();
-    if let Some(stream) = instance.stream.as_ref().filter(|stream| stream.current().is_none() && !is_engine_set) {
+    if let Some(stream) =
+        instance.stream.as_ref().filter(|stream| stream.current().is_none() && !is_engine_set && !unread.current)
+    {
         let path = Arc::from(stream.place("log", "jtx"));
         let message = "is not there: the log that was written last is missing";
         findings.push(if is_dirty {
@@ -296,7 +299,7 @@ pub fn judge_instance(instance: &Instance, inside: &[Inside]) -> Judgement {
             Finding::warning(&path, Kind::Missing, Some(Jet::MissingLogFile), message)
         });
     }
-    judge_checkpoint(instance, reference.as_ref(), is_dirty, is_engine_set, findings);
+    judge_checkpoint(instance, reference.as_ref(), is_dirty, is_engine_set, &unread, findings);
     judge_attachments(instance, findings);
     judgement
 }
@@ -339,7 +342,42 @@ fn runs(generations: &BTreeSet<Generation>) -> Vec<(Generation, Generation)> {
     runs
 }
 
-fn judge_stream(stream: &Stream, signature: Signature, findings: &mut Vec<Finding>) {
+/// Files of a stream that are there and could not be looked at: what they are is unknown, but not that they are missing.
+#[derive(Debug, Default)]
+struct Unread {
+    archived: BTreeSet<Generation>,
+    current: bool,
+    checkpoint: bool,
+}
+
+impl Unread {
+    fn of(instance: &Instance) -> Self {
+        let mut unread = Self::default();
+        let Some(stream) = &instance.stream else { return unread };
+        let checkpoint = stream.place("chk", "jcp");
+        for (path, _) in &instance.failed {
+            let file_name = path.file_name().unwrap_or_default();
+            unread.checkpoint |= checkpoint.file_name().is_some_and(|name| file_name.eq_ignore_ascii_case(name));
+            match LogName::parse(file_name).filter(|name| name.base.as_ref() == Some(&stream.base)) {
+                Some(LogName { role: LogRole::Archived(generation), .. }) => {
+                    unread.archived.insert(generation);
+                }
+                Some(LogName { role: LogRole::Current, .. }) => unread.current = true,
+                _ => {}
+            }
+        }
+        unread
+    }
+
+    /// Adds the generations that may be there: the current log follows the newest.
+    fn add_to(&self, present: &mut BTreeSet<Generation>) {
+        present.extend(&self.archived);
+        let newest = present.last().copied().filter(|_| self.current);
+        present.extend(newest.map(Generation::next));
+    }
+}
+
+fn judge_stream(stream: &Stream, signature: Signature, unread: &Unread, findings: &mut Vec<Finding>) {
     for log in &stream.logs {
         if log.header().is_some() || matches!(log.found.content, Content::DamagedHeader(..)) {
             continue; // the latter is reported with the file itself
@@ -354,6 +392,11 @@ fn judge_stream(stream: &Stream, signature: Signature, findings: &mut Vec<Findin
         .filter_map(|log| Some((&log.found.path, Link { name: &log.name, header: log.header()? })))
         .unzip();
     for (index, misfit) in misfits(&links, &signature) {
+        if let Misfit::Gap(low, high) = misfit
+            && missing(low, high, &unread.archived).is_empty()
+        {
+            continue; // there, but nobody could look: that is said with each of them
+        }
         let header = links[index].header;
         let generation = header.generation;
         let (message, stored, computed) = match misfit {
@@ -372,11 +415,9 @@ fn judge_stream(stream: &Stream, signature: Signature, findings: &mut Vec<Findin
                 let stored = header.signature.to_string();
                 ("is of another log stream".to_owned(), stored, signature.to_string())
             }
-            Misfit::Gap(low, high) => (
-                format!("does not follow: logs {} are missing before it", span(low, high)),
-                String::new(),
-                span(low, high),
-            ),
+            Misfit::Gap(low, high) => {
+                (format!("does not follow: {} before it", are_missing(low, high)), String::new(), span(low, high))
+            }
             Misfit::Duplicate(other) => {
                 let message = format!("is generation {generation}, and so is {}", printable(files[other].as_ref()));
                 (message, String::new(), String::new())
@@ -401,14 +442,22 @@ fn judge_stream(stream: &Stream, signature: Signature, findings: &mut Vec<Findin
     }
 }
 
+/// `logs 5-7 (0x5-0x7) are missing`, or `log 5 (0x5) is missing`.
+fn are_missing(low: Generation, high: Generation) -> String {
+    let span = span(low, high);
+    if low == high { format!("log {span} is missing") } else { format!("logs {span} are missing") }
+}
+
 fn judge_required(
     found: &Found,
     header: &DatabaseHeader,
     required: Required,
     stream: Option<&Stream>,
+    unread: &Unread,
     findings: &mut Vec<Finding>,
 ) {
-    let present = stream.map(|stream| generations_of(stream, Some(&header.log_signature))).unwrap_or_default();
+    let mut present = stream.map(|stream| generations_of(stream, Some(&header.log_signature))).unwrap_or_default();
+    unread.add_to(&mut present);
     let list = |gaps: &[(Generation, Generation)]| {
         gaps.iter().map(|(low, high)| span(*low, *high)).collect::<Vec<_>>().join(", ")
     };
@@ -432,10 +481,11 @@ fn judge_checkpoint(
     reference: Option<&Signature>,
     is_dirty: bool,
     is_engine_set: bool,
+    unread: &Unread,
     findings: &mut Vec<Finding>,
 ) {
     let Some(found) = &instance.checkpoint else {
-        if let Some(stream) = instance.stream.as_ref().filter(|_| !is_engine_set) {
+        if let Some(stream) = instance.stream.as_ref().filter(|_| !is_engine_set && !unread.checkpoint) {
             let path = Arc::from(stream.place("chk", "jcp"));
             let message = "is not there; recovery would begin with the oldest log";
             findings.push(Finding::warning(&path, Kind::Missing, Some(Jet::CheckpointFileNotFound), message));
@@ -498,7 +548,13 @@ fn judge_attachments(instance: &Instance, findings: &mut Vec<Finding>) {
     }
     for suspect in &instance.suspects {
         let is_reported = findings.iter().any(|finding| finding.file == suspect.path);
-        if let Some(what) = sentence(&suspect.content).filter(|_| !is_reported) {
+        let Some(what) = sentence(&suspect.content).filter(|_| !is_reported) else { continue };
+        let extension = suspect.path.extension().unwrap_or_default();
+        // Nothing but ESE's databases is called so; others use the other names as well.
+        if ["edb", "dit"].iter().any(|own| extension.eq_ignore_ascii_case(own)) {
+            let message = format!("has the name of a database, but {what}");
+            findings.push(Finding::damage(&suspect.path, Kind::FileType, Jet::DatabaseCorrupted, message));
+        } else {
             findings.push(Finding::warning(&suspect.path, Kind::FileType, None, format!("was not checked: it {what}")));
         }
     }

@@ -53,7 +53,12 @@ pub enum Need {
 pub fn need(header: &DatabaseHeader, trailer: Option<&PatchPage>) -> Need {
     match header.state {
         State::Clean => Need::Nothing,
-        State::Dirty | State::DirtyAndPatched if !header.has_log_stream() => Need::NoStream,
+        // Without a first log there is nothing from which it could be recovered.
+        State::Dirty | State::DirtyAndPatched
+            if !header.has_log_stream() || (trailer.is_none() && header.required_low.0 == 0) =>
+        {
+            Need::NoStream
+        }
         State::Dirty | State::DirtyAndPatched => Need::Logs(required(header, trailer)),
         State::IncrementalReseed => Need::Unusable(Jet::DatabaseIncompleteIncrementalReseed),
         State::RevertInProgress => Need::Unusable(Jet::DatabaseIncompleteRevert),
