@@ -517,6 +517,30 @@ fn the_engine_is_chosen_by_content_and_can_be_named() {
 }
 
 #[test]
+fn a_number_in_an_applications_file_makes_it_no_damaged_database() {
+    let host = Host::new();
+    for (name, claim) in [("one", 1), ("three", 3), ("four", 4), ("seven", 7)] {
+        let mut file = vec![9; 8192];
+        file[667..671].copy_from_slice(&[claim, 0, 0, 0]);
+        host.write(&format!("app/{name}"), file);
+    }
+    host.ok(&["backup", "app", "--to", "plain"]).says("engine files");
+    host.write("app/Web.edb", DatabaseFile::new().build());
+    host.ok(&["backup", "app", "--to", "repo"]).says("engine ese");
+    assert_eq!(line(&host, "one")["role"], "other");
+    // A log under another name, damaged or not, is nobody's business; a database under any name is.
+    let mut log = LogFile::new(3).build();
+    host.write("app/old log", &log);
+    log[100] ^= 1;
+    host.write("app/older log", &log);
+    host.ok(&["backup", "app", "--to", "repo"]);
+    let mut database = DatabaseFile { signature: 7, ..DatabaseFile::new() }.build();
+    (database[300], database[4396]) = (1, 1);
+    host.write("app/no extension", database);
+    host.run(&["backup", "app", "--to", "repo"]).exits(3).says("no extension is a database with no valid header");
+}
+
+#[test]
 fn a_repository_belongs_to_an_instance_wherever_that_is_mounted() {
     let host = clean();
     host.ok(&["backup", "app", "--to", "repo"]);

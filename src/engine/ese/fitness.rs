@@ -165,9 +165,9 @@ fn content_of<'a>(instance: &'a Instance, finding: &Finding) -> Option<&'a Conte
 
 /// Whether a finding about a log is about one that the backup takes, by its name or its header.
 fn is_taken(instance: &Instance, finding: &Finding, range: Option<Range>) -> bool {
-    let Some(Range { low, high }) = range else { return true };
     let mut logs = instance.stream.iter().flat_map(|stream| &stream.logs);
-    let Some(log) = logs.find(|log| log.found.path == finding.file) else { return true };
+    let Some(log) = logs.find(|log| log.found.path == finding.file) else { return false };
+    let Some(Range { low, high }) = range else { return true };
     let named = LogName::parse(log.found.name()).and_then(|name| match name.role {
         LogRole::Archived(generation) => Some(generation),
         _ => None,

@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::check::look_inside;
+use super::checksum::HEADER_SEED;
 use super::facts::{DatabaseFacts, Facts, Named, Span, Terms};
+use super::fields::u32_at;
 use super::files::{self, Below, Found, look, read_head};
 use super::finding::{Finding, Kind, Weight};
 use super::fitness::{self, Range, chain};
 use super::instance::{Instance, Options};
 use super::judge::{Inside, Judgement, judge_file, judge_instance};
-use super::log::{LogName, LogRole};
+use super::log::{LogName, LogRole, checkpoint_base};
+use super::page::PageSize;
 use super::ranges::{Need, need, span};
 use super::recognise::{Claim, Content, recognise};
 use super::source::{DatabaseSource, LogSource, LogTerms, Policy};
@@ -79,7 +82,7 @@ impl EseEngine {
         Instance::gather(&self.storage, &options, stop, &mut |take| {
             self.files.each_file(stop, &mut |relative, _| {
                 let path = self.storage.join(relative);
-                take(match look(&path, stop) {
+                take(match look(&path, stop).and_then(without_vague_claim) {
                     Ok(found) => Below::File(found),
                     Err(error) if stop.cause().is_some() => return Err(error),
                     Err(error) if error.is_not_found() => return Ok(()), // gone since it was listed
@@ -393,6 +396,43 @@ impl Engine for EseEngine {
     }
 }
 
+/// A file whose header is damaged is the engine's where its name or the engine's own mark says so as well: four bytes
+/// alone, which hold a file type, are as likely an application's.
+fn without_vague_claim(found: Found) -> Result<Found> {
+    let Content::DamagedHeader(claim, _) = found.content else { return Ok(found) };
+    if is_named_so(&found.path, claim) {
+        return Ok(found);
+    }
+    let (file, _) = files::open(&found.path)?;
+    let head = read_head(&file, &found.path)?;
+    Ok(if claim == Claim::Database && has_the_mark(&head) {
+        found
+    } else {
+        Found { content: Content::Foreign, ..found }
+    })
+}
+
+fn is_named_so(path: &Path, claim: Claim) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    match claim {
+        Claim::Database => is_named_as_database(path),
+        Claim::Log => LogName::parse(name).is_some(),
+        Claim::Checkpoint => checkpoint_base(name).is_some(),
+        Claim::FlushMap => path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("jfm")),
+    }
+}
+
+fn is_named_as_database(path: &Path) -> bool {
+    let extension = path.extension().unwrap_or_default();
+    ["edb", "dit", "mdb", "sdb"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+}
+
+/// Whether one of the two headers has the mark of a database.
+fn has_the_mark(head: &[u8]) -> bool {
+    let shadows = PageSize::ALL.into_iter().map(PageSize::bytes);
+    std::iter::once(0).chain(shadows).any(|begin| u32_at(head, begin + 4) == HEADER_SEED)
+}
+
 /// Which engines a storage is of, by content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
@@ -410,11 +450,7 @@ pub fn look_for_engines(files: &FilesEngine, storage: &Path, stop: &StopToken) -
         if size < 4096 || (seen.ese.is_some() && seen.sqlite.is_some()) {
             return Ok(());
         }
-        let has_a_telling_name = || {
-            let extension = relative.extension().unwrap_or_default();
-            ["edb", "dit", "mdb", "sdb"].iter().any(|known| extension.eq_ignore_ascii_case(known))
-        };
-        if !size.is_multiple_of(512) && !has_a_telling_name() {
+        if !size.is_multiple_of(512) && !is_named_as_database(relative) {
             return Ok(());
         }
         let path = storage.join(relative);
@@ -423,10 +459,11 @@ pub fn look_for_engines(files: &FilesEngine, storage: &Path, stop: &StopToken) -
         let Ok(head) = read_head(&file, &path) else { return Ok(()) };
         if head.starts_with(b"SQLite format 3\0") {
             seen.sqlite.get_or_insert(path);
-        } else if matches!(
-            recognise(&head, size),
-            Content::Database(..) | Content::Log(..) | Content::DamagedHeader(Claim::Database | Claim::Log, _)
-        ) {
+        } else if match recognise(&head, size) {
+            Content::Database(..) | Content::Log(..) => true,
+            Content::DamagedHeader(Claim::Database, _) => is_named_as_database(relative) || has_the_mark(&head),
+            _ => false,
+        } {
             seen.ese.get_or_insert(path);
         }
         Ok(())
