@@ -411,6 +411,54 @@ fn a_stop_ends_the_waiting_for_a_page_at_once() {
 }
 
 #[test]
+fn a_stop_or_a_signal_in_the_middle_leaves_nothing() {
+    // cases 65, 68 and 78, for an instance
+    for signal in [None, Some("TERM")] {
+        let host = clean();
+        let mut file = DatabaseFile::new().build();
+        file.resize(256 << 20, 0); // written zeros: pages that are looked at, and never were anything
+        host.write("app/Web.edb", file);
+        let running = host.start_reading(&["backup", "app", "--to", "repo"], "Web.edb");
+        match signal {
+            Some(signal) => running.signal(signal),
+            None => drop(host.ok(&["stop", "app"])),
+        }
+        running.leaves().exits(if signal.is_some() { 143 } else { 4 });
+        nothing_is_left(&host);
+        assert!(host.path("app/edb00005.log").exists());
+        host.ok(&["backup", "app", "--to", "repo"]);
+        host.verifies("repo");
+    }
+}
+
+#[test]
+fn flush_maps_patch_files_and_odd_names_go_along_and_a_temporary_database_does_not() {
+    let host = clean();
+    let database = DatabaseFile { flushes: (3, 4), ..DatabaseFile::new() };
+    host.write("app/Web.edb", database.build());
+    host.write("app/Web.jfm", database.flush_map(true));
+    host.write("app/Web.pat", database.patch_file());
+    let odd = std::path::Path::new("app").join(common::odd_name());
+    fs::write(host.path(&odd), DatabaseFile { signature: 3, ..DatabaseFile::new() }.build()).expect("written");
+    let mut temporary = DatabaseFile { signature: 9, stream: 0, ..DatabaseFile::new() }.build();
+    for copy in [0, 4096] {
+        ese::put_u32(&mut temporary[copy..], 667, 5);
+        ese::seal_header(&mut temporary[copy..copy + 4096]);
+    }
+    host.write("app/tmp.edb", temporary);
+    host.ok(&["backup", "app", "--to", "repo"]);
+    assert_eq!(line(&host, "Web.jfm")["role"], "other");
+    assert_eq!(line(&host, "Web.pat")["role"], "other");
+    assert!(!stored(&host).contains(&"tmp.edb".to_owned()));
+    let manifest = manifest(&host);
+    let left_out = manifest["left_out"].as_array().expect("a list");
+    assert!(left_out.iter().any(|one| one["path"] == "tmp.edb" && one["reason"] == "a temporary database"));
+    let databases = manifest["instance"]["databases"].as_array().expect("a list");
+    assert!(databases.iter().any(|one| one["path_base64"].is_string()));
+    host.verifies("repo");
+}
+
+#[test]
 fn a_damaged_log_ends_the_session_and_a_torn_tip_does_not() {
     let host = clean(); // case 34
     flip(&host, "app/edb00009.log", 3 * 4096 + 77, 0x81);

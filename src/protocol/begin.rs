@@ -235,7 +235,13 @@ fn choose(state: &StateDirectory, options: &Options, places: &mut Places, stop: 
     if places.engine == EngineName::Ese {
         refuse_what_is_to_come(options, places)?;
     } else if options.ese != Terms::default() {
-        let message = format!("{} is read by the engine {}", printable(&options.storage), places.engine);
+        let storage = printable(&options.storage);
+        let message = match options.engine {
+            None => {
+                format!("no database or log of ESE was found in {storage}, so that the engine is {}", places.engine)
+            }
+            Some(engine) => format!("{storage} is read by the engine {engine}"),
+        };
         return Err(Error::jet(Jet::InvalidParameter, message)
             .hint("--snapshot, --base, --log-dir, --checkpoint, --engine-files and --accept-… are for ESE storages."));
     }
