@@ -450,3 +450,53 @@ fn read_log(
     let facts = verifier.finish(&mut |damage| damages.push(damage));
     Ok(Ok((damages, facts)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::files::{FilesEngine, FilesOptions, Reached};
+    use crate::engine::{Entry, Role};
+
+    /// A database of two headers and six pages, all zeros, and its source.
+    fn source(folder: &std::path::Path, is_at_rest: bool, accept_damage: bool) -> DatabaseSource {
+        std::fs::write(folder.join("a.edb"), vec![0; 8 * 4096]).expect("written");
+        let files = FilesEngine::open(folder, &FilesOptions::default()).expect("opened");
+        let reached = files.reach(&Entry::new("a.edb", Role::Database, 8 * 4096)).expect("reached");
+        let Reached::File { file, watched, allocated } = reached else { panic!("a file") };
+        let header = DatabaseHeader::parse(&[0; 4096], PageSize::KIB_4);
+        let policy = Policy { is_at_rest, accept_damage, stop: StopToken::never() };
+        DatabaseSource::new((file, watched, allocated), &header, &Inside::default(), policy)
+    }
+
+    #[test]
+    fn what_was_wrong_once_and_is_right_on_the_disk_heals_with_a_notice() {
+        let folder = tempfile::tempdir().expect("temporary directory");
+        for is_at_rest in [true, false] {
+            let mut source = source(folder.path(), is_at_rest, false);
+            let mut buffer = vec![0; 8 * 4096];
+            buffer[3 * 4096 + 5] = 77; // page 2, as a disk may give it once
+            source.prove(&mut buffer).expect("proven");
+            assert_eq!(buffer, vec![0; 8 * 4096], "what goes on is what was proven");
+            assert_eq!((source.proof.blank, source.proof.odd.len()), (6, 0));
+            let told = &source.proof.notices[..];
+            assert!(told.len() == 1 && told[0].ends_with("was wrong once and then right (transient)"), "{told:?}");
+            assert!(!source.is_given_up);
+        }
+    }
+
+    #[test]
+    fn a_disk_that_does_not_heal_is_waited_for_only_once() {
+        let folder = tempfile::tempdir().expect("temporary directory");
+        let mut source = source(folder.path(), false, true);
+        source.is_given_up = true; // as after the first page
+        let path = folder.path().join("a.edb");
+        let mut bytes = vec![0; 8 * 4096];
+        (bytes[3 * 4096 + 5], bytes[6 * 4096 + 9]) = (77, 7);
+        std::fs::write(path, &bytes).expect("written");
+        let begun = std::time::Instant::now();
+        source.prove(&mut bytes).expect("accepted");
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        let numbers: Vec<_> = source.proof.odd.iter().map(|odd| (odd.number, odd.kind)).collect();
+        assert_eq!(numbers, [(2, OddKind::PageChecksum), (5, OddKind::PageChecksum)]);
+    }
+}
