@@ -96,7 +96,7 @@ _jetbak() {
             return 0
             ;;
         jetbak__subcmd__backup)
-            opts="-q -v -h --kind --engine --name --log --exclude --exclude-from --exclude-caches --one-file-system --keep-going --keep-partial --retries --replace-idle --to --truncate --dry-run --state-dir --json --quiet --verbose --color --help"
+            opts="-q -v -h --kind --engine --name --log --snapshot --base --log-dir --checkpoint --engine-files --accept-damage --accept-loss --exclude --exclude-from --exclude-caches --one-file-system --keep-going --keep-partial --retries --replace-idle --to --truncate --dry-run --state-dir --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -107,7 +107,7 @@ _jetbak() {
                     return 0
                     ;;
                 --engine)
-                    COMPREPLY=($(compgen -W "auto files" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "auto ese files" -- "${cur}"))
                     return 0
                     ;;
                 --name)
@@ -115,6 +115,18 @@ _jetbak() {
                     return 0
                     ;;
                 --log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --base)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --checkpoint)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -154,7 +166,7 @@ _jetbak() {
             return 0
             ;;
         jetbak__subcmd__begin)
-            opts="-q -v -h --kind --engine --name --log --exclude --exclude-from --exclude-caches --one-file-system --keep-going --keep-partial --retries --replace-idle --to --no-repository --state-dir --json --quiet --verbose --color --help"
+            opts="-q -v -h --kind --engine --name --log --snapshot --base --log-dir --checkpoint --engine-files --accept-damage --accept-loss --exclude --exclude-from --exclude-caches --one-file-system --keep-going --keep-partial --retries --replace-idle --to --no-repository --state-dir --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -165,7 +177,7 @@ _jetbak() {
                     return 0
                     ;;
                 --engine)
-                    COMPREPLY=($(compgen -W "auto files" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "auto ese files" -- "${cur}"))
                     return 0
                     ;;
                 --name)
@@ -173,6 +185,18 @@ _jetbak() {
                     return 0
                     ;;
                 --log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --base)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --checkpoint)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -52,10 +52,14 @@ complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "completions" -d 'Prin
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "man" -d 'Print the man page, or write all of them into a directory'
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l kind -d 'What is asked for' -r -f -a "full\t'Complete; a parent for later kinds; may truncate'
 copy\t'Complete; never a parent, never truncates'"
-complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l engine -d 'What understands the storage; `auto` looks at its content' -r -f -a "auto\t'By content'
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l engine -d 'What understands the storage; `auto` looks at its content' -r -f -a "auto\t'By content: ESE where a database or log of it is found, else any directory'
+ese\t'Databases and logs of the Extensible Storage Engine, every page and segment proven'
 files\t'Any directory, as it is'"
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l name -d 'Tie the repository to this name instead of the storage\'s path' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l log -d 'Take files that match as logs: read last, and deleted by truncate' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l base -d 'The three characters that the names of the logs begin with, where there are several streams (ESE)' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l log-dir -d 'The directory of the logs, where there are several with logs (ESE); below the storage' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l checkpoint -d 'The checkpoint, where it is not beside the logs (ESE); below the storage' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l exclude -d 'Leave out what matches, and everything below a directory that matches' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l exclude-from -d 'Leave out what the patterns in a file match: one a line, `#` begins a comment' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l retries -d 'Read a file that changes while it is read so many times again' -r
@@ -65,6 +69,10 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l state-dir -d 'K
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l snapshot -d 'Take the storage for a snapshot, to which nobody writes (ESE)'
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l engine-files -d 'Leave out what is not the engine\'s own (ESE)'
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l accept-damage -d 'Copy damaged pages as they are, and list each in the manifest (ESE)'
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l accept-loss -d 'Go on where logs are missing that hold what was committed last (ESE)'
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l exclude-caches -d 'Leave out what lies in directories that a CACHEDIR.TAG marks as caches'
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l one-file-system -d 'Leave out what lies on other file systems than the storage'
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l keep-going -d 'Leave out files that cannot be read, instead of failing'
@@ -77,10 +85,14 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -s v -l verbose -d
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l kind -d 'What is asked for' -r -f -a "full\t'Complete; a parent for later kinds; may truncate'
 copy\t'Complete; never a parent, never truncates'"
-complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l engine -d 'What understands the storage; `auto` looks at its content' -r -f -a "auto\t'By content'
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l engine -d 'What understands the storage; `auto` looks at its content' -r -f -a "auto\t'By content: ESE where a database or log of it is found, else any directory'
+ese\t'Databases and logs of the Extensible Storage Engine, every page and segment proven'
 files\t'Any directory, as it is'"
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l name -d 'Tie the repository to this name instead of the storage\'s path' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l log -d 'Take files that match as logs: read last, and deleted by truncate' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l base -d 'The three characters that the names of the logs begin with, where there are several streams (ESE)' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l log-dir -d 'The directory of the logs, where there are several with logs (ESE); below the storage' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l checkpoint -d 'The checkpoint, where it is not beside the logs (ESE); below the storage' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l exclude -d 'Leave out what matches, and everything below a directory that matches' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l exclude-from -d 'Leave out what the patterns in a file match: one a line, `#` begins a comment' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l retries -d 'Read a file that changes while it is read so many times again' -r
@@ -90,6 +102,10 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l state-dir -d 'Ke
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l snapshot -d 'Take the storage for a snapshot, to which nobody writes (ESE)'
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l engine-files -d 'Leave out what is not the engine\'s own (ESE)'
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l accept-damage -d 'Copy damaged pages as they are, and list each in the manifest (ESE)'
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l accept-loss -d 'Go on where logs are missing that hold what was committed last (ESE)'
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l exclude-caches -d 'Leave out what lies in directories that a CACHEDIR.TAG marks as caches'
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l one-file-system -d 'Leave out what lies on other file systems than the storage'
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l keep-going -d 'Leave out files that cannot be read, instead of failing'

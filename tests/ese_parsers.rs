@@ -14,6 +14,7 @@ use jetbak::engine::ese::flush_map::entry;
 use jetbak::engine::ese::judge::{Inside, judge_file, judge_named};
 use jetbak::engine::ese::log::{LogHeader, LogName};
 use jetbak::engine::ese::page::{PageNumber, PageSize, corrected, verify_page, verify_pages};
+use jetbak::engine::ese::prove::{Flaw, Prover, What};
 use jetbak::engine::ese::ranges::need;
 use jetbak::engine::ese::recognise::{Content, HEAD_BYTES, recognise};
 use jetbak::engine::ese::space::last_owned_page;
@@ -238,4 +239,46 @@ fn the_commands_survive_what_they_are_given() {
     }
     let ran = host.run_soon(&["check", "app"]);
     assert!(matches!(ran.code, Some(3 | 5)), "{}", ran.stderr);
+}
+
+/// What a prover finds in a file that comes in pieces; zeros as holes where there are enough of them.
+fn prove_in_pieces(what: What, file: &[u8], pieces: &[usize]) -> Vec<Flaw> {
+    let mut flaws = Vec::new();
+    let mut prover = Prover::new(what, file.len() as u64, false);
+    let (mut rest, mut pieces) = (file, pieces.iter().cycle());
+    while !rest.is_empty() {
+        let (piece, left) = rest.split_at(pieces.next().map_or(rest.len(), |piece| rest.len().min(*piece)));
+        if piece.iter().all(|byte| *byte == 0) {
+            prover.skip(piece.len() as u64, &mut |flaw| flaws.push(flaw));
+        } else {
+            prover.feed(piece, &mut |flaw| flaws.push(flaw));
+        }
+        rest = left;
+    }
+    prover.finish(&mut |flaw| flaws.push(flaw));
+    flaws
+}
+
+proptest! {
+    #[test]
+    fn a_prover_finds_the_same_in_whatever_pieces_a_file_comes(
+        pieces in proptest::collection::vec(1_usize..70_000, 1..8),
+        flips in proptest::collection::vec((any::<prop::sample::Index>(), 1_u8..), 0..4),
+        kind in 0..3,
+    ) {
+        let (what, mut file) = match kind {
+            0 => (What::Database(PageSize::KIB_4), DatabaseFile::new().build()),
+            1 => {
+                let file = DatabaseFile { page_size: 32768, owned: 12, ahead: 3, ..DatabaseFile::new() }.build();
+                (What::Database(PageSize::KIB_32), file)
+            }
+            _ => (What::Log, LogFile::new(7).build()),
+        };
+        prop_assert_eq!(prove_in_pieces(what, &file, &pieces), Vec::new());
+        for (index, bits) in flips {
+            let at = index.index(file.len());
+            file[at] ^= bits;
+        }
+        prop_assert_eq!(prove_in_pieces(what, &file, &pieces), prove_in_pieces(what, &file, &[file.len()]));
+    }
 }

@@ -255,6 +255,8 @@ impl Machine {
             storage: self.path("app"),
             repository: Some(self.path("repo")),
             engine: None,
+            ese: jetbak::engine::ese::facts::Terms::default(),
+            truncate: false,
             kind: Kind::Full,
             name: None,
             logs: vec!["wal.*".to_owned()],

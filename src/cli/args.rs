@@ -144,6 +144,34 @@ pub struct SessionArgs {
     /// series. Can be given several times.
     #[arg(long = "log", value_name = "GLOB")]
     pub logs: Vec<String>,
+    /// Take the storage for a snapshot, to which nobody writes (ESE)
+    ///
+    /// Only a snapshot of a database that was not shut down can be backed up. A local disk that is mounted from a
+    /// read-only device is taken for one as well.
+    #[arg(long)]
+    pub snapshot: bool,
+    /// The three characters that the names of the logs begin with, where there are several streams (ESE)
+    #[arg(long, value_name = "NAME")]
+    pub base: Option<String>,
+    /// The directory of the logs, where there are several with logs (ESE); below the storage
+    #[arg(long, value_name = "DIR")]
+    pub log_dir: Option<PathBuf>,
+    /// The checkpoint, where it is not beside the logs (ESE); below the storage
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+    /// Leave out what is not the engine's own (ESE)
+    #[arg(long)]
+    pub engine_files: bool,
+    /// Copy damaged pages as they are, and list each in the manifest (ESE)
+    ///
+    /// The backup is incomplete: it can be restored when it is named, but is never the latest. The exit code is 3.
+    #[arg(long)]
+    pub accept_damage: bool,
+    /// Go on where logs are missing that hold what was committed last (ESE)
+    ///
+    /// The databases can be recovered without them, and lose those changes.
+    #[arg(long)]
+    pub accept_loss: bool,
     /// Leave out what matches, and everything below a directory that matches
     ///
     /// Patterns match bytes: `*` and `?` within one name, `**` across directories, `[ab]` one of several characters,
@@ -194,8 +222,10 @@ pub enum KindArg {
 /// The engines that can be named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EngineArg {
-    /// By content
+    /// By content: ESE where a database or log of it is found, else any directory
     Auto,
+    /// Databases and logs of the Extensible Storage Engine, every page and segment proven
+    Ese,
     /// Any directory, as it is
     Files,
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::args::{BackupArgs, Global};
-use super::summary::{INCOMPLETE_HINT, Summary, count, incomplete};
+use super::summary::{INCOMPLETE_HINT, Summary, count, damaged, incomplete};
 use super::{signal_token, state_directory};
 use crate::error::{Error, ExitCode, Jet, printable};
 use crate::protocol::backup::{self, BackupReport};
@@ -14,7 +14,7 @@ use crate::session::record::Record;
 use crate::ui::{Ui, json as objects};
 
 pub fn run(global: &Global, args: &BackupArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
-    let options = args.session.options(Some(&args.to), true)?;
+    let options = Options { truncate: args.truncate, ..args.session.options(Some(&args.to), true)? };
     if args.truncate && !options.kind.truncates() {
         return Err(Error::jet(Jet::InvalidParameter, format!("a {} backup never truncates", options.kind.name()))
             .hint("Only a full backup truncates.")
@@ -68,7 +68,8 @@ fn finish(report: &BackupReport, record: Option<&Record>, options: &Options, ui:
     }
     let is_incomplete = outcome == Outcome::Incomplete;
     let left_out = incomplete(excluded, exit_code, INCOMPLETE_HINT).filter(|_| is_incomplete);
-    if let Some(error) = error.or(left_out.as_ref()) {
+    let pages = ended.and_then(|ended| damaged(&ended.damaged));
+    if let Some(error) = error.or(left_out.as_ref()).or(pages.as_ref()) {
         ui.error(&anyhow::Error::new(error.clone()));
     }
     let summary = Summary {

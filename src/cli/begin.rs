@@ -5,6 +5,7 @@ use serde_json::json;
 use super::args::{BeginArgs, EngineArg, Global, KindArg, SessionArgs};
 use super::summary::count;
 use super::{signal_token, state_directory};
+use crate::engine::ese::facts::{Named, Terms};
 use crate::engine::{EngineName, globs};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::paths;
@@ -22,6 +23,7 @@ impl SessionArgs {
             repository: repository.map(std::path::Path::to_owned),
             engine: match self.engine {
                 EngineArg::Auto => None,
+                EngineArg::Ese => Some(EngineName::Ese),
                 EngineArg::Files => Some(EngineName::Files),
             },
             kind: match self.kind {
@@ -30,6 +32,16 @@ impl SessionArgs {
             },
             name: self.name.clone(),
             logs: self.logs.clone(),
+            ese: Terms {
+                snapshot: self.snapshot,
+                base: self.base.clone(),
+                log_directory: self.log_dir.as_deref().map(absolute).transpose()?,
+                checkpoint: self.checkpoint.as_deref().map(absolute).transpose()?,
+                engine_files: self.engine_files,
+                accept_damage: self.accept_damage,
+                accept_loss: self.accept_loss,
+            },
+            truncate: false,
             exclusion: self.exclusion()?,
             keep_going: self.keep_going,
             keep_partial: self.keep_partial,
@@ -50,6 +62,12 @@ impl SessionArgs {
         }
         Ok(Exclusion { globs, caches: self.exclude_caches, other_file_systems: self.one_file_system })
     }
+}
+
+/// A path that means the same to every later command.
+fn absolute(path: &std::path::Path) -> Result<Named> {
+    let absolute = path.canonicalize().or_else(|_| std::path::absolute(path));
+    absolute.map(|path| Named::new(&path)).map_err(|e| Error::io("find", path, &e).exit(ExitCode::Usage))
 }
 
 pub fn run(global: &Global, args: &BeginArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {

@@ -118,14 +118,13 @@ impl Wanted<'_> {
     fn prove(&self, line: &FileLine, stop: &StopToken, ui: &mut Ui) -> Result<()> {
         let (store, folder, tally) = (&**self.repository.store(), self.backup.folder(), Tally::default());
         let stored = self.stored(line)?;
-        let sha256 = line.sha256.as_deref().unwrap_or_default();
         let mut damages = Vec::new();
         with_progress(
             stop,
             false,
             &tally,
-            |how| check_file(store, &folder, &stored, line.size, sha256, &mut vec![0; CHUNK_BYTES], how),
-            &mut |damage| damages.push(damage),
+            |how| check_file(store, &folder, &stored, line, &mut vec![0; CHUNK_BYTES], how),
+            &mut |damage| damages.extend(Some(damage).filter(|damage| !damage.is_known)),
             &mut |tally| {
                 let (bytes_done, bytes_total) = (tally.bytes(), line.size);
                 ui.progress(&Progress { activity: Activity::Verifying, file: None, bytes_done, bytes_total });

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::args::{EndArgs, Global};
 use super::open_session;
-use super::summary::{INCOMPLETE_HINT, Summary, incomplete};
+use super::summary::{INCOMPLETE_HINT, Summary, damaged, incomplete};
 use crate::error::{Error, ExitCode, Jet, printable};
 use crate::paths;
 use crate::protocol::end;
@@ -36,7 +36,8 @@ pub fn run(global: &Global, args: &EndArgs, ui: &mut Ui) -> anyhow::Result<ExitC
         .then(|| Error::jet(Jet::BackupAbortByServer, "the session had been stopped").hint("Nothing was published."));
     let is_incomplete = ended.outcome == Outcome::Incomplete;
     let left_out = incomplete(&ended.excluded, exit_code, INCOMPLETE_HINT).filter(|_| is_incomplete);
-    if let Some(error) = ended.error.as_ref().or(strictly.as_ref()).or(left_out.as_ref()) {
+    let pages = damaged(&ended.damaged);
+    if let Some(error) = ended.error.as_ref().or(strictly.as_ref()).or(left_out.as_ref()).or(pages.as_ref()) {
         ui.error(&anyhow::Error::new(error.clone()));
     }
     let record = context.session.record();

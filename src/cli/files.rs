@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::args::{FilesArgs, Global};
 use super::{open_session, signal_token};
+use crate::engine::Role;
 use crate::error::{ExitCode, printable};
 use crate::paths;
 use crate::protocol::files::{self, Listed};
@@ -39,6 +40,7 @@ pub fn run(global: &Global, args: &FilesArgs, ui: &mut Ui) -> anyhow::Result<Exi
             Listed { .. } => "-",
         };
         let what = if phase == Phase::Logs { "log" } else { "database" };
+        let what = if listed.entry.role == Role::Other { "other" } else { what };
         let line = format!("{mark:8}  {what:8}  {:>15}  {}", listed.entry.size, printable(&listed.entry.path));
         ui.line(&line);
         Ok(())
@@ -51,7 +53,8 @@ fn object(listed: &Listed) -> Value {
         "size": listed.entry.size,
         "done": listed.done,
         "excluded": listed.excluded,
-        "generation": null,
+        "role": listed.entry.role.name(),
+        "generation": listed.entry.generation,
     }));
     paths::insert(&mut fields, "path", &listed.entry.path);
     Value::Object(fields)

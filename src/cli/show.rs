@@ -11,6 +11,9 @@ use super::args::ShowArgs;
 use super::shell::quoted;
 use super::show_files;
 use super::summary::count;
+use crate::engine::ese::facts::Span;
+use crate::engine::ese::fields::Generation;
+use crate::engine::ese::ranges::span;
 use crate::error::{Error, ExitCode, Result, printable};
 use crate::paths;
 use crate::repository::Repository;
@@ -169,6 +172,9 @@ impl Shown<'_> {
         );
         facts.add("holds", self.holds());
         facts.add("logs", self.logs());
+        for line in self.instance() {
+            facts.add("instance", line);
+        }
         for (heading, link, standing) in
             [("previous", &manifest.previous, self.previous), ("parent", &manifest.parent, self.parent)]
         {
@@ -190,6 +196,32 @@ impl Shown<'_> {
         let repository = quoted(self.repository.root());
         facts.add("restore", format!("jetbak restore {repository} {} --into DIR", manifest.sequence));
         facts.0
+    }
+
+    /// What an instance of the Extensible Storage Engine was, and what a restore of it takes.
+    fn instance(&self) -> Vec<String> {
+        let Some(instance) = &self.manifest.instance else { return Vec::new() };
+        let mut lines: Vec<String> = instance
+            .databases
+            .iter()
+            .take(NAMES_MAX)
+            .map(|database| {
+                let needs = match database.required {
+                    Some(Span { low, high }) => format!(", needs logs {}", span(Generation(low), Generation(high))),
+                    None => String::new(),
+                };
+                let (path, state) = (printable(database.file.path()), printable(&database.state));
+                format!("{path}, {state}, pages of {} bytes{needs}", database.page_size)
+            })
+            .collect();
+        if instance.needs_recovery {
+            lines.push("its engine must replay the logs before the databases can be used".to_owned());
+        }
+        let damaged = self.manifest.damaged.len() as u64;
+        if damaged > 0 {
+            lines.push(format!("{} damaged in the storage; --json names them", count(damaged, "page")));
+        }
+        lines
     }
 
     fn holds(&self) -> String {

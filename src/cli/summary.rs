@@ -9,8 +9,10 @@ use crate::error::{Error, ExitCode, Jet, printable};
 use crate::paths;
 use crate::protocol::begin::Options;
 use crate::protocol::end::Ended;
+use crate::repository::manifest::DamagedPage;
 use crate::session::event::{Failure, Outcome};
 use crate::session::record::Record;
+use crate::stream::source::OddKind;
 use crate::times;
 use crate::ui::{Ui, json as objects};
 
@@ -61,6 +63,7 @@ impl Summary<'_> {
             "warnings": warnings,
             "excluded": self.excluded.iter().map(objects::failure).collect::<Vec<_>>(),
             "truncated": self.truncated,
+            "damaged_pages": self.ended.map_or(0, |ended| ended.damaged.len()),
             "appeared": published.and_then(|published| published.appeared),
             "left_out_as_asked": self.record.map(|record| record.excluded),
         }));
@@ -170,6 +173,23 @@ pub fn incomplete(excluded: &[Failure], exit_code: ExitCode, hint: &str) -> Opti
         None => Error::new(exit_code, message),
     };
     Some(error.hint(hint))
+}
+
+/// What is to be said of damaged pages that were copied as they are.
+pub fn damaged(pages: &[DamagedPage]) -> Option<Error> {
+    let first = pages.first()?;
+    let message = format!(
+        "{} damaged in the storage and copied as asked, the first is page {} of {}",
+        if pages.len() == 1 { "1 page is".to_owned() } else { format!("{} are", count(pages.len() as u64, "page")) },
+        first.page.number,
+        printable(first.file.path())
+    );
+    let jet = match first.page.kind {
+        OddKind::PageNumber => Jet::ReadPgnoVerifyFailure,
+        _ => Jet::ReadVerifyFailure,
+    };
+    let error = Error::jet(jet, message).file(first.file.path()).page(first.page.number.into());
+    Some(error.hint("The manifest lists every one. An incomplete backup can be restored when it is named."))
 }
 
 /// Seconds with three decimals, as JSON holds them.

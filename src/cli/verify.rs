@@ -9,7 +9,7 @@ use super::args::VerifyArgs;
 use super::signal_token;
 use super::summary::{count, rate, seconds};
 use crate::error::{ExitCode, printable};
-use crate::protocol::{Activity, Observer, Progress};
+use crate::protocol::{Activity, Observer, Progress, Warning};
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
 use crate::repository::verified::Verified;
@@ -37,21 +37,26 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let tally = Tally::default();
     let (mut damages, mut recorded) = (0_u64, 0_u64);
     for backup in &chosen {
-        let mut found = Vec::new();
+        let (mut found, mut known) = (Vec::new(), Vec::new());
         let (begun, files, bytes) = (Instant::now(), tally.files(), tally.bytes());
         with_progress(
             &stop,
             false,
             &tally,
             |how| repository.verify(backup, &all, how),
-            &mut |damage| found.push(damage),
+            &mut |damage| if damage.is_known { known.push(damage) } else { found.push(damage) },
             &mut |tally| {
                 let activity = Activity::Verifying;
                 ui.progress(&Progress { activity, file: None, bytes_done: tally.bytes(), bytes_total });
             },
         )?;
-        found.sort_by(|a, b| a.file.cmp(&b.file).then_with(|| a.kind.name().cmp(b.kind.name())));
+        let place = |damage: &Damage| (damage.file.clone(), damage.kind.name(), damage.page, damage.segment);
+        found.sort_by_key(place);
         found.dedup();
+        known.sort_by_key(place);
+        for one in &known {
+            warn(backup, one, ui);
+        }
         damages += found.len() as u64;
         show(backup, &found, ui);
         let (files, bytes) = (tally.files() - files, tally.bytes() - bytes);
@@ -108,6 +113,12 @@ fn record(repository: &Repository, backup: &Backup, verified: &Verified, ui: &mu
     }
 }
 
+/// What was so when it was backed up is told again, and is no damage of the backup (decision 19).
+fn warn(backup: &Backup, known: &Damage, ui: &mut Ui) {
+    let message = format!("{}, as it was when it was backed up", describe(backup, known));
+    ui.warning(&Warning { jet: None, message, file: Some(known.file.clone()) });
+}
+
 fn show(backup: &Backup, found: &[Damage], ui: &mut Ui) {
     if ui.is_json() {
         for damage in found {
@@ -125,12 +136,17 @@ fn show(backup: &Backup, found: &[Damage], ui: &mut Ui) {
 
 /// A damage as a line for people.
 pub fn describe(backup: &Backup, damage: &Damage) -> String {
-    let Damage { file, kind, stored, computed } = damage;
+    let Damage { file, kind, stored, computed, page, segment, .. } = damage;
+    let place = match (page, segment) {
+        (Some(page), _) => format!(" of page {page}"),
+        (None, Some(segment)) => format!(" of segment {segment}"),
+        (None, None) => String::new(),
+    };
     let facts = match (stored.is_empty(), computed.is_empty()) {
         (false, false) => format!(": {} stored, {} found", printable(stored), printable(computed)),
         (false, true) => format!(": {} stored", printable(stored)),
         (true, false) => format!(": {}", printable(computed)),
         (true, true) => String::new(),
     };
-    format!("{}: {}: {}{facts}", backup.id.text, printable(file), kind.name())
+    format!("{}: {}: {}{place}{facts}", backup.id.text, printable(file), kind.name())
 }

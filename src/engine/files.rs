@@ -128,6 +128,18 @@ impl FilesEngine {
     }
 
     fn open_file(&self, entry: &Entry) -> Result<Opened> {
+        match self.reach(entry)? {
+            Reached::Opened(opened) => Ok(opened),
+            Reached::File { file, watched, allocated } => {
+                let content = SparseFile::new(file, 0, watched.before.stamp.size, allocated);
+                let content = content.map_err(|e| self.cannot_read(&entry.path, &e))?;
+                Ok(Opened::Data(Box::new(PlainFile { content, watched })))
+            }
+        }
+    }
+
+    /// Opens a file and looks at it, for whoever reads it on.
+    pub(super) fn reach(&self, entry: &Entry) -> Result<Reached> {
         let path = &entry.path;
         let file = self.open_below(path, OFlags::RDONLY).map_err(|e| self.cannot_read(path, &e))?;
         let stat = rustix::fs::fstat(&file).map_err(|e| self.cannot_read(path, &e.into()))?;
@@ -139,13 +151,35 @@ impl FilesEngine {
             && self.is_same(first, &stamp(&stat))
         {
             let attributes = Attributes::plain(stamp(&stat), stat.st_mode & 0o7777, stat.st_uid, stat.st_gid);
-            return Ok(Opened::HardLink(attributes, first.clone()));
+            return Ok(Reached::Opened(Opened::HardLink(attributes, first.clone())));
         }
         let before = self.attributes.of_open_file(&file, &stat);
         let allocated = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(STAT_BLOCK_BYTES);
-        let content = SparseFile::new(file, 0, before.stamp.size, allocated).map_err(|e| self.cannot_read(path, &e))?;
         let (storage, root, path) = (self.storage.clone(), Arc::clone(&self.root), path.clone());
-        Ok(Opened::Data(Box::new(PlainFile { storage, root, path, content, before })))
+        Ok(Reached::File { file, watched: Watched { storage, root, path, before }, allocated })
+    }
+
+    /// Hands every regular file over that a survey would take, by its path relative to the storage, with its size.
+    pub(super) fn each_file(&self, stop: &StopToken, visit: &mut dyn FnMut(&Path, u64) -> Result<()>) -> Result<()> {
+        self.walk(stop, &mut |seen| match seen {
+            Seen::Entry { path, kind: Kind::File, stat, .. } => visit(&path, stamp(&stat).size),
+            _ => Ok(()),
+        })
+    }
+
+    /// An entry of this role for a file that is there.
+    pub(super) fn entry_of(&self, path: &Path, role: Role) -> Result<Entry> {
+        let stat = beneath::stat(&self.root, path).map_err(|e| self.cannot_read(path, &e.into()))?;
+        Ok(entry(path.to_owned(), role, &stat))
+    }
+
+    /// In which respect a file is not what it was any more.
+    pub(super) fn difference(&self, path: &Path, before: &Stamp) -> Result<Option<String>> {
+        match beneath::stat(&self.root, path) {
+            Ok(stat) => Ok(difference(before, &stamp(&stat))),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(Some("it was removed".to_owned())),
+            Err(errno) => Err(self.cannot_read(path, &errno.into())),
+        }
     }
 
     /// Whether a path still is the file with this device and inode.
@@ -253,11 +287,11 @@ impl Engine for FilesEngine {
         Ok(logs)
     }
 
-    fn open(&self, entry: &Entry) -> Result<Opened> {
+    fn open(&self, entry: &Entry, _: &StopToken) -> Result<Opened> {
         match entry.role {
             Role::Directory => self.open_directory(entry),
             Role::Link => self.open_link(&entry.path),
-            Role::Database | Role::Log => self.open_file(entry),
+            _ => self.open_file(entry),
         }
     }
 
@@ -315,33 +349,53 @@ fn entry(path: PathBuf, role: Role, stat: &rustix::fs::Stat) -> Entry {
     Entry { modified_ns, allocated: allocated.min(size), ..Entry::new(path, role, size) }
 }
 
-/// A regular file: as many bytes as it had when it was opened, then a look whether it held still.
-struct PlainFile {
+/// A file that was opened.
+pub(super) enum Reached {
+    /// A regular file.
+    File {
+        /// Opened for reading.
+        file: File,
+        /// What it was then.
+        watched: Watched,
+        /// Bytes of space that it takes.
+        allocated: u64,
+    },
+    /// Something that needs no reading.
+    Opened(Opened),
+}
+
+/// A file that must hold still while it is read.
+pub(super) struct Watched {
     storage: PathBuf,
     root: Arc<OwnedFd>,
     path: PathBuf,
-    content: SparseFile,
-    before: Attributes,
+    /// What it was when it was opened.
+    pub before: Attributes,
 }
 
-impl Source for PlainFile {
-    fn next(&mut self, buffer: &mut [u8]) -> Result<Got> {
-        // Never more than the file had at first: one that grows for ever ends here, and shows in `finish`.
-        let next = self.content.next(buffer);
-        next.map_err(|e| Error::io("read", &self.storage.join(&self.path), &e).file(&self.path))
+impl Watched {
+    /// Its path, relative to the storage.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
-    fn finish(self: Box<Self>) -> Result<Settled> {
-        let error = |e: Errno| Error::io("look at", &self.storage.join(&self.path), &e.into()).file(&self.path);
-        let after = stamp(&rustix::fs::fstat(self.content.file()).map_err(error)?);
+    /// Its absolute path.
+    pub fn absolute(&self) -> PathBuf {
+        self.storage.join(&self.path)
+    }
+
+    /// Looks whether it held still; `left` is how many of its bytes were not there to read.
+    pub fn settle(self, file: &File, left: u64) -> Result<Settled> {
+        let error = |e: Errno| Error::io("look at", &self.absolute(), &e.into()).file(&self.path);
+        let after = stamp(&rustix::fs::fstat(file).map_err(error)?);
         if let Some(what) = difference(&self.before.stamp, &after) {
             return Ok(Settled::Changed(what));
         }
-        if self.content.left() > 0 {
+        if left > 0 {
             return Ok(Settled::Changed("it became shorter".to_owned()));
         }
         // Some file systems say 0 for what has content (/proc, some in user space).
-        if after.size == 0 && rustix::io::pread(self.content.file(), &mut [0], 0).map_err(error)? > 0 {
+        if after.size == 0 && rustix::io::pread(file, &mut [0], 0).map_err(error)? > 0 {
             return Ok(Settled::Changed("it holds more than the 0 bytes that its file system tells of".to_owned()));
         }
         // The same name must still mean the same file: a new one renamed over it is a change too.
@@ -352,6 +406,24 @@ impl Source for PlainFile {
             Err(errno) => return Err(error(errno)),
         }
         Ok(Settled::Still(self.before))
+    }
+}
+
+/// A regular file: as many bytes as it had when it was opened, then a look whether it held still.
+struct PlainFile {
+    content: SparseFile,
+    watched: Watched,
+}
+
+impl Source for PlainFile {
+    fn next(&mut self, buffer: &mut [u8]) -> Result<Got> {
+        // Never more than the file had at first: one that grows for ever ends here, and shows in `finish`.
+        let next = self.content.next(buffer);
+        next.map_err(|e| Error::io("read", &self.watched.absolute(), &e).file(&self.watched.path))
+    }
+
+    fn finish(self: Box<Self>) -> Result<Settled> {
+        self.watched.settle(self.content.file(), self.content.left())
     }
 }
 

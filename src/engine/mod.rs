@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Jet, Result};
 use crate::stream::source::{Opened, Stamp};
 use crate::stream::stop::StopToken;
 
@@ -22,6 +22,8 @@ use crate::stream::stop::StopToken;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineName {
+    /// The Extensible Storage Engine.
+    Ese,
     /// Any directory, as it is.
     Files,
 }
@@ -30,6 +32,7 @@ impl EngineName {
     /// The word used in options, messages and JSON.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Ese => "ese",
             Self::Files => "files",
         }
     }
@@ -49,6 +52,10 @@ pub enum Role {
     Database,
     /// Read in the second phase; may be truncated.
     Log,
+    /// Where recovery begins; read after the logs.
+    Checkpoint,
+    /// A file of the application, or of the engine, that is neither; read in the first phase.
+    Other,
     /// A directory.
     Directory,
     /// A symbolic link.
@@ -61,6 +68,8 @@ impl Role {
         match self {
             Self::Database => "database",
             Self::Log => "log",
+            Self::Checkpoint => "checkpoint",
+            Self::Other => "other",
             Self::Directory => "directory",
             Self::Link => "link",
         }
@@ -68,7 +77,7 @@ impl Role {
 
     /// Whether it has content of its own.
     pub fn is_file(self) -> bool {
-        matches!(self, Self::Database | Self::Log)
+        !matches!(self, Self::Directory | Self::Link)
     }
 }
 
@@ -89,13 +98,15 @@ pub struct Entry {
     pub hard_link: Option<PathBuf>,
     /// A directory that could not be listed: what lies in it is in no list.
     pub unlisted: bool,
+    /// The generation of a log, where its engine counts them.
+    pub generation: Option<u32>,
 }
 
 impl Entry {
     /// An entry that takes as much space as it has bytes.
     pub fn new(path: impl Into<PathBuf>, role: Role, size: u64) -> Self {
         let path = path.into();
-        Self { path, role, size, allocated: size, modified_ns: 0, hard_link: None, unlisted: false }
+        Self { path, role, size, allocated: size, modified_ns: 0, hard_link: None, unlisted: false, generation: None }
     }
 
     /// Bytes that reading it moves: none for another name of a file.
@@ -112,6 +123,30 @@ pub enum Surveyed {
     LeftOut(LeftOut),
     /// Something that is not taken, as asked; relative to the storage, and why.
     Excluded(PathBuf, String),
+    /// Something odd that stands in nobody's way.
+    Notice(Notice),
+    /// What is known of an instance of the Extensible Storage Engine.
+    Instance(Box<ese::facts::Facts>),
+}
+
+/// Something odd that stands in nobody's way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The ESE number, where there is one.
+    pub jet: Option<Jet>,
+    /// What is odd, as a sentence with the file's name.
+    pub message: String,
+    /// The file, relative to the storage.
+    pub file: PathBuf,
+}
+
+/// Who a storage is, whatever its path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// The signature of its log stream, hexadecimal.
+    Logs(String),
+    /// Without one: the signature of its first database, hexadecimal.
+    Database(String),
 }
 
 /// Something in the storage that a session does not take, and why.
@@ -124,13 +159,21 @@ pub struct LeftOut {
     pub path_base64: Option<String>,
     /// Why, as a few words.
     pub reason: String,
+    /// It is always so, and nobody needs to hear of it.
+    #[serde(skip)]
+    pub is_usual: bool,
 }
 
 impl LeftOut {
     /// Names a path and the reason.
     pub fn new(path: &Path, reason: impl Into<String>) -> Self {
         let (path, path_base64) = crate::paths::to_fields(path);
-        Self { path, path_base64, reason: reason.into() }
+        Self { path, path_base64, reason: reason.into(), is_usual: false }
+    }
+
+    /// The same, where it is always so.
+    pub fn usual(path: &Path, reason: impl Into<String>) -> Self {
+        Self { is_usual: true, ..Self::new(path, reason) }
     }
 }
 
@@ -167,7 +210,18 @@ pub trait Engine: Send + Sync + fmt::Debug {
     fn list_logs(&self, stop: &StopToken) -> Result<Vec<Entry>>;
 
     /// Opens an entry of either list; not there any more is exit 6.
-    fn open(&self, entry: &Entry) -> Result<Opened>;
+    fn open(&self, entry: &Entry, stop: &StopToken) -> Result<Opened>;
+
+    /// Who the storage is, where its content says so; an unfit storage is an error.
+    fn mark(&self, _stop: &StopToken) -> Result<Option<Mark>> {
+        Ok(None)
+    }
+
+    /// Whether a file that was read is still what it was, where the others are worth nothing without it; else in which
+    /// respect it changed.
+    fn changed_since(&self, _path: &Path, _stamp: &Stamp) -> Result<Option<String>> {
+        Ok(None)
+    }
 
     /// Which of the logs that a published backup holds (oldest first) may go, in the same order; one that was left out as
     /// asked stays, and nothing that is newer goes.

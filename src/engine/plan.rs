@@ -30,6 +30,8 @@ struct Line {
     hard_link_base64: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     unlisted: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    generation: Option<u32>,
 }
 
 /// Appends one entry to a plan.
@@ -46,6 +48,7 @@ pub fn write_entry(out: &mut impl Write, entry: &Entry) -> std::io::Result<()> {
         hard_link,
         hard_link_base64,
         unlisted: entry.unlisted,
+        generation: entry.generation,
     };
     serde_json::to_writer(&mut *out, &line)?;
     out.write_all(b"\n")
@@ -105,6 +108,7 @@ impl PlanReader {
             modified_ns: line.modified_ns,
             hard_link,
             unlisted: line.unlisted,
+            generation: line.generation,
         }))
     }
 }
@@ -132,6 +136,7 @@ mod tests {
             Entry { modified_ns: -1, allocated: 4, ..Entry::new(odd.clone(), Role::Database, 7) },
             Entry { hard_link: Some(odd), ..Entry::new("dir/again", Role::Database, 7) },
             Entry { modified_ns: i128::MAX, ..Entry::new("dir/wal.001", Role::Log, u64::MAX) },
+            Entry { generation: Some(7), ..Entry::new("dir/edb00007.log", Role::Log, 1) },
         ];
         let mut file = tempfile::NamedTempFile::new().expect("temporary file");
         for entry in &entries {

@@ -4,13 +4,17 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Context, Observer, Warning, heal, open_engine};
+use super::truncate::not_yet_truncated;
+use super::{Context, Observer, Warning, heal, open_engine, open_files};
 use crate::durable::{self, TEMPORARY_PREFIX};
+use crate::engine::ese::facts::{Facts, Named, Terms};
+use crate::engine::ese::storage::look_for_engines;
 use crate::engine::files::PERMISSION_HINT;
-use crate::engine::{Engine, EngineName, LeftOut, Role, Surveyed, plan};
-use crate::error::{Error, Jet, Result, printable};
+use crate::engine::{Engine, EngineName, LeftOut, Notice, Role, Surveyed, plan};
+use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::repository::partial::Owner;
 use crate::repository::restore::too_little_space;
 use crate::repository::store::Held;
@@ -27,6 +31,7 @@ const LEFT_OUT_NAMED_MAX: usize = 20;
 
 /// What holds for a whole session.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Options {
     /// The storage directory, as given.
     pub storage: PathBuf,
@@ -40,6 +45,10 @@ pub struct Options {
     pub name: Option<String>,
     /// Globs of the files that are logs.
     pub logs: Vec<String>,
+    /// What holds for an instance of the Extensible Storage Engine.
+    pub ese: Terms,
+    /// Logs are to be deleted when the backup stands.
+    pub truncate: bool,
     /// What is left out as asked.
     pub exclusion: Exclusion,
     /// Leave out what cannot be read.
@@ -89,6 +98,8 @@ pub struct Survey {
     pub left_out: Vec<LeftOut>,
     /// How many entries, or directories with all below them, are left out as asked.
     pub excluded: u64,
+    /// What is known of an instance of the Extensible Storage Engine.
+    pub instance: Option<Facts>,
 }
 
 /// The storage and repository of a session that is about to begin.
@@ -105,13 +116,16 @@ pub fn dry_run(
     observer: &mut dyn Observer,
     stop: &StopToken,
 ) -> Result<Survey> {
-    let places = resolve(options)?;
+    let mut places = resolve(options)?;
     if let Some(repository) = &options.repository {
         refuse_nesting(&places.storage, repository)?;
-        Repository::check(repository, &Identity::of(&places.storage, options.name.as_deref()), places.engine)?;
     }
-    let record = record_of(options, &places, None, String::new());
-    let engine = open_engine(&record, state)?;
+    let engine = choose(state, options, &mut places, stop)?;
+    if let Some(repository) = &options.repository {
+        Repository::check_engine(repository, places.engine)?;
+        let identity = Identity::of(&places.storage, options.name.as_deref(), engine.mark(stop)?);
+        Repository::check(repository, &identity, places.engine)?;
+    }
     survey(&*engine, Wanted::Everything, observer, stop, &mut std::io::sink(), Path::new(""))
 }
 
@@ -122,7 +136,7 @@ pub fn begin(
     observer: &mut dyn Observer,
     stop: &StopToken,
 ) -> Result<Begun> {
-    let places = resolve(options)?;
+    let mut places = resolve(options)?;
     if let Some(repository) = &options.repository {
         refuse_nesting(&places.storage, repository)?;
     }
@@ -131,16 +145,23 @@ pub fn begin(
         let message = format!("{} is the state directory itself", printable(&options.storage));
         return Err(Error::jet(Jet::InvalidParameter, message).hint("Name another state directory with --state-dir."));
     }
-    let engine = open_engine(&record_of(options, &places, None, String::new()), state)?;
+    let engine = choose(state, options, &mut places, stop)?;
     let which = Which::Storage(options.storage.clone());
     if let Some(session) = state.find(&which)? {
         heal::make_way(state, session, options.replace_idle, observer, stop)?;
     }
+    // Before anything is made: an unfit storage leaves no trace.
+    let identity = match &options.repository {
+        Some(repository) => {
+            Repository::check_engine(repository, places.engine)?;
+            Some(Identity::of(&places.storage, options.name.as_deref(), engine.mark(stop)?))
+        }
+        None => None,
+    };
     // A repository is made only for a storage that opens, and beside a state directory that can be written.
     let mut spool = Spool::create(state)?;
-    let repository = match &options.repository {
-        Some(path) => {
-            let identity = Identity::of(&places.storage, options.name.as_deref());
+    let repository = match options.repository.as_ref().zip(identity) {
+        Some((path, identity)) => {
             let repository = Repository::open_or_create(path, &identity, places.engine)?;
             heal::sweep(&repository, state, false, observer, stop)?;
             Some(repository)
@@ -156,8 +177,9 @@ pub fn begin(
     record.databases_bytes = survey.bytes;
     record.left_out.clone_from(&survey.left_out);
     record.excluded = survey.excluded;
+    record.instance.clone_from(&survey.instance);
     warn_of_left_out(&survey.left_out, observer);
-    if survey.logs == 0 && !options.logs.is_empty() {
+    if survey.logs == 0 && !options.logs.is_empty() && places.engine == EngineName::Files {
         let message = format!("no file matches --log {}", printable(options.logs.join(" --log ")));
         observer.warning(&Warning { jet: None, message, file: None });
     }
@@ -192,8 +214,70 @@ pub fn begin(
     Ok(Begun { context: Context { state: state.clone(), session, partial: Ok(partial) }, survey, owner })
 }
 
+/// Opens the engine: the one that was named, or the one that the content asks for.
+fn choose(state: &StateDirectory, options: &Options, places: &mut Places, stop: &StopToken) -> Result<Arc<dyn Engine>> {
+    if options.engine.is_none() {
+        let files = open_files(&record_of(options, places, None, String::new()), state)?;
+        let seen = look_for_engines(&files, &places.storage, stop)?;
+        if let (Some(ese), Some(sqlite)) = (&seen.ese, &seen.sqlite) {
+            let message = format!(
+                "{} holds databases of two engines: {} is of ESE, {} of SQLite",
+                printable(&options.storage),
+                printable(ese),
+                printable(sqlite)
+            );
+            return Err(Error::jet(Jet::InvalidParameter, message)
+                .file(&options.storage)
+                .hint("Say which engine is meant with --engine, or leave one of them out with --exclude."));
+        }
+        places.engine = if seen.ese.is_some() { EngineName::Ese } else { EngineName::Files };
+    }
+    if places.engine == EngineName::Ese {
+        refuse_what_is_to_come(options, places)?;
+    } else if options.ese != Terms::default() {
+        let storage = printable(&options.storage);
+        let message = match options.engine {
+            None => {
+                format!("no database or log of ESE was found in {storage}, so that the engine is {}", places.engine)
+            }
+            Some(engine) => format!("{storage} is read by the engine {engine}"),
+        };
+        return Err(Error::jet(Jet::InvalidParameter, message)
+            .hint("--snapshot, --base, --log-dir, --checkpoint, --engine-files and --accept-… are for ESE storages."));
+    }
+    open_engine(&record_of(options, places, None, String::new()), state)
+}
+
+/// What this version does not do yet with an instance is refused before anything is read.
+fn refuse_what_is_to_come(options: &Options, places: &Places) -> Result<()> {
+    if options.truncate {
+        return Err(not_yet_truncated().exit(ExitCode::Usage));
+    }
+    if !options.logs.is_empty() {
+        return Err(Error::jet(Jet::InvalidParameter, "the logs of an ESE storage are known by their content")
+            .hint("Leave --log out, or take the directory as it is with --engine files."));
+    }
+    let named = [("--log-dir", &options.ese.log_directory), ("--checkpoint", &options.ese.checkpoint)];
+    for (option, path) in named {
+        let Some(path) = path.as_ref().map(Named::path) else { continue };
+        let canonical = path.canonicalize().map_err(|e| Error::io("open", &path, &e).exit(ExitCode::Usage))?;
+        if !canonical.starts_with(&places.storage) {
+            let message =
+                format!("{option} {} lies outside of the storage, which is not possible yet", printable(&path));
+            return Err(Error::jet(Jet::InvalidParameter, message).file(&path).hint(
+                "Name a directory as the storage that holds both, such as the place where their volumes are mounted.",
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Names what is left out, the first few one by one: the manifest has them all.
 fn warn_of_left_out(left_out: &[LeftOut], observer: &mut dyn Observer) {
+    let (usual, left_out): (Vec<_>, Vec<_>) = left_out.iter().partition(|one| one.is_usual);
+    for one in usual {
+        observer.decided(&format!("left out {}: {}", printable(&one.path), one.reason));
+    }
     for one in left_out.iter().take(LEFT_OUT_NAMED_MAX) {
         let message = format!("left out {}: {}", printable(&one.path), one.reason);
         observer.warning(&Warning { jet: None, message, file: Some(PathBuf::from(&one.path)) });
@@ -250,6 +334,7 @@ fn record_of(options: &Options, places: &Places, repository: Option<&Path>, sess
         one_shot: options.one_shot,
     });
     record.logs.clone_from(&options.logs);
+    record.ese = (places.engine == EngineName::Ese).then(|| options.ese.clone());
     record.exclusion = options.exclusion.clone();
     record.keep_going = options.keep_going;
     record.keep_partial = options.keep_partial;
@@ -306,6 +391,14 @@ fn survey(
                 survey.left_out.push(one);
                 return Ok(());
             }
+            Surveyed::Notice(Notice { jet, message, file }) => {
+                observer.warning(&Warning { jet, message, file: Some(file) });
+                return Ok(());
+            }
+            Surveyed::Instance(facts) => {
+                survey.instance = Some(*facts);
+                return Ok(());
+            }
             Surveyed::Excluded(name, why) => {
                 survey.excluded += 1;
                 observer.decided(&format!("left out as asked: {} ({why})", printable(&name)));
@@ -319,7 +412,7 @@ fn survey(
             entry.hard_link = None; // every name is streamed
         }
         survey.entries += 1;
-        if entry.role == Role::Database {
+        if entry.role.is_file() {
             survey.files += 1;
             survey.bytes = survey.bytes.saturating_add(entry.bytes_to_read());
             survey.allocated = survey.allocated.saturating_add(entry.allocated.min(entry.bytes_to_read()));
@@ -328,7 +421,7 @@ fn survey(
     })?;
     out.flush().map_err(|e| Error::io("write", path, &e))?;
     let logs = engine.list_logs(stop)?;
-    survey.logs = logs.len() as u64;
+    survey.logs = logs.iter().filter(|entry| entry.role == Role::Log).count() as u64;
     survey.logs_bytes = logs.iter().fold(0, |sum, log| log.size.saturating_add(sum));
     survey.allocated = logs.iter().fold(survey.allocated, |sum, log| log.allocated.saturating_add(sum));
     Ok(survey)

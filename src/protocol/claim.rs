@@ -17,6 +17,7 @@ use crate::session::journal::Durability;
 use crate::session::state::{Call, EntryState, Live, State, Takeable};
 use crate::stream::pipeline::{Feed, Job};
 use crate::stream::source::Opened;
+use crate::stream::stop::StopToken;
 
 /// Entries of one batch at most: many small files cost few events.
 const BATCH_ENTRIES: u64 = 1024;
@@ -95,6 +96,8 @@ pub struct Claims {
     pub records: RecordFolder,
     /// What to take.
     pub wanted: Wanted,
+    /// Ends what waits for a file.
+    pub stop: StopToken,
     /// Shared with the calling thread.
     pub ledger: SharedLedger,
     /// The batch that is being handed out.
@@ -240,7 +243,7 @@ impl Feed for Claims {
             .find(|(index, ..)| *index == job.ticket)
             .map(|(_, e, _)| e.clone());
         match entry {
-            Some(entry) => self.engine.open(&entry),
+            Some(entry) => self.engine.open(&entry, &self.stop),
             None => Err(short(&self.plan)),
         }
     }

@@ -4,13 +4,16 @@ use std::path::PathBuf;
 
 use super::publish::{self, How, Published};
 use super::{Context, Observer, exit_of, heal};
+use crate::engine::ese::facts::Named;
 use crate::engine::plan::PlanReader;
 use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::repository::manifest::DamagedPage;
 use crate::repository::seal::Records;
 use crate::session::event::{Event, Failure, Outcome, Phase};
 use crate::session::journal::Durability;
 use crate::session::record::Who;
 use crate::session::state::{Call, EntryState, State};
+use crate::stream::source::Proof;
 use crate::stream::stop::{Cause, StopToken};
 
 /// Missing files that are named one by one.
@@ -31,6 +34,8 @@ pub struct Ended {
     pub bytes: u64,
     /// Files that could not be read.
     pub excluded: Vec<Failure>,
+    /// Damaged pages that were copied as they are.
+    pub damaged: Vec<DamagedPage>,
     /// Files that were still to be read, the first few of them.
     pub missing: Vec<PathBuf>,
     /// How many were still to be read.
@@ -142,10 +147,13 @@ fn completed(state: &State, published: Option<Published>) -> Ended {
     let proven = state.proven_total();
     let orphans = published.iter().flat_map(|published| published.orphans.iter().cloned());
     let excluded: Vec<_> = state.excluded().values().cloned().chain(orphans).collect();
-    let outcome = if excluded.is_empty() { Outcome::Completed } else { Outcome::Incomplete };
+    let damaged: Vec<_> = published.iter().flat_map(|published| published.damaged.iter().cloned()).collect();
+    let is_whole = excluded.is_empty() && damaged.is_empty();
+    let outcome = if is_whole { Outcome::Completed } else { Outcome::Incomplete };
     Ended {
         outcome,
-        exit_code: exit_of(&excluded),
+        exit_code: if damaged.is_empty() { exit_of(&excluded) } else { ExitCode::Verification },
+        damaged,
         files: published.as_ref().map_or(proven.files, |published| published.files),
         bytes: published.as_ref().map_or(proven.bytes, |published| published.bytes),
         published,
@@ -166,11 +174,17 @@ fn end_without_repository(context: &Context, state: &State, observer: &mut dyn O
     let mut ended = completed(state, None);
     records.each(&mut |record| {
         if let (Some(path), Some(sha256)) = (record.line.path(), record.line.sha256.clone()) {
+            let file = Named::new(&path);
+            let damaged = record.line.pages.iter().flat_map(Proof::damaged);
+            ended.damaged.extend(damaged.map(|page| DamagedPage { file: file.clone(), page: page.clone() }));
             ended.hashes.push((path, record.line.size, sha256));
         }
         Ok(())
     })?;
     ended.files = ended.hashes.len() as u64;
+    if !ended.damaged.is_empty() {
+        (ended.outcome, ended.exit_code) = (Outcome::Incomplete, ExitCode::Verification);
+    }
     let mut stopped = false;
     let outcome = ended.outcome;
     context.session.append(Durability::Synced, |state| {

@@ -54,8 +54,8 @@ pub fn make_way(
             return Ok(());
         }
         let id = finished?;
-        let complete = journal.excluded().is_empty();
-        end(&context, if complete { Outcome::Completed } else { Outcome::Incomplete })?;
+        let outcome = publish::describe(&context)?.outcome;
+        end(&context, outcome)?;
         observer.said(&format!("finished the backup {id} {whose}: {why}"));
         return Ok(());
     }

@@ -19,9 +19,10 @@ pub mod truncate;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::engine::Engine;
+use crate::engine::ese::storage::EseEngine;
 use crate::engine::files::{FilesEngine, FilesOptions};
 use crate::engine::plan::PlanReader;
+use crate::engine::{Engine, EngineName};
 use crate::error::{Error, ExitCode, Jet, Result};
 use crate::repository::Repository;
 use crate::repository::local::LocalStore;
@@ -195,6 +196,18 @@ impl Context {
 
 /// Opens the engine that a record names, with the options it holds.
 pub fn open_engine(record: &Record, state: &StateDirectory) -> Result<Arc<dyn Engine>> {
+    let files = open_files(record, state)?;
+    Ok(match record.engine {
+        EngineName::Files => Arc::new(files),
+        EngineName::Ese => {
+            let terms = record.ese.clone().unwrap_or_default();
+            Arc::new(EseEngine::new(files, &record.storage(), &terms, record.keep_going))
+        }
+    })
+}
+
+/// Opens the storage of a record as a directory of files.
+pub fn open_files(record: &Record, state: &StateDirectory) -> Result<FilesEngine> {
     let own = state.path().canonicalize().into_iter().collect::<Vec<_>>();
     let options = FilesOptions {
         logs: record.logs.clone(),
@@ -204,7 +217,7 @@ pub fn open_engine(record: &Record, state: &StateDirectory) -> Result<Arc<dyn En
         keep_going: record.keep_going,
         own,
     };
-    Ok(Arc::new(FilesEngine::open(&record.storage(), &options)?))
+    FilesEngine::open(&record.storage(), &options)
 }
 
 /// A failure as the journal and the manifest keep it.

@@ -5,11 +5,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::{Activity, Context, Observer, Progress, Warning, appeared, heal};
+use crate::engine::{EngineName, Role};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::paths;
 use crate::repository::Repository;
 use crate::repository::list_reader::{Expected, ListReader};
-use crate::repository::manifest::{self, BackupId, Manifest};
+use crate::repository::manifest::{self, BackupId, DamagedPage, Manifest};
 use crate::repository::partial::Partial;
 use crate::repository::seal::{Orphan, Records, Sealing, Totals};
 use crate::repository::verify::{Damage, DamageKind, Tally, Verification, check_sums, verify_data, with_progress};
@@ -34,6 +35,8 @@ pub struct Published {
     pub outcome: Outcome,
     /// Further names of files that could not be read.
     pub orphans: Vec<Failure>,
+    /// Damaged pages that were copied as they are.
+    pub damaged: Vec<DamagedPage>,
     /// Files that appeared after the lists were fixed and are not in it; none where that is not known.
     pub appeared: Option<u64>,
 }
@@ -72,6 +75,7 @@ pub fn publish(
     // A storage that is gone by now (a snapshot) leaves it unknown.
     let appeared = appeared::count(context, stop).ok();
     stop.check()?;
+    require_still(context, &state, stop)?;
     let repository = partial.repository();
     let held = repository.lock(stop)?;
     let manifest = Manifest { appeared, ..manifest_of(context, repository, &state, &totals, how)? };
@@ -96,7 +100,31 @@ pub fn publish(
         bytes: totals.bytes,
         outcome: manifest.outcome,
         orphans: orphans(&state, &totals),
+        damaged: totals.damaged,
         appeared: manifest.appeared,
+    })
+}
+
+/// Looks once more at every file of a storage whose files are worth nothing without each other.
+fn require_still(context: &Context, state: &State, stop: &StopToken) -> Result<()> {
+    if context.session.record().engine == EngineName::Files {
+        return Ok(());
+    }
+    let engine = context.engine()?;
+    gather(context, state)?.each(&mut |record| {
+        stop.check()?;
+        let of_engine = matches!(record.line.role, Role::Database | Role::Log | Role::Checkpoint);
+        let path = record.line.path().filter(|_| of_engine && record.line.hard_link().is_none());
+        let Some(path) = path else { return Ok(()) };
+        match engine.changed_since(&path, &record.stamp)? {
+            None => Ok(()),
+            Some(what) => {
+                let message = format!("{} changed before the backup was complete: {what}", printable(&path));
+                Err(Error::new(ExitCode::Unfit, message)
+                    .file(&path)
+                    .hint("Nothing was published. Back up while the application is shut down, or from a snapshot."))
+            }
+        }
     })
 }
 
@@ -113,7 +141,7 @@ pub fn prove_published(context: &Context, observer: &mut dyn Observer, stop: &St
         true,
         &Tally::default(),
         |how| repository.verify(&backup, std::slice::from_ref(&backup), how),
-        &mut |damage| bad.push(damage),
+        &mut |damage| bad.extend(Some(damage).filter(|damage| !damage.is_known)),
         &mut |tally| {
             let (bytes_done, bytes_total) = (tally.bytes(), total);
             observer.progress(&Progress { activity: Activity::Verifying, file: None, bytes_done, bytes_total });
@@ -199,6 +227,7 @@ pub fn describe(context: &Context) -> Result<Published> {
         files: manifest.files,
         bytes: manifest.bytes,
         outcome: manifest.outcome,
+        damaged: manifest.damaged,
         orphans: manifest.excluded.into_iter().filter(is_orphan).collect(),
         appeared: manifest.appeared,
     })
@@ -258,7 +287,7 @@ fn prove(
             list = verify_data(&**store, &partial.backup(), &expected, how)?;
             Ok(())
         },
-        &mut |damage| bad.push(damage),
+        &mut |damage| bad.extend(Some(damage).filter(|damage| !damage.is_known)),
         &mut |tally| {
             let (bytes_done, bytes_total) = (tally.bytes(), totals.bytes);
             observer.progress(&Progress { activity: Activity::Verifying, file: None, bytes_done, bytes_total });
@@ -373,7 +402,11 @@ fn manifest_of(
         host: record.by.host.clone(),
         engine: record.engine,
         kind: record.kind,
-        outcome: if excluded.is_empty() { Outcome::Completed } else { Outcome::Incomplete },
+        outcome: if excluded.is_empty() && totals.damaged.is_empty() {
+            Outcome::Completed
+        } else {
+            Outcome::Incomplete
+        },
         began: record.began,
         ended: times::now(),
         files: totals.files,
@@ -389,6 +422,9 @@ fn manifest_of(
         logs: totals.logs.clone(),
         truncated: how.truncate,
         excluded,
+        damaged: totals.damaged.clone(),
+        instance: record.instance.clone(),
+        proof: totals.proof,
         left_out: record.left_out.clone(),
         exclusion: record.exclusion.clone(),
         left_out_as_asked: record.excluded,

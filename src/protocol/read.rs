@@ -13,7 +13,7 @@ use super::sinks::{OutSink, Output, StoreSink};
 use super::{Context, Observer, Progress, Warning, failure, heal};
 use crate::durable::{self, Put};
 use crate::engine::plan::write_entry;
-use crate::engine::{Engine, Entry};
+use crate::engine::{Engine, Entry, Role};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::repository::seal::RecordFolder;
 use crate::session::StopAnswer;
@@ -22,7 +22,7 @@ use crate::session::journal::Durability;
 use crate::session::readers::{ReaderProgress, ReaderSlot};
 use crate::session::state::{Call, EntryState, Refusal, State};
 use crate::stream::pipeline::{self, Feed, Gauge, Job, Policy, Report, Sink};
-use crate::stream::source::Opened;
+use crate::stream::source::{OddKind, Opened, Proof};
 use crate::stream::stop::{Cause, StopToken, WATCH_INTERVAL};
 
 /// How often a reader tells others how far it is.
@@ -117,7 +117,7 @@ fn look(
     let Found { phase, mut entry, .. } = found;
     entry.hard_link = None; // whatever its name, its content is asked for
     let bytes_total = entry.size;
-    let feed = OneEntry { engine: context.engine()?, entry: Some(entry.clone()), open: entry };
+    let feed = OneEntry { engine: context.engine()?, entry: Some(entry.clone()), open: entry, stop: stop.clone() };
     let policy = Policy { keep_going: false, retries: context.session.record().retries };
     let gauge = Arc::new(Gauge::default());
     let (mut failed, mut report) = (None, ReadReport::default());
@@ -304,6 +304,7 @@ impl<'a> Reader<'a> {
             plan,
             records: self.records.clone(),
             wanted,
+            stop: self.stop.clone(),
             ledger: Arc::clone(&ledger),
             current: None,
         };
@@ -356,6 +357,7 @@ impl<'a> Reader<'a> {
                     let message = format!("{}: not kept: {what}", printable(&entry.path));
                     observer.warning(&Warning { jet: None, message, file: Some(entry.path.clone()) });
                 }
+                warn_of_odd(&entry, finished.attributes.proof.as_deref(), observer);
                 if entry.role.is_file() {
                     self.report.files += 1;
                     self.report.bytes += finished.bytes;
@@ -472,6 +474,33 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Pages or segments of one file that are told one by one; `files.jsonl` has them all.
+const ODD_TOLD_MAX: usize = 20;
+
+/// Tells of pages and segments that do not prove themselves, and were copied as they are.
+fn warn_of_odd(entry: &Entry, proof: Option<&Proof>, observer: &mut dyn Observer) {
+    let Some(proof) = proof else { return };
+    let path = printable(&entry.path);
+    let mut warn = |jet, message| observer.warning(&Warning { jet, message, file: Some(entry.path.clone()) });
+    for what in &proof.notices {
+        warn(None, what.clone());
+    }
+    let what = if entry.role == Role::Log { "segment" } else { "page" };
+    for odd in proof.odd.iter().take(ODD_TOLD_MAX) {
+        let copied = if odd.kind.is_damage() { "; it was copied as it is" } else { "" };
+        let jet = match odd.kind {
+            OddKind::PageChecksum => Some(Jet::ReadVerifyFailure),
+            OddKind::PageNumber => Some(Jet::ReadPgnoVerifyFailure),
+            _ => None,
+        };
+        warn(jet, format!("{what} {} of {path} {}{copied}", odd.number, odd.kind.describe()));
+    }
+    let more = (proof.odd.len().saturating_sub(ODD_TOLD_MAX) as u64).saturating_add(proof.more);
+    if more > 0 {
+        warn(None, format!("{more} more {what}s of {path} do not prove themselves; `jetbak show --files` names them"));
+    }
+}
+
 fn arrived(ledger: &SharedLedger, ticket: u64) -> Result<Entry> {
     let entry = lock(ledger).arrived(ticket);
     entry.ok_or_else(|| Error::new(ExitCode::Failed, format!("entry {ticket} was reported out of order")))
@@ -492,6 +521,7 @@ struct OneEntry {
     engine: Arc<dyn Engine>,
     entry: Option<Entry>,
     open: Entry,
+    stop: StopToken,
 }
 
 impl Feed for OneEntry {
@@ -500,7 +530,7 @@ impl Feed for OneEntry {
     }
 
     fn open(&mut self, _: &Job) -> Result<Opened> {
-        self.engine.open(&self.open)
+        self.engine.open(&self.open, &self.stop)
     }
 }
 

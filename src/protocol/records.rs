@@ -37,7 +37,7 @@ impl RecordFile {
 
     /// Records an entry that was read.
     pub fn add(&mut self, phase: Phase, entry: &Entry, finished: &Finished) -> Result<()> {
-        let line = FileLine::new(&entry.path, entry.role, finished);
+        let line = FileLine::new(entry, finished);
         let record = ReadRecord {
             phase,
             index: finished.ticket,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::publish::{self, How, Published};
 use super::{Activity, Context, Observer, Progress};
 use crate::engine::plan::PlanReader;
-use crate::engine::{Deletion, Entry, HeldLog};
+use crate::engine::{Deletion, EngineName, Entry, HeldLog};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::session::event::{Event, Phase};
 use crate::session::journal::Durability;
@@ -34,6 +34,7 @@ pub struct Truncated {
 /// Says what truncate would delete. Changes nothing.
 pub fn dry_run(context: &Context) -> Result<Truncated> {
     context.session.decide(Call::DryRunTruncate)?;
+    refuse_ese(context)?;
     let engine = context.engine()?;
     let held = match context.plan(Phase::Logs)? {
         Some(_) => held_logs(context)?,
@@ -50,6 +51,16 @@ pub fn dry_run(context: &Context) -> Result<Truncated> {
     })
 }
 
+fn refuse_ese(context: &Context) -> Result<()> {
+    if context.session.record().engine == EngineName::Ese { Err(not_yet_truncated()) } else { Ok(()) }
+}
+
+/// What this version answers to whoever wants to truncate an instance of the Extensible Storage Engine.
+pub fn not_yet_truncated() -> Error {
+    Error::jet(Jet::InvalidBackupSequence, "truncate is not yet possible for ESE storages: no log was deleted")
+        .hint("`jetbak end` publishes the backup; delete no log yourself while its application lives.")
+}
+
 /// A log that is not read yet, as far as a dry run needs to know it.
 fn as_listed(entry: Entry) -> HeldLog {
     let Entry { path, size, modified_ns, .. } = entry;
@@ -64,6 +75,7 @@ pub fn truncate(
     stop: &StopToken,
 ) -> Result<(Truncated, Option<Error>)> {
     context.session.decide(Call::Truncate)?;
+    refuse_ese(context)?;
     let alone = publish::lock_finisher(context)?;
     // Which logs are held is known from the records, and those go when the backup is published: look first.
     let held = match context.session.state()?.publication() {

@@ -10,11 +10,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::attributes::UNKNOWN_NS;
-use crate::engine::Role;
+use crate::engine::{Entry, Role};
 use crate::paths;
 use crate::session::event::Phase;
 use crate::stream::pipeline::{Finished, HOLES_MAX};
-use crate::stream::source::{Attributes, Hole, Stamp, Xattr};
+use crate::stream::source::{Attributes, Hole, ODD_MAX, Proof, Stamp, Xattr};
 use crate::times;
 
 /// The longest line that is believed: 4 MiB of extended attributes and 65,536 holes, written out.
@@ -45,6 +45,15 @@ pub struct FileLine {
     hard_link: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hard_link_base64: Option<String>,
+    /// The generation of a log, where its engine counts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u32>,
+    /// What its engine proved of a database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pages: Option<Proof>,
+    /// What its engine proved of a log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segments: Option<Proof>,
     /// Holes, in order; none where the file has none, or too many to list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holes: Vec<Hole>,
@@ -109,16 +118,17 @@ enum FileType {
 
 impl FileLine {
     /// The line of an entry that was read.
-    pub fn new(path: &Path, role: Role, finished: &Finished) -> Self {
-        let (path, path_base64) = path_fields(path);
+    pub fn new(entry: &Entry, finished: &Finished) -> Self {
+        let role = entry.role;
+        let (path, path_base64) = path_fields(&entry.path);
         let (target, target_base64) = paths::to_optional_fields(finished.target.as_deref());
         let (hard_link, hard_link_base64) = paths::to_optional_fields(finished.hard_link.as_deref());
-        let Attributes { stamp, mode, uid, gid, user, group, xattrs, not_kept } = &finished.attributes;
+        let Attributes { stamp, mode, uid, gid, user, group, xattrs, not_kept, proof } = &finished.attributes;
         Self {
             type_name: match role {
                 Role::Directory => FileType::Directory,
                 Role::Link => FileType::Link,
-                Role::Database | Role::Log => FileType::File,
+                _ => FileType::File,
             },
             path,
             path_base64,
@@ -130,6 +140,9 @@ impl FileLine {
             target_base64,
             hard_link,
             hard_link_base64,
+            generation: entry.generation,
+            pages: proof.as_deref().filter(|_| role == Role::Database).cloned(),
+            segments: proof.as_deref().filter(|_| role == Role::Log).cloned(),
             holes: finished.holes.clone().unwrap_or_default(),
             mode: format!("{mode:04o}"),
             uid: *uid,
@@ -177,7 +190,7 @@ impl FileLine {
         let of_type = match self.role {
             Role::Directory => FileType::Directory,
             Role::Link => FileType::Link,
-            Role::Database | Role::Log => FileType::File,
+            _ => FileType::File,
         };
         let mut end = 0;
         let holes = self.holes.iter().all(|Hole(begin, length)| {
@@ -193,6 +206,7 @@ impl FileLine {
             && self.hard_link.is_some() == self.hard_link().is_some()
             && (self.hard_link.is_none() || self.role.is_file())
             && self.attributes().is_some()
+            && self.pages.iter().chain(&self.segments).all(|proof| proof.odd.len() <= ODD_MAX)
             && holes
     }
 

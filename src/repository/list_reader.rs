@@ -235,7 +235,9 @@ impl Known {
     fn content(&self, line: &FileLine) -> u64 {
         match line.role {
             Role::Directory | Role::Link => 0,
-            Role::Database | Role::Log => self.keys.hash_one((&line.sha256, line.size)) | 1,
+            Role::Database | Role::Log | Role::Checkpoint | Role::Other => {
+                self.keys.hash_one((&line.sha256, line.size)) | 1
+            }
         }
     }
 

@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::ese::facts::{Facts, Named};
 use crate::engine::{EngineName, LeftOut};
 use crate::error::{Error, ExitCode, Result};
 use crate::session::event::{Failure, Kind, Outcome};
 use crate::session::record::Exclusion;
+use crate::stream::source::{Odd, OddKind, Proof};
 
 /// The version of a backup's folder that this program writes, and the newest it reads.
 pub const FORMAT: u32 = 1;
@@ -73,6 +75,15 @@ pub struct Manifest {
     pub truncated: bool,
     /// Files that could not be read and are not in this backup.
     pub excluded: Vec<Failure>,
+    /// Pages that are damaged in the storage and were copied as they are, because that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<DamagedPage>,
+    /// What an instance of the Extensible Storage Engine was when the session began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Facts>,
+    /// What was proven of its databases and logs while they were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<ProofTotals>,
     /// What the engine left out, and why.
     pub left_out: Vec<LeftOut>,
     /// What was left out as asked.
@@ -91,6 +102,57 @@ pub struct Manifest {
     pub tool: String,
 }
 
+/// A damaged page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamagedPage {
+    /// The database, relative to the storage.
+    #[serde(flatten)]
+    pub file: Named,
+    /// Which page, and in which respect it is damaged.
+    #[serde(flatten)]
+    pub page: Odd,
+}
+
+/// What was proven of all databases and logs of a backup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofTotals {
+    /// Pages of databases.
+    pub pages: ProofCounts,
+    /// Segments of logs.
+    pub segments: ProofCounts,
+}
+
+/// Pages or segments by what they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofCounts {
+    /// Those that prove themselves.
+    pub good: u64,
+    /// Those that were never written.
+    pub blank: u64,
+    /// Those with one wrong bit.
+    pub correctable: u64,
+    /// Those that do not prove themselves and mean nothing: not owned, or torn at the end of the last log.
+    pub odd: u64,
+    /// Those that are damaged.
+    pub damaged: u64,
+}
+
+impl ProofCounts {
+    /// Adds those of another file.
+    pub fn add(&mut self, proof: &Proof) {
+        self.good += proof.good;
+        self.blank += proof.blank;
+        self.odd += proof.more;
+        for odd in &proof.odd {
+            match odd.kind {
+                OddKind::Correctable => self.correctable += 1,
+                OddKind::Garbage | OddKind::Torn => self.odd += 1,
+                OddKind::PageChecksum | OddKind::PageNumber => self.damaged += 1,
+            }
+        }
+    }
+}
+
 /// The logs of a backup: `files.jsonl` has them all, with the role `log`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogRange {
@@ -100,6 +162,12 @@ pub struct LogRange {
     pub first: Option<String>,
     /// The path of the newest, lossy where it is not UTF-8.
     pub last: Option<String>,
+    /// The generation of the oldest, where the engine counts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_generation: Option<u32>,
+    /// The generation of the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_generation: Option<u32>,
 }
 
 /// Another backup, and the hash of its manifest.

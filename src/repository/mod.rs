@@ -26,7 +26,7 @@ use self::file_list::hex;
 use self::local::LocalStore;
 use self::store::{Held, Store};
 use crate::durable::{self, Put};
-use crate::engine::EngineName;
+use crate::engine::{EngineName, Mark};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::paths;
 use crate::stream::stop::StopToken;
@@ -56,22 +56,38 @@ pub enum Identity {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         path_base64: Option<String>,
     },
+    /// The signature of its log stream, so that it may lie elsewhere every time.
+    Logs {
+        /// The signature, hexadecimal.
+        signature: String,
+    },
+    /// Without a log stream: the signature of its first database.
+    Database {
+        /// The signature, hexadecimal.
+        signature: String,
+    },
 }
 
 impl Identity {
-    /// The identity of a storage: its name if one is given, else its path.
-    pub fn of(storage: &Path, name: Option<&str>) -> Self {
-        if let Some(name) = name {
-            return Self::Name { name: name.to_owned() };
+    /// The identity of a storage: its name if one is given, else what its content says of it, else its path.
+    pub fn of(storage: &Path, name: Option<&str>, mark: Option<Mark>) -> Self {
+        match (name, mark) {
+            (Some(name), _) => Self::Name { name: name.to_owned() },
+            (None, Some(Mark::Logs(signature))) => Self::Logs { signature },
+            (None, Some(Mark::Database(signature))) => Self::Database { signature },
+            (None, None) => {
+                let (path, path_base64) = paths::to_fields(storage);
+                Self::Path { path, path_base64 }
+            }
         }
-        let (path, path_base64) = paths::to_fields(storage);
-        Self::Path { path, path_base64 }
     }
 
     fn describe(&self) -> String {
         match self {
             Self::Name { name } => format!("the storage named {}", printable(name)),
             Self::Path { path, .. } => format!("the storage {}", printable(path)),
+            Self::Logs { signature } => format!("the instance with the log signature {}", printable(signature)),
+            Self::Database { signature } => format!("the database with the signature {}", printable(signature)),
         }
     }
 }
@@ -168,6 +184,14 @@ impl Repository {
         Ok(repository)
     }
 
+    /// Refuses a repository that holds backups of another engine; one that does not exist yet holds none.
+    pub fn check_engine(path: &Path, engine: EngineName) -> Result<()> {
+        match Self::open(path) {
+            Ok(repository) => repository.require_engine(engine),
+            Err(_) => Ok(()), // told by whoever opens it to use it
+        }
+    }
+
     /// Says whether a backup of this storage could go there, without making anything.
     pub fn check(path: &Path, identity: &Identity, engine: EngineName) -> Result<()> {
         match Self::open(path) {
@@ -205,6 +229,7 @@ impl Repository {
 
     /// Refuses a storage that this repository does not belong to.
     fn require(&self, identity: &Identity, engine: EngineName) -> Result<()> {
+        self.require_engine(engine)?;
         if self.header.identity != *identity {
             let message = format!(
                 "the repository {} belongs to {}, not to {}",
@@ -214,6 +239,9 @@ impl Repository {
             );
             let hint = match &self.header.identity {
                 Identity::Name { name } => format!("Give --name {} if this is that storage.", printable(name)),
+                Identity::Logs { .. } | Identity::Database { .. } => {
+                    "Another instance lies there, or its logs were begun anew. Use a new repository for it.".to_owned()
+                }
                 Identity::Path { .. } => {
                     "Use a repository of its own for each storage; --name at the first backup ties \
                                           a repository to a name instead of a path."
@@ -222,13 +250,19 @@ impl Repository {
             };
             return Err(Error::jet(Jet::InvalidParameter, message).file(&self.root).hint(hint));
         }
+        Ok(())
+    }
+
+    fn require_engine(&self, engine: EngineName) -> Result<()> {
         if self.header.engine != engine {
             let message = format!(
                 "the repository {} holds backups of the engine {}, not {engine}",
                 printable(&self.root),
                 self.header.engine
             );
-            return Err(Error::jet(Jet::InvalidParameter, message).file(&self.root));
+            let hint =
+                format!("Give --engine {} if that is what is meant, or use another repository.", self.header.engine);
+            return Err(Error::jet(Jet::InvalidParameter, message).file(&self.root).hint(hint));
         }
         Ok(())
     }
@@ -310,7 +344,7 @@ mod tests {
     #[test]
     fn only_an_empty_or_missing_directory_becomes_a_repository() {
         let folder = tempfile::tempdir().expect("temporary directory");
-        let identity = Identity::of(Path::new("/srv/app"), None);
+        let identity = Identity::of(Path::new("/srv/app"), None, None);
         let path = folder.path().join("new");
         Repository::open_or_create(&path, &identity, EngineName::Files).expect("made");
         Repository::open_or_create(&path, &identity, EngineName::Files).expect("opened");
@@ -328,7 +362,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary directory");
         fs::create_dir(folder.path().join("backups")).expect("created");
         fs::write(folder.path().join(".jetbak-tmp-0"), "{").expect("written");
-        let identity = Identity::of(Path::new("/srv/app"), None);
+        let identity = Identity::of(Path::new("/srv/app"), None, None);
         Repository::open_or_create(folder.path(), &identity, EngineName::Files).expect("made");
     }
 }

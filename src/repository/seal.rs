@@ -14,12 +14,13 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::file_list::{FileLine, LINE_BYTES_MAX, ReadRecord, hex, sums_line};
-use super::manifest::{self, BackupId, LogRange, Manifest};
+use super::manifest::{self, BackupId, DamagedPage, LogRange, Manifest, ProofTotals};
 use super::partial::Partial;
 use super::store::{Item, Reading, Store, Writing};
 use super::{Repository, sha256_hex};
 use crate::durable::{Put, TEMPORARY_PREFIX};
 use crate::engine::Role;
+use crate::engine::ese::facts::Named;
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::session::event::Phase;
 use crate::stream::source::Got;
@@ -319,8 +320,26 @@ pub struct Totals {
     pub bytes: u64,
     /// The logs.
     pub logs: LogRange,
+    /// Damaged pages that were copied as they are.
+    pub damaged: Vec<DamagedPage>,
+    /// What was proven of databases and logs; none where nothing was.
+    pub proof: Option<ProofTotals>,
     /// SHA-256 of `files.jsonl`, hexadecimal.
     pub files_sha256: String,
+}
+
+impl Totals {
+    /// Adds what was proven of one file.
+    fn prove(&mut self, line: &FileLine) {
+        if let Some(pages) = &line.pages {
+            self.proof.get_or_insert_default().pages.add(pages);
+            let file = Named::new(&line.path().unwrap_or_default());
+            self.damaged.extend(pages.damaged().map(|page| DamagedPage { file: file.clone(), page: page.clone() }));
+        }
+        if let Some(segments) = &line.segments {
+            self.proof.get_or_insert_default().segments.add(segments);
+        }
+    }
 }
 
 impl Sealing {
@@ -357,7 +376,7 @@ impl Sealing {
                     store.dress(&folder.join(&path), &record.attributes())?;
                 }
                 Role::Link => totals.links += 1,
-                Role::Database | Role::Log => {
+                Role::Database | Role::Log | Role::Checkpoint | Role::Other => {
                     totals.files += 1;
                     if let Some(first) = line.hard_link() {
                         totals.hard_links += 1;
@@ -373,6 +392,11 @@ impl Sealing {
                         totals.logs.count += 1;
                         totals.logs.first.get_or_insert_with(|| log.clone());
                         totals.logs.last = Some(log);
+                        totals.logs.first_generation = totals.logs.first_generation.or(line.generation);
+                        totals.logs.last_generation = line.generation.or(totals.logs.last_generation);
+                    }
+                    if line.hard_link().is_none() {
+                        totals.prove(&line);
                     }
                 }
             }

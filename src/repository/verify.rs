@@ -8,15 +8,17 @@ use std::thread;
 use sha2::{Digest, Sha256};
 
 use super::catalogue::Backup;
-use super::file_list::{hex, sums_line};
+use super::file_list::{FileLine, hex, sums_line};
 use super::list_reader::{Difference, Expected, Line, ListReader};
 use super::manifest::Manifest;
 use super::store::{Item, ItemKind, Store};
 use super::{Repository, read_small};
 use crate::engine::Role;
+use crate::engine::ese::page::PageSize;
+use crate::engine::ese::prove::{Flaw, FlawKind, Prover, What};
 use crate::error::{Error, Jet, Result};
 use crate::stream::pipeline::{CHUNK_BYTES, HOLE_BYTES, hash_zeros};
-use crate::stream::source::Got;
+use crate::stream::source::{Got, Proof};
 use crate::stream::stop::StopToken;
 
 /// Something that is not as it was when the backup was made.
@@ -30,6 +32,12 @@ pub struct Damage {
     pub stored: String,
     /// What it is.
     pub computed: String,
+    /// Which page of a database.
+    pub page: Option<u32>,
+    /// Which segment of a log.
+    pub segment: Option<u32>,
+    /// It was so when it was backed up: no damage of the backup.
+    pub is_known: bool,
 }
 
 /// In which respect a file is damaged.
@@ -55,6 +63,16 @@ pub enum DamageKind {
     Sums,
     /// The backup does not join on to the one before it.
     Chain,
+    /// A page of a database does not hold what was written.
+    PageChecksum,
+    /// A sound page of a database in the wrong place.
+    PageNumber,
+    /// One wrong bit of a page or segment, which the engine would correct.
+    Correctable,
+    /// A segment of a log.
+    LogSegment,
+    /// The header of a log.
+    LogHeader,
 }
 
 impl DamageKind {
@@ -71,13 +89,37 @@ impl DamageKind {
             Self::FileList => "file-list",
             Self::Sums => "sums",
             Self::Chain => "chain",
+            Self::PageChecksum => "page-checksum",
+            Self::PageNumber => "page-number",
+            Self::Correctable => "correctable",
+            Self::LogSegment => "log-segment",
+            Self::LogHeader => "log-header",
         }
     }
 }
 
 impl Damage {
     fn new(file: &Path, kind: DamageKind, stored: impl Into<String>, computed: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), kind, stored: stored.into(), computed: computed.into() }
+        let (stored, computed) = (stored.into(), computed.into());
+        Self { file: file.to_owned(), kind, stored, computed, page: None, segment: None, is_known: false }
+    }
+
+    /// A page or segment that does not prove itself; known where it was backed up like that.
+    fn of_flaw(file: &Path, line: &FileLine, flaw: Flaw) -> Self {
+        let kind = match flaw.kind {
+            FlawKind::PageChecksum => DamageKind::PageChecksum,
+            FlawKind::PageNumber => DamageKind::PageNumber,
+            FlawKind::Correctable => DamageKind::Correctable,
+            FlawKind::LogSegment => DamageKind::LogSegment,
+            FlawKind::LogHeader => DamageKind::LogHeader,
+        };
+        let known = |proof: &Option<Proof>| proof.as_ref().is_some_and(|proof| proof.knows(flaw.number));
+        Self {
+            page: line.pages.is_some().then_some(flaw.number),
+            segment: line.segments.is_some().then_some(flaw.number),
+            is_known: known(&line.pages) || known(&line.segments),
+            ..Self::new(file, kind, flaw.stored, flaw.computed)
+        }
     }
 }
 
@@ -260,7 +302,7 @@ fn work(
                     Err(error) => (how.report)(not_as_listed(&path, &error)),
                 }
             }
-            Role::Database | Role::Log => {
+            Role::Database | Role::Log | Role::Checkpoint | Role::Other => {
                 if let Some(first) = line.hard_link()
                     && let first = folder.join(&line.root).join(first)
                     && store.is_same_file(&first, &folder.join(&path)).unwrap_or(false)
@@ -268,8 +310,7 @@ fn work(
                     how.tally.files.fetch_add(1, Ordering::Relaxed);
                     continue; // read and proven, or reported, under its first name
                 }
-                let stored = line.sha256.as_deref().unwrap_or_default();
-                check_file(store, folder, &path, line.size, stored, &mut buffer, how)?;
+                check_file(store, folder, &path, &line, &mut buffer, how)?;
             }
         }
     }
@@ -289,11 +330,13 @@ pub fn check_file(
     store: &dyn Store,
     folder: &Path,
     path: &Path,
-    size: u64,
-    stored: &str,
+    line: &FileLine,
     buffer: &mut [u8],
     how: &Verification,
 ) -> Result<()> {
+    let (size, stored) = (line.size, line.sha256.as_deref().unwrap_or_default());
+    let mut prover = prover_of(line);
+    let mut flaws = Flaws { count: 0, path, line, how };
     let mut input = match store.open(&folder.join(path), 0, how.fresh) {
         Ok(input) => input,
         Err(error) => {
@@ -309,11 +352,17 @@ pub fn check_file(
             Ok(Got::End) => break,
             Ok(Got::Data(got)) => {
                 hasher.update(&buffer[..got]);
+                if let Some(prover) = &mut prover {
+                    prover.feed(&buffer[..got], &mut |flaw| flaws.take(flaw));
+                }
                 bytes += got as u64;
                 how.tally.bytes.fetch_add(got as u64, Ordering::Relaxed);
             }
             Ok(Got::Hole(mut left)) => {
                 bytes += left;
+                if let Some(prover) = &mut prover {
+                    prover.skip(left, &mut |flaw| flaws.take(flaw));
+                }
                 while left > 0 {
                     how.stop.check()?;
                     let now = left.min(HOLE_BYTES);
@@ -330,6 +379,9 @@ pub fn check_file(
             }
         }
     }
+    if let Some(prover) = prover {
+        prover.finish(&mut |flaw| flaws.take(flaw));
+    }
     how.tally.files.fetch_add(1, Ordering::Relaxed);
     let computed = hex(&hasher.finalize());
     if bytes != size {
@@ -338,6 +390,36 @@ pub fn check_file(
         (how.report)(Damage::new(path, DamageKind::Hash, stored, computed));
     }
     Ok(())
+}
+
+/// Proves the pages or segments of a file, where its engine has proven them before.
+fn prover_of(line: &FileLine) -> Option<Prover> {
+    let what = match (&line.pages, &line.segments) {
+        (Some(pages), _) => What::Database(PageSize::from_field(pages.size)?),
+        (None, Some(_)) => What::Log,
+        (None, None) => return None,
+    };
+    Some(Prover::new(what, line.size, line.pages.as_ref().is_some_and(|pages| pages.trailer)))
+}
+
+/// Flaws of one file that are named; memory has a bound.
+const FLAWS_NAMED_MAX: u64 = 1000;
+
+/// Hears of the flaws of one file.
+struct Flaws<'a> {
+    count: u64,
+    path: &'a Path,
+    line: &'a FileLine,
+    how: &'a Verification<'a>,
+}
+
+impl Flaws<'_> {
+    fn take(&mut self, flaw: Flaw) {
+        self.count += 1;
+        if self.count <= FLAWS_NAMED_MAX {
+            (self.how.report)(Damage::of_flaw(self.path, self.line, flaw));
+        }
+    }
 }
 
 /// `SHA256SUMS` must say what `files.jsonl` and the manifest say, line for line.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::event::Kind;
 use super::state::Terms;
 use crate::durable;
+use crate::engine::ese::facts::{Facts, Terms as EseTerms};
 use crate::engine::{EngineName, LeftOut};
 use crate::error::{Error, ExitCode, Result, printable};
 use crate::paths;
@@ -64,6 +65,12 @@ pub struct Record {
     /// How many entries, or directories with all below them, are left out as asked.
     #[serde(default)]
     pub excluded: u64,
+    /// What was said about an instance of the Extensible Storage Engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ese: Option<EseTerms>,
+    /// What such an instance was at begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Facts>,
 }
 
 /// What is left out of a storage because somebody asked for that.
@@ -186,6 +193,8 @@ impl Record {
             databases_bytes: 0,
             left_out: Vec::new(),
             excluded: 0,
+            ese: None,
+            instance: None,
         }
     }
 

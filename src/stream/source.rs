@@ -41,12 +41,115 @@ pub struct Attributes {
     pub xattrs: Vec<Xattr>,
     /// What could not be read of it, as sentences without a full stop.
     pub not_kept: Vec<String>,
+    /// What its engine proved of its content while it was read; none where nothing in it proves itself.
+    pub proof: Option<Arc<Proof>>,
 }
 
 impl Attributes {
     /// Attributes with nothing but stamp, mode and numbers.
     pub fn plain(stamp: Stamp, mode: u32, uid: u32, gid: u32) -> Self {
-        Self { stamp, mode, uid, gid, user: None, group: None, xattrs: Vec::new(), not_kept: Vec::new() }
+        Self { stamp, mode, uid, gid, user: None, group: None, xattrs: Vec::new(), not_kept: Vec::new(), proof: None }
+    }
+}
+
+/// What an engine proved of a file: of a database its pages, of a log its segments.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// Bytes of each.
+    pub size: u32,
+    /// Those that prove themselves.
+    pub good: u64,
+    /// Those that were never written.
+    pub blank: u64,
+    /// The last page is a trailer, which is proven as headers are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trailer: bool,
+    /// Those that were copied as they are although they do not prove themselves, [`ODD_MAX`] at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub odd: Vec<Odd>,
+    /// How many more there are, none of them damaged.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more: u64,
+    /// What to say of it that is over, such as a page that was right when it was read again.
+    #[serde(skip)]
+    pub notices: Vec<String>,
+}
+
+/// Pages or segments of one file that are named one by one; a database with more damaged ones is none.
+pub const ODD_MAX: usize = 10_000;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// A page or segment that does not prove itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Odd {
+    /// Which one.
+    pub number: u32,
+    /// In which respect.
+    pub kind: OddKind,
+    /// What it says of itself.
+    pub stored: String,
+    /// What its content amounts to.
+    pub computed: String,
+}
+
+/// In which respect a page or segment does not prove itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OddKind {
+    /// One wrong bit, which the engine corrects.
+    Correctable,
+    /// A page that the database does not own.
+    Garbage,
+    /// The last write to a log, cut short; its shadow is good.
+    Torn,
+    /// A page that does not hold what was written.
+    PageChecksum,
+    /// A sound page in the wrong place.
+    PageNumber,
+}
+
+impl OddKind {
+    /// The word used in messages and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Correctable => "correctable",
+            Self::Garbage => "garbage",
+            Self::Torn => "torn",
+            Self::PageChecksum => "page-checksum",
+            Self::PageNumber => "page-number",
+        }
+    }
+
+    /// What to say of it.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Correctable => "has one wrong bit, which the engine corrects",
+            Self::Garbage => "is not owned by the database, and does not prove itself",
+            Self::Torn => "is torn, its shadow is good",
+            Self::PageChecksum => "does not hold what was written",
+            Self::PageNumber => "is sound, but is another page",
+        }
+    }
+
+    /// Whether content is lost.
+    pub fn is_damage(self) -> bool {
+        matches!(self, Self::PageChecksum | Self::PageNumber)
+    }
+}
+
+impl Proof {
+    /// Those that are damaged, and were copied because that was asked for.
+    pub fn damaged(&self) -> impl Iterator<Item = &Odd> {
+        self.odd.iter().filter(|odd| odd.kind.is_damage())
+    }
+
+    /// Whether this page or segment is known not to prove itself.
+    pub fn knows(&self, number: u32) -> bool {
+        self.more > 0 || self.odd.iter().any(|odd| odd.number == number)
     }
 }
 

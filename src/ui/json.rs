@@ -74,8 +74,8 @@ pub fn damage(backup: &str, damage: &Damage) -> Map<String, Value> {
     let mut fields = object(json!({
         "type": "damage",
         "backup": backup,
-        "page": null,
-        "segment": null,
+        "page": damage.page,
+        "segment": damage.segment,
         "kind": damage.kind.name(),
         "stored": Some(&damage.stored).filter(|text| !text.is_empty()),
         "computed": Some(&damage.computed).filter(|text| !text.is_empty()),

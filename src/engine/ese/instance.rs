@@ -107,8 +107,18 @@ pub struct Instance {
 impl Instance {
     /// Looks at a storage and says what belongs to the instance; -1081 where there are several streams.
     pub fn discover(root: &Path, options: &Options, stop: &StopToken) -> Result<Self> {
+        Self::gather(root, options, stop, &mut |take| look_below(root, true, stop, take))
+    }
+
+    /// The same, over the files that somebody else finds below the storage.
+    pub fn gather(
+        root: &Path,
+        options: &Options,
+        stop: &StopToken,
+        find: &mut dyn FnMut(Take<'_>) -> Result<()>,
+    ) -> Result<Self> {
         let mut gathered = Gathered::default();
-        look_below(root, true, stop, &mut |below| gathered.take(below))?;
+        find(&mut |below| gathered.take(below))?;
         if let Some(directory) = &options.log_directory {
             let beside = directory.canonicalize().ok().zip(root.canonicalize().ok());
             if !beside.is_some_and(|(logs, root)| logs.starts_with(root)) {
@@ -138,6 +148,9 @@ impl Instance {
         })
     }
 }
+
+/// Who takes what is found below a storage.
+pub type Take<'a> = &'a mut dyn FnMut(Below);
 
 #[derive(Debug, Default)]
 struct Gathered {

@@ -260,6 +260,8 @@ pub struct Judgement {
     pub needs: Vec<Need>,
     /// The runs of logs that are there, by generation.
     pub generations: Vec<(Generation, Generation)>,
+    /// Who the log stream is, as far as logs or databases say so.
+    pub signature: Option<Signature>,
 }
 
 /// Judges an instance by its headers; `inside` holds what is known of each database, in the order of the instance.
@@ -268,6 +270,7 @@ pub fn judge_instance(instance: &Instance, inside: &[Inside]) -> Judgement {
     let findings = &mut judgement.findings;
     let reference = reference_signature(instance);
     let unread = Unread::of(instance);
+    judgement.signature = reference;
     if let Some(stream) = &instance.stream {
         judge_stream(stream, reference.unwrap_or_default(), &unread, findings);
         judgement.generations = runs(&generations_of(stream, reference.as_ref()));

@@ -1,17 +1,20 @@
 //! Files of the Extensible Storage Engine: recognised by content, read, and proven (`spec/ese-format.md`).
 //!
-//! Everything here but [`files`], [`survey`] and [`check`] is pure: bytes or values in, values out. Parsers are total: whatever a
+//! Everything here but [`files`], [`survey`], [`check`], [`source`], [`storage`] and [`at_rest`] is pure: bytes or values in, values out. Parsers are total: whatever a
 //! file holds, they end, do not panic, and allocate nothing that a field asks for.
 
+pub mod at_rest;
 pub mod body;
 pub mod chain;
 pub mod check;
 pub mod checkpoint;
 pub mod checksum;
 pub mod ecc;
+pub mod facts;
 pub mod fields;
 pub mod files;
 pub mod finding;
+pub mod fitness;
 pub mod flush_map;
 pub mod header;
 pub mod instance;
@@ -19,9 +22,12 @@ pub mod judge;
 pub mod log;
 pub mod page;
 pub mod patch;
+pub mod prove;
 pub mod ranges;
 pub mod recognise;
 pub mod records;
 pub mod segments;
+pub mod source;
 pub mod space;
+pub mod storage;
 pub mod survey;

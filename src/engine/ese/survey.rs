@@ -70,7 +70,7 @@ impl Survey {
             let map = flush_map_of(found, &instance);
             survey.judge(found, &inside, map);
         }
-        let Judgement { findings, needs, generations } = judge_instance(&instance, &insides);
+        let Judgement { findings, needs, generations, .. } = judge_instance(&instance, &insides);
         let logs = instance.stream.iter().flat_map(|stream| &stream.logs).map(|log| &log.found);
         let damaged = instance.damaged.iter().map(|(found, _)| found);
         let rest = logs.chain(&instance.checkpoint).chain(&instance.other_checkpoints);

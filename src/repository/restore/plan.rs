@@ -84,7 +84,7 @@ pub fn make(repository: &Repository, backup: &Backup, selection: Selection, stop
                 plan.directory_offsets.push(offset);
             }
             Role::Link => plan.links += 1,
-            Role::Database | Role::Log => {
+            Role::Database | Role::Log | Role::Checkpoint | Role::Other => {
                 plan.files += 1;
                 // Where the first name is not meant, the first one that is stands in for it, and carries the content.
                 let first = line.hard_link();

@@ -132,7 +132,7 @@ impl Feed for BackupFeed {
                 }
                 Ok(Opened::Link(attributes, target))
             }
-            Role::Database | Role::Log => {
+            Role::Database | Role::Log | Role::Checkpoint | Role::Other => {
                 if let Some(first) = line.hard_link() {
                     if self.selection.contains(&first) {
                         return Ok(Opened::HardLink(attributes, first));

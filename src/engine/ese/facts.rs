@@ -1,0 +1,124 @@
+//! What a backup keeps of an instance beside its files: options, states, ranges. Plain values that go into the session's
+//! record and the manifest.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::fields::Generation;
+use super::ranges::Required;
+use crate::paths;
+
+/// What was said about an instance at begin.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub struct Terms {
+    /// `--snapshot`: the storage is a snapshot, so that nobody writes to it.
+    #[serde(default)]
+    pub snapshot: bool,
+    /// `--base`: the base name of the logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// `--log-dir`: the directory of the logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_directory: Option<Named>,
+    /// `--checkpoint`: the checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Named>,
+    /// `--engine-files`: nothing but the engine's own files.
+    #[serde(default)]
+    pub engine_files: bool,
+    /// `--accept-damage`: damaged pages are copied as they are.
+    #[serde(default)]
+    pub accept_damage: bool,
+    /// `--accept-loss`: logs may be missing that hold what was committed last.
+    #[serde(default)]
+    pub accept_loss: bool,
+}
+
+/// A path, also one that is not UTF-8.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    path: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    path_base64: Option<String>,
+}
+
+impl Named {
+    /// Keeps a path.
+    pub fn new(path: &Path) -> Self {
+        let (path, path_base64) = paths::to_fields(path);
+        Self { path, path_base64 }
+    }
+
+    /// The path.
+    pub fn path(&self) -> PathBuf {
+        paths::from_fields(&self.path, self.path_base64.as_deref()).unwrap_or_default()
+    }
+}
+
+/// What is known of an instance when a session begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Nobody wrote to it: it was said so, or its file system is read-only.
+    pub snapshot: bool,
+    /// Whether a restore must replay logs before the databases can be used.
+    pub needs_recovery: bool,
+    /// The base name of its logs.
+    pub base: Option<String>,
+    /// The signature of its log stream, hexadecimal.
+    pub log_signature: Option<String>,
+    /// The generation that its checkpoint names.
+    pub checkpoint: Option<u32>,
+    /// The logs that a restore replays.
+    pub required: Option<Span>,
+    /// Its databases.
+    pub databases: Vec<DatabaseFacts>,
+}
+
+/// A run of generations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// The first one.
+    pub low: u32,
+    /// The last one.
+    pub high: u32,
+}
+
+impl Span {
+    /// From generations.
+    pub fn new(low: Generation, high: Generation) -> Self {
+        Self { low: low.0, high: high.0 }
+    }
+}
+
+/// A database, by its header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseFacts {
+    /// Which one, relative to the storage.
+    #[serde(flatten)]
+    pub file: Named,
+    /// Its state, as a word.
+    pub state: String,
+    /// The same, as the header's number.
+    pub state_number: u32,
+    /// Bytes of a page.
+    pub page_size: u32,
+    /// Its signature, hexadecimal.
+    pub signature: String,
+    /// It is a copy that the engine's own backup made.
+    #[serde(default)]
+    pub engine_copy: bool,
+    /// The logs without which it cannot be used.
+    pub required: Option<Span>,
+    /// The last log without which committed changes are lost.
+    pub committed: Option<u32>,
+}
+
+impl DatabaseFacts {
+    /// What it needs, as the ranges have it.
+    pub fn needs(&mut self, required: Required) {
+        self.required = Some(Span::new(required.low, required.high));
+        self.committed = Some(required.committed.0);
+    }
+}

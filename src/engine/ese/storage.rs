@@ -1,0 +1,472 @@
+//! The `ese` engine: an instance of the Extensible Storage Engine as a storage. What is not the engine's own is read as
+//! the files engine reads it.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::check::look_inside;
+use super::checksum::HEADER_SEED;
+use super::facts::{DatabaseFacts, Facts, Named, Span, Terms};
+use super::fields::u32_at;
+use super::files::{self, Below, Found, look, read_head};
+use super::finding::{Finding, Kind, Weight};
+use super::fitness::{self, Range, chain};
+use super::instance::{Instance, Options};
+use super::judge::{Inside, Judgement, judge_file, judge_instance};
+use super::log::{LogName, LogRole, checkpoint_base};
+use super::page::PageSize;
+use super::ranges::{Need, need, span};
+use super::recognise::{Claim, Content, recognise};
+use super::source::{DatabaseSource, LogSource, LogTerms, Policy};
+use crate::engine::files::{FilesEngine, Reached};
+use crate::engine::{Deletion, Engine, EngineName, Entry, HeldLog, LeftOut, Mark, Notice, Role, Surveyed};
+use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::stream::source::{Opened, Stamp};
+use crate::stream::stop::StopToken;
+
+/// An instance, and how it is to be read.
+#[derive(Debug)]
+pub struct EseEngine {
+    files: FilesEngine,
+    storage: PathBuf,
+    terms: Terms,
+    keep_going: bool,
+    /// What each generation must amount to, as the one after it has recorded; looked up once.
+    recorded: Mutex<Option<HashMap<u32, u64>>>,
+}
+
+/// What an instance is at one moment, judged fit.
+struct Story {
+    facts: Facts,
+    mark: Option<Mark>,
+    notices: Vec<Notice>,
+    /// What becomes of the engine's own files, relative to the storage.
+    places: HashMap<PathBuf, Place>,
+    /// The logs that are taken, oldest first.
+    logs: Vec<(u32, PathBuf)>,
+    checkpoint: Option<PathBuf>,
+    recorded: HashMap<u32, u64>,
+}
+
+/// What becomes of a file of the engine.
+enum Place {
+    Database,
+    /// Read after the databases.
+    LogPhase,
+    /// Read with the databases, but none.
+    Beside,
+    LeftOut(String),
+}
+
+impl EseEngine {
+    /// An engine over a directory that was opened; a storage on a read-only file system of a local disk is at rest.
+    pub fn new(files: FilesEngine, storage: &Path, terms: &Terms, keep_going: bool) -> Self {
+        let mut terms = terms.clone();
+        terms.snapshot |= super::at_rest::is_at_rest(storage);
+        Self { files, storage: storage.to_owned(), terms, keep_going, recorded: Mutex::default() }
+    }
+
+    fn relative(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.storage).unwrap_or(path).to_owned()
+    }
+
+    /// Looks at the instance as it is now.
+    fn instance(&self, stop: &StopToken) -> Result<Instance> {
+        let named = |named: &Option<Named>| named.as_ref().map(Named::path);
+        let options = Options {
+            base: self.terms.base.clone(),
+            log_directory: named(&self.terms.log_directory),
+            checkpoint: named(&self.terms.checkpoint),
+        };
+        Instance::gather(&self.storage, &options, stop, &mut |take| {
+            self.files.each_file(stop, &mut |relative, _| {
+                let path = self.storage.join(relative);
+                take(match look(&path, stop).and_then(without_vague_claim) {
+                    Ok(found) => Below::File(found),
+                    Err(error) if stop.cause().is_some() => return Err(error),
+                    Err(error) if error.is_not_found() => return Ok(()), // gone since it was listed
+                    Err(error) => Below::Failed(path, error),
+                });
+                Ok(())
+            })
+        })
+    }
+
+    /// Looks at the instance and judges it; an unfit one is an error.
+    fn story(&self, stop: &StopToken) -> Result<Story> {
+        let instance = self.instance(stop)?;
+        if instance.is_empty() && instance.failed.is_empty() {
+            let message = format!("no file of the Extensible Storage Engine in {}", printable(&self.storage));
+            let hint = "--engine files takes any directory as it is; `jetbak inspect FILE` says what a file is.";
+            return Err(Error::new(ExitCode::Failed, message).file(&self.storage).hint(hint));
+        }
+        let mut findings: Vec<Finding> = Vec::new();
+        for (path, error) in &instance.failed {
+            findings.push(failed(path, error));
+        }
+        let mut insides = Vec::new();
+        for found in &instance.databases {
+            let Content::Database(header, _) = &found.content else { continue };
+            let inside = look_inside(found, header).unwrap_or_else(|error| {
+                findings.push(failed(&found.path, &error));
+                Inside::default()
+            });
+            findings.extend(judge_file(found, &inside));
+            insides.push(inside);
+        }
+        let Judgement { findings: between, needs, signature, .. } = judge_instance(&instance, &insides);
+        let logs = instance.stream.iter().flat_map(|stream| &stream.logs).map(|log| &log.found);
+        let rest = logs.chain(&instance.checkpoint).chain(&instance.other_checkpoints).chain(&instance.flush_maps);
+        for found in rest.chain(&instance.others).chain(instance.damaged.iter().map(|(found, _)| found)) {
+            findings.extend(judge_file(found, &Inside::default()));
+        }
+        findings.extend(between);
+        let range = fitness::range(&instance, signature.as_ref(), &needs);
+        let (refused, noticed) = fitness::judge(&instance, findings, &needs, range, &self.terms, self.keep_going);
+        if let Some(error) = refused {
+            let relative = error.path().map(|path| self.relative(path));
+            return Err(match relative {
+                Some(file) => error.file(file),
+                None => error,
+            });
+        }
+        let mut story = Story {
+            facts: self.facts(&instance, &insides, &needs),
+            mark: None,
+            notices: noticed.iter().map(|finding| self.notice(finding)).collect(),
+            places: HashMap::new(),
+            logs: Vec::new(),
+            checkpoint: instance.checkpoint.as_ref().map(|found| self.relative(&found.path)),
+            recorded: HashMap::new(),
+        };
+        story.facts.log_signature = signature.filter(|signature| !signature.is_unset()).map(|known| known.to_hex());
+        let of_database = || Some(Mark::Database(story.facts.databases.first()?.signature.clone()));
+        story.mark = story.facts.log_signature.clone().map(Mark::Logs).or_else(of_database);
+        for (generation, log) in chain(&instance, signature.as_ref()) {
+            let recorded = log.header().and_then(super::log::LogHeader::expected_of_previous);
+            story.recorded.extend(generation.0.checked_sub(1).zip(recorded));
+            if range.is_some_and(|Range { low, high }| (low..=high).contains(&generation)) {
+                story.logs.push((generation.0, self.relative(&log.found.path)));
+            }
+        }
+        story.logs.sort_unstable();
+        self.place(&instance, range, &mut story);
+        Ok(story)
+    }
+
+    fn notice(&self, finding: &Finding) -> Notice {
+        let message = match finding.weight {
+            Weight::Failed => finding.message.clone(),
+            _ => format!("{} {}", printable(&*finding.file), finding.message),
+        };
+        Notice { jet: finding.jet, message, file: self.relative(&finding.file) }
+    }
+
+    fn facts(&self, instance: &Instance, insides: &[Inside], needs: &[Need]) -> Facts {
+        let mut facts = Facts {
+            snapshot: self.terms.snapshot,
+            base: instance.stream.as_ref().map(|stream| stream.base.clone()),
+            ..Facts::default()
+        };
+        if let Some(Content::Checkpoint(checkpoint, _)) = instance.checkpoint.as_ref().map(|found| &found.content) {
+            facts.checkpoint = Some(checkpoint.position.generation.0);
+        }
+        for (((found, header), _), need) in instance.headers().zip(insides).zip(needs) {
+            let mut database = DatabaseFacts {
+                file: Named::new(&self.relative(&found.path)),
+                state: header.state.name().to_owned(),
+                state_number: header.state.number(),
+                page_size: u32::try_from(header.page_size.bytes()).unwrap_or(u32::MAX),
+                signature: header.signature.to_hex(),
+                engine_copy: header.is_backup_copy(),
+                required: None,
+                committed: None,
+            };
+            if let Need::Logs(required) = need {
+                database.needs(*required);
+                facts.needs_recovery = true;
+                let known = facts.required.get_or_insert(Span::new(required.low, required.committed));
+                known.low = known.low.min(required.low.0);
+                known.high = known.high.max(required.committed.0);
+            }
+            facts.databases.push(database);
+        }
+        facts
+    }
+
+    /// Says of each file of the engine what becomes of it.
+    fn place(&self, instance: &Instance, range: Option<Range>, story: &mut Story) {
+        let taken: HashSet<PathBuf> = story.logs.iter().map(|(_, path)| path.clone()).collect();
+        let mut put = |found: &Found, place| story.places.insert(self.relative(&found.path), place);
+        for found in &instance.databases {
+            put(found, Place::Database);
+        }
+        for (found, claim) in &instance.damaged {
+            put(found, if *claim == Claim::Database { Place::Database } else { Place::Beside });
+        }
+        for found in instance.other_checkpoints.iter().chain(&instance.flush_maps).chain(&instance.others) {
+            let temporary = matches!(found.content, Content::Other("temporary database"));
+            put(found, if temporary { Place::LeftOut("a temporary database".to_owned()) } else { Place::Beside });
+        }
+        if let Some(found) = &instance.checkpoint {
+            put(found, Place::LogPhase);
+        }
+        if let Some(stream) = &instance.stream {
+            for log in &stream.logs {
+                let needless = || match (range, log.header()) {
+                    (Some(Range { low, high }), Some(header))
+                        if Some(header.signature.to_hex()) == story.facts.log_signature =>
+                    {
+                        format!("a log that no database needs; the backup takes {}", span(low, high))
+                    }
+                    (_, Some(_)) => "a log of another stream".to_owned(),
+                    (_, None) => "a log with a damaged header that no database needs".to_owned(),
+                };
+                let is_taken = taken.contains(&self.relative(&log.found.path));
+                put(&log.found, if is_taken { Place::LogPhase } else { Place::LeftOut(needless()) });
+            }
+            for log in &stream.unused {
+                let why = match log.name.role {
+                    LogRole::Reserve => "a reserve log",
+                    _ => "a temporary or recycled log",
+                };
+                put(&log.found, Place::LeftOut(why.to_owned()));
+            }
+        }
+        for (path, why) in &instance.left_out {
+            let why = why.trim_start_matches("of the ");
+            story.places.insert(self.relative(path), Place::LeftOut(format!("a log of the {why}")));
+        }
+    }
+
+    fn policy(&self, stop: &StopToken) -> Policy {
+        Policy { is_at_rest: self.terms.snapshot, accept_damage: self.terms.accept_damage, stop: stop.clone() }
+    }
+
+    fn open_database(&self, entry: &Entry, stop: &StopToken) -> Result<Opened> {
+        let (file, watched, allocated) = match self.files.reach(entry)? {
+            Reached::Opened(opened) => return Ok(opened),
+            Reached::File { file, watched, allocated } => (file, watched, allocated),
+        };
+        let path = watched.absolute();
+        let head = read_head(&file, &path)?;
+        let size = watched.before.stamp.size;
+        let found = Found { path: path.as_path().into(), size, content: recognise(&head, size) };
+        let Content::Database(header, _) = &found.content else {
+            let what = match found.content {
+                Content::DamagedHeader(..) => "has no valid header: both copies are damaged",
+                _ => "is not the database any more that it was when the backup began",
+            };
+            let error = Error::jet(Jet::DatabaseCorrupted, format!("{} {what}", printable(&path)));
+            return Err(error.file(&entry.path).hint("`jetbak inspect` says what a file is."));
+        };
+        let inside = look_inside(&found, header)?;
+        let is_dirty = !matches!(need(header, inside.trailer.as_ref()), Need::Nothing) && !header.is_backup_copy();
+        if is_dirty && !self.terms.snapshot {
+            let message = format!("{} was opened by its application after the backup began", printable(&path));
+            return Err(Error::jet(Jet::DatabaseDirtyShutdown, message).file(&entry.path));
+        }
+        let source = DatabaseSource::new((file, watched, allocated), header, &inside, self.policy(stop));
+        Ok(Opened::Data(Box::new(source)))
+    }
+
+    fn open_log(&self, entry: &Entry, stop: &StopToken) -> Result<Opened> {
+        let (file, watched, allocated) = match self.files.reach(entry)? {
+            Reached::Opened(opened) => return Ok(opened),
+            Reached::File { file, watched, allocated } => (file, watched, allocated),
+        };
+        let path = watched.absolute();
+        let content = recognise(&read_head(&file, &path)?, watched.before.stamp.size);
+        let header = match content {
+            Content::Log(header, _) if Some(header.generation.0) == entry.generation => header,
+            _ => {
+                let message = format!("{} is not the log any more that was listed", printable(&path));
+                return Err(Error::jet(Jet::LogReadVerifyFailure, message).file(&entry.path));
+            }
+        };
+        let name = entry.path.file_name().and_then(LogName::parse);
+        let is_tip = !name.is_some_and(|name| matches!(name.role, LogRole::Archived(_)));
+        let terms = LogTerms { accumulated: self.recorded_of(header.generation.0, stop)?, is_tip };
+        let source = LogSource::open((file, watched, allocated), &header, &terms, &self.policy(stop))?;
+        Ok(Opened::Data(Box::new(source)))
+    }
+
+    /// What the log after this one has recorded of it.
+    fn recorded_of(&self, generation: u32, stop: &StopToken) -> Result<Option<u64>> {
+        let mut known = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_none() {
+            *known = Some(self.story(stop)?.recorded);
+        }
+        Ok(known.as_ref().and_then(|known| known.get(&generation)).copied())
+    }
+
+    /// What becomes of a file, where it is the engine's own; a further name of one that is not read here stands alone.
+    fn take_file(&self, mut entry: Entry, story: &Story, take: &mut dyn FnMut(Surveyed) -> Result<()>) -> Result<()> {
+        entry.role = match story.places.get(&entry.path) {
+            Some(Place::Database) => Role::Database,
+            Some(Place::LogPhase) => return Ok(()),
+            Some(Place::LeftOut(why)) => return take(Surveyed::LeftOut(LeftOut::usual(&entry.path, why))),
+            None if self.terms.engine_files => {
+                return take(Surveyed::Excluded(entry.path, "--engine-files".to_owned()));
+            }
+            Some(Place::Beside) | None => Role::Other,
+        };
+        let is_read_here = |first: &PathBuf| match story.places.get(first) {
+            Some(Place::Database | Place::Beside) => true,
+            Some(Place::LogPhase | Place::LeftOut(_)) => false,
+            None => !self.terms.engine_files,
+        };
+        entry.hard_link = entry.hard_link.filter(is_read_here);
+        take(Surveyed::Entry(entry))
+    }
+}
+
+fn failed(path: &Path, error: &Error) -> Finding {
+    Finding::new(&path.into(), Kind::Unreadable, Weight::Failed, error.jet_code(), error.message())
+}
+
+impl Engine for EseEngine {
+    fn name(&self) -> EngineName {
+        EngineName::Ese
+    }
+
+    fn survey(&self, stop: &StopToken, take: &mut dyn FnMut(Surveyed) -> Result<()>) -> Result<()> {
+        let story = self.story(stop)?;
+        for notice in &story.notices {
+            take(Surveyed::Notice(notice.clone()))?;
+        }
+        take(Surveyed::Instance(Box::new(story.facts.clone())))?;
+        let engines = story.places.iter().filter(|(_, place)| !matches!(place, Place::LeftOut(_)));
+        let folders: HashSet<&Path> = engines.flat_map(|(path, _)| path.ancestors().skip(1)).collect();
+        self.files.survey(stop, &mut |found| match found {
+            Surveyed::Entry(entry) if entry.role.is_file() => self.take_file(entry, &story, take),
+            Surveyed::Entry(entry) if self.terms.engine_files && !folders.contains(entry.path.as_path()) => {
+                let is_root = entry.path.as_os_str().is_empty();
+                take(if is_root {
+                    Surveyed::Entry(entry)
+                } else {
+                    Surveyed::Excluded(entry.path, "--engine-files".to_owned())
+                })
+            }
+            other => take(other),
+        })
+    }
+
+    fn list_logs(&self, stop: &StopToken) -> Result<Vec<Entry>> {
+        let story = self.story(stop)?;
+        let mut entries = Vec::new();
+        for (generation, path) in &story.logs {
+            entries.push(Entry { generation: Some(*generation), ..self.files.entry_of(path, Role::Log)? });
+        }
+        if let Some(checkpoint) = &story.checkpoint {
+            entries.push(self.files.entry_of(checkpoint, Role::Checkpoint)?);
+        }
+        *self.recorded.lock().unwrap_or_else(PoisonError::into_inner) = Some(story.recorded);
+        Ok(entries)
+    }
+
+    fn open(&self, entry: &Entry, stop: &StopToken) -> Result<Opened> {
+        match entry.role {
+            Role::Database => self.open_database(entry, stop),
+            Role::Log => self.open_log(entry, stop),
+            _ => self.files.open(entry, stop),
+        }
+    }
+
+    fn mark(&self, stop: &StopToken) -> Result<Option<Mark>> {
+        Ok(self.story(stop)?.mark)
+    }
+
+    fn changed_since(&self, path: &Path, stamp: &Stamp) -> Result<Option<String>> {
+        // A snapshot may be gone by now, and cannot have changed.
+        if self.terms.snapshot { Ok(None) } else { self.files.difference(path, stamp) }
+    }
+
+    fn truncatable(&self, _: &[HeldLog], _: &StopToken) -> Result<Vec<HeldLog>> {
+        Ok(Vec::new())
+    }
+
+    fn delete_log(&self, log: &HeldLog) -> Result<Deletion> {
+        self.files.delete_log(log)
+    }
+
+    fn settle_deletions(&self, logs: &[HeldLog]) -> Result<()> {
+        self.files.settle_deletions(logs)
+    }
+}
+
+/// A file whose header is damaged is the engine's where its name or the engine's own mark says so as well: four bytes
+/// alone, which hold a file type, are as likely an application's.
+fn without_vague_claim(found: Found) -> Result<Found> {
+    let Content::DamagedHeader(claim, ..) = found.content else { return Ok(found) };
+    if is_named_so(&found.path, claim) {
+        return Ok(found);
+    }
+    let (file, _) = files::open(&found.path)?;
+    let head = read_head(&file, &found.path)?;
+    Ok(if claim == Claim::Database && has_the_mark(&head) {
+        found
+    } else {
+        Found { content: Content::Foreign, ..found }
+    })
+}
+
+fn is_named_so(path: &Path, claim: Claim) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    match claim {
+        Claim::Database => is_named_as_database(path),
+        Claim::Log => LogName::parse(name).is_some(),
+        Claim::Checkpoint => checkpoint_base(name).is_some(),
+        Claim::FlushMap => path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("jfm")),
+    }
+}
+
+fn is_named_as_database(path: &Path) -> bool {
+    let extension = path.extension().unwrap_or_default();
+    ["edb", "dit", "mdb", "sdb"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+}
+
+/// Whether one of the two headers has the mark of a database.
+fn has_the_mark(head: &[u8]) -> bool {
+    let shadows = PageSize::ALL.into_iter().map(PageSize::bytes);
+    std::iter::once(0).chain(shadows).any(|begin| u32_at(head, begin + 4) == HEADER_SEED)
+}
+
+/// Which engines a storage is of, by content.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// A database or log of the Extensible Storage Engine.
+    pub ese: Option<PathBuf>,
+    /// A database of `SQLite`.
+    pub sqlite: Option<PathBuf>,
+}
+
+/// Looks whose files lie in a storage. Only files are opened that have the length of whole sectors, as all databases and
+/// logs have, or a name that databases have: in a directory with a million other files that is nearly none.
+pub fn look_for_engines(files: &FilesEngine, storage: &Path, stop: &StopToken) -> Result<Contents> {
+    let mut seen = Contents::default();
+    files.each_file(stop, &mut |relative, size| {
+        if size < 4096 || (seen.ese.is_some() && seen.sqlite.is_some()) {
+            return Ok(());
+        }
+        if !size.is_multiple_of(512) && !is_named_as_database(relative) {
+            return Ok(());
+        }
+        let path = storage.join(relative);
+        // What cannot be read now fails when it is read.
+        let Ok((file, size)) = files::open(&path) else { return Ok(()) };
+        let Ok(head) = read_head(&file, &path) else { return Ok(()) };
+        if head.starts_with(b"SQLite format 3\0") {
+            seen.sqlite.get_or_insert(path);
+        } else if match recognise(&head, size) {
+            Content::Database(..) | Content::Log(..) => true,
+            Content::DamagedHeader(Claim::Database, ..) => is_named_as_database(relative) || has_the_mark(&head),
+            _ => false,
+        } {
+            seen.ese.get_or_insert(path);
+        }
+        Ok(())
+    })?;
+    Ok(seen)
+}
