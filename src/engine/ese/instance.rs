@@ -185,11 +185,13 @@ fn may_be_foreign(content: &Content) -> bool {
 /// because no log has ever told of it (§2).
 fn is_temporary(found: &Found) -> bool {
     let is_named = ["tmp.edb", "temp.edb"].iter().any(|name| found.name().eq_ignore_ascii_case(name));
-    let is_real = match &found.content {
-        Content::Database(header, _) => header.has_log_stream() || header.state == State::Clean,
-        _ => false,
+    let is_scratch = match &found.content {
+        Content::Database(header, _) => !header.has_log_stream() && header.state != State::Clean,
+        // Some other program's file under that name is that program's.
+        Content::Foreign => false,
+        _ => true,
     };
-    is_named && !is_real
+    is_named && is_scratch
 }
 
 /// Whether a file's name is one that files of the engine have.

@@ -207,7 +207,14 @@ impl EseEngine {
         }
         for found in instance.other_checkpoints.iter().chain(&instance.flush_maps).chain(&instance.others) {
             let temporary = matches!(found.content, Content::Other("temporary database"));
-            put(found, if temporary { Place::LeftOut("a temporary database".to_owned()) } else { Place::Beside });
+            put(
+                found,
+                if temporary {
+                    Place::LeftOut("a temporary database, which no restore needs".to_owned())
+                } else {
+                    Place::Beside
+                },
+            );
         }
         if let Some(found) = &instance.checkpoint {
             put(found, Place::LogPhase);
@@ -235,8 +242,8 @@ impl EseEngine {
             }
         }
         for (path, why) in &instance.left_out {
-            let why = why.trim_start_matches("of the ");
-            story.places.insert(self.relative(path), Place::LeftOut(format!("a log of the {why}")));
+            let why = if why.starts_with("of the log stream") { format!("a log {why}") } else { why.clone() };
+            story.places.insert(self.relative(path), Place::LeftOut(why));
         }
     }
 
