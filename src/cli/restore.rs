@@ -12,6 +12,7 @@ use super::signal_token;
 use super::summary::{count, rate, seconds};
 use crate::attributes::OwnerRule;
 use crate::error::{Error, ExitCode, printable};
+use crate::named_paths::NamedPaths;
 use crate::paths;
 use crate::protocol::{Activity, Observer, Progress, Warning};
 use crate::repository::Repository;
@@ -34,7 +35,7 @@ pub fn run(args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let manifest = super::show::manifest(&repository, &backup)?;
     let options = Options {
         into: args.into.clone(),
-        only: only(&args.only),
+        only: NamedPaths::new(&args.only).names(),
         owner: match args.owner {
             OwnerArg::Keep => OwnerRule::Keep,
             OwnerArg::Numeric => OwnerRule::Numeric,
@@ -62,12 +63,6 @@ pub fn run(args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
         Ok(restored) => end.success(&restored, started.elapsed(), ui),
         Err(error) => end.failure(&in_words_of_a_restore(error, &stop), started.elapsed(), ui),
     })
-}
-
-/// What is named, in one spelling; everything where the storage itself is among it.
-fn only(named: &[PathBuf]) -> Vec<PathBuf> {
-    let only: Vec<_> = named.iter().map(|path| paths::tidy(path)).collect();
-    if only.iter().any(|path| path.as_os_str().is_empty()) { Vec::new() } else { only }
 }
 
 /// A signal ends a restore, not a backup.

@@ -1,6 +1,5 @@
 //! `jetbak show --files`
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -12,6 +11,7 @@ use super::show::{named, with_hint};
 use super::summary::seconds;
 use crate::engine::Role;
 use crate::error::{Error, ExitCode, Jet, printable};
+use crate::named_paths::NamedPaths;
 use crate::paths;
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
@@ -23,11 +23,11 @@ use crate::ui::{Ui, json as objects};
 
 pub fn run(repository: &Repository, backup: &Backup, manifest: &Manifest, asked: &[PathBuf], ui: &mut Ui) -> ExitCode {
     let started = Instant::now();
-    let mut selection = Selection::new(asked);
+    let mut selection = NamedPaths::new(asked);
     let mut counts = Counts::default();
     let mut widths = Widths { user: 8, group: 8, size: 12 };
     let read = read_proven(&**repository.store(), backup, manifest, &mut |line| {
-        if !selection.takes(&line) {
+        if !line.path().is_some_and(|path| selection.meet(&path)) {
             return Ok(ControlFlow::Continue(()));
         }
         counts.add(&line);
@@ -79,34 +79,6 @@ pub fn files_hint(repository: &Repository, backup: &Backup) -> String {
 /// The line as the list has it.
 fn as_json(line: &FileLine) -> String {
     serde_json::to_string(line).expect("a line has only fields that JSON can hold")
-}
-
-/// The paths that were asked for, and whether each was met.
-struct Selection(BTreeMap<PathBuf, bool>);
-
-impl Selection {
-    fn new(asked: &[PathBuf]) -> Self {
-        Self(asked.iter().map(|path| (paths::tidy(path), false)).collect())
-    }
-
-    /// Whether a line is among them or lies below one of them.
-    fn takes(&mut self, line: &FileLine) -> bool {
-        if self.0.is_empty() {
-            return true;
-        }
-        let Some(path) = line.path() else { return false };
-        let mut takes = false;
-        for above in path.ancestors() {
-            if let Some(met) = self.0.get_mut(above) {
-                (takes, *met) = (true, true);
-            }
-        }
-        takes
-    }
-
-    fn unknown(&self) -> impl Iterator<Item = &Path> {
-        self.0.iter().filter(|(_, met)| !**met).map(|(path, _)| path.as_path())
-    }
 }
 
 /// How much was listed.

@@ -6,6 +6,7 @@ use super::Context;
 use crate::engine::Entry;
 use crate::engine::plan::PlanReader;
 use crate::error::{Error, Jet, Result, printable};
+use crate::named_paths::NamedPaths;
 use crate::session::event::{Batch, Phase};
 use crate::session::state::{EntryState, Refusal, State};
 use crate::stream::stop::StopToken;
@@ -47,26 +48,20 @@ fn walk<T>(context: &Context, mut visit: impl FnMut(Found) -> Result<Option<T>>)
 
 /// Finds what names stand for; a directory means all below it, and what is done already is left out.
 pub fn select(context: &Context, state: &State, names: &[PathBuf]) -> Result<Selection> {
-    let mut unknown: Vec<bool> = vec![true; names.len()];
+    let mut wanted = NamedPaths::new(names);
     let mut batches: Vec<Batch> = Vec::new();
     let current = state.phase();
     let mut root = None;
     walk(context, |Found { phase, batch, entry }| {
-        let mut meant = false;
         if entry.path.as_os_str().is_empty() && state.entry(phase, batch.first) == EntryState::Free {
             root = Some(batch);
         }
-        for (name, unknown) in names.iter().zip(&mut unknown) {
-            if name == Path::new(".") || entry.path.starts_with(name) {
-                (meant, *unknown) = (true, false);
-            }
-        }
-        if meant {
+        if wanted.meet(&entry.path) {
             take(context, state, (phase, current), batch, &entry, &mut batches)?;
         }
         Ok(None::<()>)
     })?;
-    if let Some((name, _)) = names.iter().zip(&unknown).find(|(_, unknown)| **unknown) {
+    if let Some(name) = wanted.unknown().next() {
         return Err(not_in_the_lists(context, state, name));
     }
     // The storage itself goes along with whatever is read of it first: nobody would think of naming it.

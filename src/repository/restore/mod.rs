@@ -14,13 +14,14 @@ use base64::engine::general_purpose::STANDARD;
 use std::os::unix::ffi::OsStrExt;
 
 use self::destination::{Destination, Purpose};
-use self::plan::{Plan, Selection, bad_list};
+use self::plan::{Plan, bad_list};
 use self::target::{NotGiven, Target};
 use self::write::Written;
 use super::Repository;
 use super::catalogue::Backup;
 use crate::attributes::OwnerRule;
 use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::named_paths::NamedPaths;
 use crate::stream::stop::StopToken;
 
 /// Directories that are dressed at a time, from the end of the list.
@@ -77,7 +78,7 @@ pub struct Restored {
 pub fn dry_run(repository: &Repository, backup: &Backup, options: &Options, stop: &StopToken) -> Result<Plan> {
     Destination::check(&options.into, &purpose_of(backup, options))?;
     refuse_repository(repository, &options.into)?;
-    plan::make(repository, backup, Selection::new(options.only.clone()), stop)
+    plan::make(repository, backup, NamedPaths::new(&options.only), stop)
 }
 
 /// Restores a backup.
@@ -89,7 +90,7 @@ pub fn restore(
     stop: &StopToken,
 ) -> Result<Restored> {
     refuse_repository(repository, &options.into)?;
-    let plan = plan::make(repository, backup, Selection::new(options.only.clone()), stop)?;
+    let plan = plan::make(repository, backup, NamedPaths::new(&options.only), stop)?;
     witness.planned(&plan);
     let mut destination = Destination::prepare(&options.into, purpose_of(backup, options))?;
     let was_whole = destination.is_whole();

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::engine::Role;
 use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::named_paths::NamedPaths;
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
 use crate::repository::file_list::{FileLine, LINE_BYTES_MAX};
@@ -28,40 +29,23 @@ pub struct Plan {
     /// Space that it takes, holes not counted, in bytes.
     pub allocated: u64,
     /// Which entries.
-    pub selection: Selection,
+    pub selection: NamedPaths,
     /// Where the lines of directories begin in the list, in its order.
     pub directory_offsets: Vec<u64>,
 }
 
-/// Which entries are meant: all, or those named, with what lies below and the directories above them.
-#[derive(Clone, Debug, Default)]
-pub struct Selection(Vec<PathBuf>);
-
-impl Selection {
-    /// Everything where nothing is named.
-    pub fn new(only: Vec<PathBuf>) -> Self {
-        Self(only)
-    }
-
-    /// Whether an entry is meant itself.
-    pub fn contains(&self, path: &Path) -> bool {
-        self.0.is_empty() || self.0.iter().any(|name| path.starts_with(name))
-    }
-
-    /// Whether an entry is meant, or is a directory on the way to one that is.
-    pub fn needs(&self, line: &FileLine, path: &Path) -> bool {
-        self.contains(path) || (line.role == Role::Directory && self.0.iter().any(|name| name.starts_with(path)))
-    }
+/// Whether an entry is meant, or is a directory on the way to one that is.
+pub fn needs(selection: &NamedPaths, line: &FileLine, path: &Path) -> bool {
+    selection.contains(path) || (line.role == Role::Directory && selection.leads_through(path))
 }
 
 /// Proves the list of a backup and finds out what a restore will write. A name that means nothing is exit 2.
-pub fn make(repository: &Repository, backup: &Backup, selection: Selection, stop: &StopToken) -> Result<Plan> {
+pub fn make(repository: &Repository, backup: &Backup, mut selection: NamedPaths, stop: &StopToken) -> Result<Plan> {
     let store = &**repository.store();
     let expected = Expected::of(backup.manifest.as_ref().map_err(Clone::clone)?);
     let mut list = ListReader::open(store, &backup.folder(), false)
         .map_err(|error| if error.is_not_found() { bad_list(backup, "it is missing") } else { error })?;
     let mut plan = Plan::default();
-    let mut unknown: HashSet<PathBuf> = selection.0.iter().cloned().collect();
     let mut carried = HashSet::new();
     loop {
         stop.check()?;
@@ -72,10 +56,8 @@ pub fn make(repository: &Repository, backup: &Backup, selection: Selection, stop
             Some(Line::Sound(line)) => line,
         };
         let path = line.path().unwrap_or_default();
-        if !unknown.is_empty() {
-            unknown.retain(|name| !path.starts_with(name));
-        }
-        if !selection.needs(&line, &path) {
+        selection.meet(&path);
+        if !needs(&selection, &line, &path) {
             continue;
         }
         match line.role {
@@ -100,7 +82,7 @@ pub fn make(repository: &Repository, backup: &Backup, selection: Selection, stop
     if let Some(difference) = list.difference(&expected) {
         return Err(bad_list(backup, &difference.reason()));
     }
-    if let Some(name) = selection.0.iter().find(|name| unknown.contains(*name)) {
+    if let Some(name) = selection.unknown().next() {
         let message = format!("{} does not hold {}", backup.id.text, printable(name));
         return Err(Error::jet(Jet::InvalidParameter, message)
             .file(name)

@@ -4,13 +4,14 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::plan::{Plan, Selection};
+use super::plan::{Plan, needs};
 use super::target::Target;
 use super::{Damaged, Witness};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Role;
 use crate::error::{Error, ExitCode, Result, printable};
+use crate::named_paths::NamedPaths;
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
 use crate::repository::file_list::{FileLine, hex};
@@ -87,7 +88,7 @@ struct BackupFeed {
     list: ListReader,
     store: Arc<dyn Store>,
     folder: PathBuf,
-    selection: Selection,
+    selection: NamedPaths,
     /// Where the first name of a file is not restored: the name that stands in for it.
     carriers: HashMap<PathBuf, PathBuf>,
     lines: SharedLines,
@@ -106,7 +107,7 @@ impl Feed for BackupFeed {
                 }
             };
             let path = line.path().unwrap_or_default();
-            if !self.selection.needs(&line, &path) {
+            if !needs(&self.selection, &line, &path) {
                 continue;
             }
             let (ticket, has_content) = (self.ticket, line.role.is_file());
