@@ -19,7 +19,7 @@ pub mod truncate;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::engine::ese::storage::EseEngine;
+use crate::engine::ese::engine::EseEngine;
 use crate::engine::files::{FilesEngine, FilesOptions};
 use crate::engine::plan::PlanReader;
 use crate::engine::{Engine, EngineName};

@@ -1,7 +1,8 @@
 //! Files of the Extensible Storage Engine: recognised by content, read, and proven (`spec/ese-format.md`).
 //!
-//! Everything here but [`files`], [`survey`], [`check`], [`source`], [`storage`] and [`at_rest`] is pure: bytes or values in, values out. Parsers are total: whatever a
-//! file holds, they end, do not panic, and allocate nothing that a field asks for.
+//! Everything here but [`files`], [`survey`], [`check`], [`source`], [`engine`] and [`at_rest`] is pure: bytes or values
+//! in, values out. Parsers are total: whatever a file holds, they end, do not panic, and allocate nothing that a field asks
+//! for.
 
 pub mod at_rest;
 pub mod body;
@@ -10,6 +11,7 @@ pub mod check;
 pub mod checkpoint;
 pub mod checksum;
 pub mod ecc;
+pub mod engine;
 pub mod facts;
 pub mod fields;
 pub mod files;
@@ -29,5 +31,4 @@ pub mod records;
 pub mod segments;
 pub mod source;
 pub mod space;
-pub mod storage;
 pub mod survey;
