@@ -108,6 +108,8 @@ pub enum Command {
     Restore(RestoreArgs),
     /// Prove the files of the Extensible Storage Engine where they lie; no backup
     Check(CheckArgs),
+    /// Tell of each log of an ESE storage whether it is needed, and why
+    Logs(LogsArgs),
     /// Show what the header of a file of the Extensible Storage Engine says
     Inspect(InspectArgs),
     /// Print the completions of a shell
@@ -500,6 +502,29 @@ pub struct CheckArgs {
     #[arg(long, value_name = "DIR")]
     pub log_dir: Option<PathBuf>,
     /// The checkpoint, where that is neither beside the logs nor below the storage
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+}
+
+/// logs
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Nothing is changed. What can go goes with the next `jetbak backup STORAGE --to REPO --truncate`; delete no log by hand.\n\nExample:\n  jetbak logs /mnt/snapshot/exchange --repository /backup/exchange"
+)]
+pub struct LogsArgs {
+    /// The storage: a directory with the files of one instance
+    #[arg(value_name = "STORAGE")]
+    pub storage: PathBuf,
+    /// Ask the backups in this repository which logs they make needless
+    #[arg(long, value_name = "REPO", env = "JETBAK_REPOSITORY", hide_env_values = true)]
+    pub repository: Option<PathBuf>,
+    /// The three characters that the names of the logs begin with, where there are several streams
+    #[arg(long, value_name = "NAME")]
+    pub base: Option<String>,
+    /// The directory of the logs, where that is not below the storage
+    #[arg(long, value_name = "DIR")]
+    pub log_dir: Option<PathBuf>,
+    /// The checkpoint, where it is not beside the logs
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
 }

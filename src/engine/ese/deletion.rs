@@ -25,6 +25,18 @@ use crate::stream::stop::StopToken;
 /// How many logs that should have gone and are not there are named one by one.
 const MISSING_NAMED_MAX: u32 = 100;
 
+/// What there is to tell of the logs of a storage, whatever state it is in.
+pub fn story_of(storage: &Path, options: &Options, stop: &StopToken) -> Result<LogStory> {
+    let instance = Instance::discover(storage, options, stop)?;
+    if instance.is_empty() && instance.failed.is_empty() {
+        let message = format!("no file of the Extensible Storage Engine in {}", printable(storage));
+        let hint = "`jetbak logs` tells of the logs of an ESE storage; `jetbak inspect FILE` says what a file is.";
+        return Err(Error::new(ExitCode::Failed, message).file(storage).hint(hint));
+    }
+    let Judgement { needs, signature, .. } = judge_instance(&instance, &insides_of(&instance));
+    Ok(tell(&instance, storage, signature, &needs, Vec::new()))
+}
+
 impl EseEngine {
     /// What there is to tell of the logs that truncate would delete: those of the storage, or of the live instance of
     /// which it is a snapshot.
