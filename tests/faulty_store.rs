@@ -194,6 +194,9 @@ impl Store for FaultyStore {
     fn remove(&self, path: &Path) -> Result<()> {
         self.call("remove", path, || self.inner.remove(path))
     }
+    fn sweep(&self, path: &Path) -> Result<u64> {
+        self.call("list", path, || self.inner.sweep(path))
+    }
     fn sync(&self) -> Result<()> {
         self.call("sync", Path::new(""), || self.inner.sync())
     }
@@ -581,6 +584,9 @@ impl Store for LyingStore {
     }
     fn remove(&self, path: &Path) -> Result<()> {
         self.inner.remove(path)
+    }
+    fn sweep(&self, path: &Path) -> Result<u64> {
+        self.inner.sweep(path)
     }
     fn sync(&self) -> Result<()> {
         self.inner.sync()

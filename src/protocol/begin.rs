@@ -1,15 +1,14 @@
 //! begin: judge the storage, fix the list of databases, make the session.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::truncate::not_yet_truncated;
 use super::{Context, Observer, Warning, heal, open_engine, open_files};
-use crate::durable::{self, TEMPORARY_PREFIX};
+use crate::durable;
 use crate::engine::ese::engine::look_for_engines;
 use crate::engine::ese::facts::{Facts, Named, Terms};
 use crate::engine::files::PERMISSION_HINT;
@@ -443,18 +442,12 @@ struct Spool {
 
 impl Spool {
     fn create(state: &StateDirectory) -> Result<Self> {
-        loop {
-            let path = state.path().join(format!("{TEMPORARY_PREFIX}{:016x}", durable::random()));
-            let out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(|e| {
-                Error::io("write in the state directory", &path, &e)
-                    .hint("Name another one with --state-dir or JETBAK_STATE_DIR.")
-            })?;
-            out.lock().map_err(|e| Error::io("lock", &path, &e))?;
-            let links = out.metadata().map_err(|e| Error::io("look at", &path, &e))?.nlink();
-            if links > 0 {
-                return Ok(Self { path, out });
-            } // else another begin has swept it away between its making and its locking
-        }
+        let made = durable::create_temporary(state.path());
+        let (path, out) = made.map_err(|e| {
+            Error::io("write in the state directory", state.path(), &e)
+                .hint("Name another one with --state-dir or JETBAK_STATE_DIR.")
+        })?;
+        Ok(Self { path, out })
     }
 
     fn finish(&mut self) -> Result<()> {
