@@ -264,6 +264,7 @@ impl Machine {
             name: None,
             logs: vec!["wal.*".to_owned()],
             exclusion: Exclusion::default(),
+            pattern_files: Vec::new(),
             keep_going: false,
             keep_partial: false,
             retries: 0,
