@@ -245,12 +245,6 @@ impl Giving {
         Ok(not_given)
     }
 
-    /// Gives an open directory that has all its attributes its mode and time once more, after names in it have gone.
-    pub fn to_directory_once_more(&self, folder: impl AsFd, attributes: &Attributes) -> io::Result<()> {
-        rustix::fs::fchmod(&folder, Mode::from_raw_mode(attributes.mode))?;
-        Ok(rustix::fs::futimens(&folder, &modified(attributes))?)
-    }
-
     /// The same for a symbolic link: the directory it lies in, and its name there. Links have no mode.
     pub fn to_link(&self, folder: &OwnedFd, name: &OsStr, attributes: &Attributes) -> io::Result<Vec<String>> {
         let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -267,6 +261,12 @@ impl Giving {
         note_unknown_time(attributes, &mut not_given);
         rustix::fs::utimensat(folder, name, &modified(attributes), AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(not_given)
+    }
+
+    /// Gives an open directory that has all its attributes its mode and time once more, after names in it have gone.
+    pub fn to_directory_once_more(folder: impl AsFd, attributes: &Attributes) -> io::Result<()> {
+        rustix::fs::fchmod(&folder, Mode::from_raw_mode(attributes.mode))?;
+        Ok(rustix::fs::futimens(&folder, &modified(attributes))?)
     }
 
     /// Whether the file belongs to whom it should.

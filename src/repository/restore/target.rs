@@ -76,7 +76,7 @@ impl Target {
         let folder = folder.map_err(|e| self.error("open", path, e))?;
         let error = |e| Error::io("set the attributes of", &self.store.describe(path), &e);
         if dress == Dress::Last {
-            return self.giving.to_directory_once_more(&folder, attributes).map_err(error);
+            return Giving::to_directory_once_more(&folder, attributes).map_err(error);
         }
         if path.as_os_str().is_empty() {
             // It may have been there before, with ACLs of its own.
