@@ -187,10 +187,13 @@ pub struct SessionArgs {
     /// Patterns match bytes: `*` and `?` within one name, `**` across directories, `[ab]` one of several characters,
     /// `{a,b}` either; a backslash takes the next character as it is. Without a slash a pattern is matched with names
     /// anywhere, with one with the path from the storage; a slash at its end means directories only. Can be given
-    /// several times. The manifest keeps the patterns, and -v names what they leave out.
+    /// several times. The manifest keeps the patterns, and -v names what they leave out. A warning names those that leave
+    /// nothing out.
     #[arg(long = "exclude", value_name = "GLOB")]
     pub excludes: Vec<String>,
     /// Leave out what the patterns in a file match: one a line, `#` begins a comment
+    ///
+    /// The file may be one for many storages: only -v and JSON name those of its patterns that leave nothing out.
     #[arg(long = "exclude-from", value_name = "FILE")]
     pub exclude_from: Vec<PathBuf>,
     /// Leave out what lies in directories that a CACHEDIR.TAG marks as caches

@@ -288,12 +288,20 @@ impl Engine for FilesEngine {
 
     fn survey(&self, stop: &StopToken, take: &mut dyn FnMut(Surveyed) -> Result<()>) -> Result<()> {
         let mut hard_links = HardLinks::default();
+        let mut used = vec![false; self.limits.excludes.given().len()];
+        let mut all_listed = true;
         self.walk(stop, &mut |seen| {
             let (path, kind, stat, unlisted) = match seen {
                 Seen::Entry { path, kind, stat, unlisted } => (path, kind, stat, unlisted),
                 Seen::LeftOut(path, reason) => return take(Surveyed::LeftOut(LeftOut::new(&path, reason))),
-                Seen::Excluded(path, reason) => return take(Surveyed::Excluded(path, reason)),
+                Seen::Excluded { path, reason, patterns } => {
+                    for number in patterns {
+                        used[number] = true;
+                    }
+                    return take(Surveyed::Excluded(path, reason));
+                }
             };
+            all_listed &= !unlisted;
             let role = match kind {
                 Kind::File if self.logs.is_match(&path) => return Ok(()),
                 Kind::File => Role::Database,
@@ -302,7 +310,12 @@ impl Engine for FilesEngine {
             };
             let hard_link = if kind == Kind::File { hard_links.earlier(&path, &stat) } else { None };
             take(Surveyed::Entry(Entry { hard_link, unlisted, ..entry(path, role, &stat) }))
-        })
+        })?;
+        if all_listed {
+            let unused = used.iter().enumerate().filter(|(_, used)| !**used).map(|(number, _)| number);
+            take(Surveyed::UnusedPatterns(unused.collect()))?;
+        }
+        Ok(())
     }
 
     fn list_logs(&self, stop: &StopToken) -> Result<Vec<Entry>> {
@@ -334,7 +347,7 @@ impl Engine for FilesEngine {
         let mut excluded = Vec::new();
         if !self.limits.excludes.is_empty() {
             self.walk(stop, &mut |seen| {
-                if let Seen::Excluded(path, _) = seen
+                if let Seen::Excluded { path, .. } = seen
                     && self.logs.is_match(&path)
                 {
                     excluded.push(path);
