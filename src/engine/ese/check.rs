@@ -12,7 +12,7 @@ use std::thread;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-use super::body::{BodyVerifier, LogDamage, LogFacts, LogFault};
+use super::body::{Damages, LogFacts, LogFault, prove_body};
 use super::checksum::is_zero;
 use super::files::{self, Found};
 use super::finding::{Finding, Kind, Weight};
@@ -33,8 +33,6 @@ use crate::stream::stop::{StopToken, WATCH_INTERVAL};
 const UNIT_BYTES: u64 = 4 * 1024 * 1024;
 /// What is read at once, in bytes: it stays in a core's own cache until it is proven. A multiple of every page size.
 const CHUNK_BYTES: usize = 256 * 1024;
-/// No log is longer: 65535 segments are all that its header can count.
-const LOG_BYTES_MAX: u64 = 65535 * 4096;
 /// More threads than this only wait for the disk.
 const THREADS_MAX: usize = 8;
 
@@ -120,8 +118,7 @@ impl Job {
             Content::Log(header, _) => {
                 let is_archived =
                     LogName::parse(found.name()).is_some_and(|name| matches!(name.role, LogRole::Archived(_)));
-                // What follows the length of the header is no part of the log; that it is there is reported.
-                let size = found.size.min(header.file_bytes()).min(LOG_BYTES_MAX);
+                let size = header.bytes_to_prove(found.size); // that there is more is reported
                 Work::Log { header: header.clone(), size, is_tip: !is_archived }
             }
             _ => return None,
@@ -148,12 +145,18 @@ impl Job {
 /// Looks into a database for what decides how its pages count: the space it owns, and its trailer.
 pub fn look_inside(found: &Found, header: &DatabaseHeader) -> Result<Inside> {
     let (file, size) = files::open(&found.path)?;
+    Ok(look_into(&file, size, header))
+}
+
+/// The same, for a file of so many bytes that is open.
+pub fn look_into(file: &File, size: u64, header: &DatabaseHeader) -> Inside {
     let page_size = header.page_size;
     let pages = (size / page_size.bytes_u64()).saturating_sub(2);
     let last_page = Some(u32::try_from(pages).unwrap_or(u32::MAX)).filter(|pages| *pages > 0).map(PageNumber);
     let read = |number: PageNumber| {
-        let bytes = files::read_some(&file, &found.path, page_size.offset_of(number), page_size.bytes()).ok()?;
-        (bytes.len() == page_size.bytes()).then_some(bytes)
+        let mut bytes = vec![0; page_size.bytes()];
+        let read = files::read_full(file, &mut bytes, page_size.offset_of(number)).ok()?;
+        (read == bytes.len()).then_some(bytes)
     };
     let mut beyond = None;
     let owned = last_owned_page(page_size, &mut |number| {
@@ -170,7 +173,7 @@ pub fn look_inside(found: &Found, header: &DatabaseHeader) -> Result<Inside> {
     let root = last_page.and_then(|_| read(PageNumber(1)));
     let root_is_blank = root.is_some_and(|root| is_zero(&root));
     let trailer_page = trailer.as_ref().and(last_page);
-    Ok(Inside { owned, beyond, root_is_blank, trailer, trailer_page, last_page })
+    Inside { owned, beyond, root_is_blank, trailer, trailer_page, last_page }
 }
 
 /// What the pages or segments of a file amounted to.
@@ -421,23 +424,25 @@ impl Prover<'_> {
         buffer: &mut [u8],
         result: &mut UnitResult,
     ) -> Result<()> {
-        let mut attempt = self.read_log(path, file, header, size, buffer)?;
-        if attempt.as_ref().is_ok_and(|(damages, _)| damages.iter().any(|damage| damage.fault != LogFault::Torn)) {
+        let mut damages = Damages::default();
+        let mut facts = prove_body(file, header, size, buffer, self.stop, &mut |damage| damages.take(damage))?;
+        if facts.is_ok() && damages.first.iter().any(|damage| damage.fault != LogFault::Torn) {
             files::forget_cached(file, 0, size);
-            attempt = self.read_log(path, file, header, size, buffer)?;
+            damages = Damages::default();
+            facts = prove_body(file, header, size, buffer, self.stop, &mut |damage| damages.take(damage))?;
         }
         self.bytes.fetch_add(size, Ordering::Relaxed);
-        let (damages, facts) = match attempt {
-            Ok(read) => read,
+        let facts = match facts {
+            Ok(facts) => facts,
             Err(error) => {
-                result.findings.push(unreadable(path, &error));
+                result.findings.push(unreadable(path, &Error::io("read", path, &error)));
                 return Ok(());
             }
         };
         if file.metadata().is_ok_and(|metadata| metadata.len() < size) {
             result.lost = Some(cut_short(path, "its end is gone"));
         }
-        for damage in damages {
+        for damage in damages.first {
             let is_fine = damage.fault == LogFault::Torn && is_tip;
             result.tallied.correctable += u64::from(damage.fault == LogFault::OneBit);
             result.tallied.damaged += u64::from(!is_fine);
@@ -450,39 +455,17 @@ impl Prover<'_> {
             };
             result.findings.push(finding.segment(damage.segment).sums(damage.stored, damage.computed));
         }
+        if damages.more > 0 {
+            result.tallied.damaged += damages.more;
+            let message = format!("{} more pieces of it do not prove themselves", damages.more);
+            result.findings.push(Finding::damage(path, Kind::LogSegment, Jet::LogReadVerifyFailure, message));
+        }
         result.tallied.good = facts.data;
         result.tallied.blank = facts.empty;
         result.tallied.shadows = facts.shadows;
         result.tallied.stale = facts.stale;
         result.log = Some(facts);
         Ok(())
-    }
-
-    /// Reads and proves a log once; the outer result is a stop, the inner one what the disk says.
-    fn read_log(
-        &self,
-        path: &Path,
-        file: &File,
-        header: &LogHeader,
-        size: u64,
-        buffer: &mut [u8],
-    ) -> Result<Result<(Vec<LogDamage>, LogFacts)>> {
-        let mut verifier = BodyVerifier::new(header, size);
-        let mut damages = Vec::new();
-        let mut offset = 0;
-        while offset < size {
-            self.stop.check()?;
-            let wanted = buffer.len().min(usize::try_from(size - offset).unwrap_or(usize::MAX));
-            let read = match files::read_full(file, &mut buffer[..wanted], offset) {
-                Ok(0) => break,
-                Ok(read) => read,
-                Err(error) => return Ok(Err(Error::io("read", path, &error))),
-            };
-            verifier.feed(&buffer[..read], &mut |damage| damages.push(damage));
-            offset += read as u64;
-        }
-        let facts = verifier.finish(&mut |damage| damages.push(damage));
-        Ok(Ok((damages, facts)))
     }
 }
 
