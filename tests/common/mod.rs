@@ -3,6 +3,7 @@
 
 pub mod ese;
 pub mod forge;
+pub mod instance;
 pub mod mounts;
 pub mod tree;
 
