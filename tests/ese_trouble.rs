@@ -4,10 +4,10 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 
 use common::ese::{self, DatabaseFile, LogFile, STREAM};
-use common::instance::{backup, clean, dirty, flip, manifest, nothing_is_left, page, stored, write_logs};
+use common::instance::{backup, clean, dirty, flip, manifest, nothing_is_left, stored};
 use common::{Host, as_ordinary_user, finish, open_to_all};
 use serde_json::json;
 
@@ -279,20 +279,12 @@ fn a_log_of_a_hostile_repository_is_not_read_for_ever() {
 }
 
 #[test]
-fn a_page_in_use_is_never_taken_for_one_that_nobody_owns() {
+fn a_thousand_oddities_fill_no_mail() {
     let host = clean();
-    let file = fs::OpenOptions::new().write(true).open(host.path("app/Web.edb")).expect("opened");
-    file.write_all_at(&[7; 100], page(30) + 50).expect("written");
-    backup(&host, &[]).exits(3).says("page 30 of ").says("-1018");
-    write_logs(&host, "app", &LogFile::chain(5..=10));
-}
-
-#[test]
-fn only_a_full_backup_can_be_made_of_an_instance_yet() {
-    for kind in ["incremental", "differential"] {
-        let host = clean();
-        let ran = host.run(&["backup", "app", "--to", "repo", "--kind", kind]);
-        assert_ne!(ran.code, Some(0), "{kind}");
-        eprintln!("{}", ran.stderr);
+    for generation in 0x100..0x146 {
+        let log = LogFile { stream: 77, ..LogFile::new(generation) };
+        host.write(&format!("app/edb{generation:05X}.log"), log.build());
     }
+    let ran = backup(&host, &[]).exits(0).says("20 more things are odd").says("`jetbak check` tells them all");
+    assert_eq!(ran.stderr.matches("is of another log stream").count(), 50);
 }

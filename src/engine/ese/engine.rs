@@ -44,6 +44,9 @@ pub struct EseEngine {
 /// How long a judgement holds: long enough to be made once for the questions that a begin asks, one after the other.
 const JUDGEMENT_HOLDS: Duration = Duration::from_secs(5);
 
+/// Things that are odd and told one by one.
+const NOTICES_MAX: usize = 50;
+
 /// What an instance is at one moment, judged fit.
 #[derive(Debug)]
 struct Story {
@@ -154,7 +157,7 @@ impl EseEngine {
         let mut story = Story {
             facts: self.facts(&instance, &insides, &needs),
             mark: None,
-            notices: noticed.iter().map(|finding| self.notice(finding)).collect(),
+            notices: self.notices(&noticed),
             places: HashMap::new(),
             logs: Vec::new(),
             checkpoint: instance.checkpoint.as_ref().map(|found| self.relative(&found.path)),
@@ -173,6 +176,18 @@ impl EseEngine {
         story.logs.sort_unstable();
         self.place(&instance, range, &mut story);
         Ok(story)
+    }
+
+    /// What is odd, as far as anybody reads it in a mail.
+    fn notices(&self, findings: &[Finding]) -> Vec<Notice> {
+        let mut notices: Vec<_> = findings.iter().take(NOTICES_MAX).map(|finding| self.notice(finding)).collect();
+        if let Some(more) = findings.get(NOTICES_MAX) {
+            let count = findings.len() - NOTICES_MAX;
+            let message =
+                format!("{count} more things are odd and stand in nobody's way; `jetbak check` tells them all");
+            notices.push(Notice { jet: None, message, file: self.relative(&more.file) });
+        }
+        notices
     }
 
     fn notice(&self, finding: &Finding) -> Notice {

@@ -275,3 +275,106 @@ fn is_taken(known: &Known<'_>, finding: &Finding, range: Option<Range>) -> bool 
         _ => named.is_none_or(is_inside),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::engine::ese::checkpoint::{COPY_BYTES, Checkpoint};
+    use crate::engine::ese::fields::LogTime;
+    use crate::engine::ese::header::Copies;
+    use crate::engine::ese::header::Copy;
+    use crate::engine::ese::instance::Stream;
+    use crate::engine::ese::judge::{Judgement, judge_instance};
+    use crate::engine::ese::log::LogHeader;
+    use crate::engine::ese::page::PageSize;
+
+    const LAST: u32 = 5;
+
+    fn signature(of: u8) -> Signature {
+        Signature::at(&[of; 28], 0)
+    }
+
+    fn found(name: &str, content: Content) -> Found {
+        Found { path: Arc::from(Path::new("/db").join(name)), size: 0, content }
+    }
+
+    /// A log of stream 1 or 2; the newest one is the current one.
+    fn log(generation: u32, stream: u8, is_current: bool) -> LogFile {
+        let mut header = LogHeader::parse(&[0; 4096]);
+        (header.generation, header.signature) = (Generation(generation), signature(stream));
+        let time = |generation: u32| LogTime([u8::try_from(generation).unwrap_or(0); 8]);
+        (header.created, header.previous_created) = (time(generation), time(generation - 1));
+        let name = if is_current { "edb.log".to_owned() } else { format!("edb{generation:05X}.log") };
+        let parsed = LogName::parse(OsStr::new(&name)).expect("a log's name");
+        LogFile { found: found(&name, Content::Log(Box::new(header), Copy::look(&[], 0, 4096))), name: parsed }
+    }
+
+    fn database(stream: u8, low: u32, high: u32) -> Found {
+        let mut header = DatabaseHeader::parse(&[0; 4096], PageSize::KIB_4);
+        (header.state, header.log_signature, header.signature) = (State::Dirty, signature(stream), signature(stream));
+        (header.required_low, header.required_high) = (Generation(low), Generation(high));
+        header.committed_high = Generation(high);
+        found("a.edb", Content::Database(Box::new(header), Copies::look(&[], 4096, |_| true)))
+    }
+
+    fn checkpoint(generation: u32) -> Found {
+        let mut copy = [0; COPY_BYTES];
+        copy[16..20].copy_from_slice(&generation.to_le_bytes());
+        let mut checkpoint = Checkpoint::parse(&copy);
+        checkpoint.log_signature = signature(1);
+        found("edb.chk", Content::Checkpoint(Box::new(checkpoint), Copies::look(&[], COPY_BYTES, |_| true)))
+    }
+
+    /// Whatever logs are there, of whichever stream: what is accepted has all that its databases need, without a gap.
+    #[test]
+    fn what_is_accepted_can_be_recovered() {
+        let terms = Terms { snapshot: true, accept_loss: true, accept_damage: true, ..Terms::default() };
+        let (mut accepted, mut refused) = (0, 0);
+        for pattern in 0..3_u32.pow(LAST) {
+            let streams: Vec<u8> =
+                (0..LAST).map(|at| u8::try_from(pattern / 3_u32.pow(at) % 3).expect("small")).collect();
+            let newest = streams.iter().rposition(|stream| *stream != 0);
+            for (low, high) in (1..=LAST).flat_map(|low| (low..=LAST).map(move |high| (low, high))) {
+                for (stream, checkpoint_at, has_current) in
+                    [(1, 0, true), (1, low, true), (1, 1, false), (2, 0, true), (2, LAST, true)]
+                {
+                    let logs = (1..=LAST).zip(&streams).filter(|(_, stream)| **stream != 0);
+                    let is_current =
+                        |generation: u32| has_current && newest.is_some_and(|at| at + 1 == generation as usize);
+                    let logs = logs.map(|(generation, stream)| log(generation, *stream, is_current(generation)));
+                    let instance = Instance {
+                        databases: vec![database(1, low, high), database(stream, low, high)],
+                        stream: Some(Stream {
+                            base: "edb".to_owned(),
+                            directory: "/db".into(),
+                            logs: logs.collect(),
+                            unused: Vec::new(),
+                        }),
+                        checkpoint: Some(checkpoint(checkpoint_at)).filter(|_| checkpoint_at > 0),
+                        ..Instance::default()
+                    };
+                    let insides = vec![Inside::default(); 2];
+                    let Judgement { findings, needs, signature: taken, .. } = judge_instance(&instance, &insides);
+                    let range = range(&instance, taken.as_ref(), &needs);
+                    let (error, _) = judge(&instance, findings, taken.as_ref(), &needs, range, &terms, true);
+                    if error.is_some() {
+                        refused += 1;
+                        continue;
+                    }
+                    accepted += 1;
+                    let Range { low: first, high: last } = range.expect("there are logs");
+                    let case = format!("logs {streams:?}, a database of stream {stream}, {low} to {high}");
+                    assert!(stream == 1 && taken == Some(signature(1)), "{case}");
+                    assert!(first.0 <= low && last.0 >= high, "{case}");
+                    let all = chain(&instance, taken.as_ref()).map(|(generation, _)| generation);
+                    let of_range: Vec<_> = all.filter(|generation| (first..=last).contains(generation)).collect();
+                    assert_eq!(of_range.len(), (last.0 - first.0 + 1) as usize, "{case}");
+                }
+            }
+        }
+        assert!(accepted > 100 && refused > 1000, "{accepted} accepted, {refused} refused");
+    }
+}
