@@ -105,3 +105,50 @@ impl Source for BesideSource {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::source::{Attributes, Stamp};
+
+    /// Gives these pieces: bytes, or a hole.
+    struct Pieces(Vec<Result<Vec<u8>, u64>>);
+
+    impl Source for Pieces {
+        fn next(&mut self, buffer: &mut [u8]) -> Result<Got> {
+            Ok(match self.0.pop() {
+                Some(Ok(bytes)) => {
+                    buffer[..bytes.len()].copy_from_slice(&bytes);
+                    Got::Data(bytes.len())
+                }
+                Some(Err(hole)) => Got::Hole(hole),
+                None => Got::End,
+            })
+        }
+
+        fn finish(self: Box<Self>) -> Result<Settled> {
+            let stamp = Stamp { device: 1, inode: 1, size: 0, modified_ns: 0, changed_ns: 0 };
+            Ok(Settled::Still(Attributes::plain(stamp, 0, 0, 0)))
+        }
+    }
+
+    fn is_still(mut pieces: Vec<Result<Vec<u8>, u64>>, head: &[u8]) -> bool {
+        pieces.reverse();
+        let mut source = BesideSource::new(Box::new(Pieces(pieces)), Path::new("edb.chk"), head.to_vec());
+        while source.next(&mut [0; 8192]).expect("read") != Got::End {}
+        matches!(Box::new(source).finish().expect("finished"), Settled::Still(_))
+    }
+
+    #[test]
+    fn what_goes_through_is_what_was_judged() {
+        assert!(is_still(vec![Ok(b"check".to_vec()), Ok(b"point".to_vec())], b"checkpoint"));
+        assert!(is_still(vec![Ok(b"checkpoint, and more".to_vec())], b"checkpoint"));
+        assert!(!is_still(vec![Ok(b"check".to_vec()), Ok(b"paint".to_vec())], b"checkpoint"));
+        let mut head = vec![0; 8192];
+        head[8191] = 7;
+        let last = |byte| vec![Err(8191), Ok(vec![byte]), Err(1 << 60)];
+        assert!(is_still(last(7), &head));
+        assert!(!is_still(last(8), &head));
+        assert!(!is_still(vec![Err(1 << 60)], &head));
+    }
+}

@@ -495,6 +495,20 @@ mod tests {
     }
 
     #[test]
+    fn a_header_that_is_not_the_one_that_was_judged_does_not_count() {
+        let folder = tempfile::tempdir().expect("temporary directory");
+        for at in [5, 4096 + 5] {
+            let mut source = source(folder.path(), true, false);
+            let mut buffer = vec![0; 8 * 4096];
+            buffer[at] = 1;
+            source.prove(&mut buffer).expect("no page of it is wrong");
+            source.position = source.end;
+            let settled = Box::new(source).finish().expect("looked at");
+            assert!(matches!(&settled, Settled::Changed(what) if what.contains("header")), "{settled:?}");
+        }
+    }
+
+    #[test]
     fn a_disk_that_does_not_heal_is_waited_for_only_once() {
         let folder = tempfile::tempdir().expect("temporary directory");
         let mut source = source(folder.path(), false, true);
