@@ -116,7 +116,7 @@ fn record(repository: &Repository, backup: &Backup, verified: &Verified, ui: &mu
 /// What was so when it was backed up is told again, and is no damage of the backup (decision 19).
 fn warn(backup: &Backup, known: &Damage, ui: &mut Ui) {
     let message = format!("{}, as it was when it was backed up", describe(backup, known));
-    ui.warning(&Warning { jet: None, message, file: Some(known.file.clone()) });
+    ui.warning(&Warning { jet: known.jet, message, file: Some(known.file.clone()) });
 }
 
 fn show(backup: &Backup, found: &[Damage], ui: &mut Ui) {
@@ -136,7 +136,11 @@ fn show(backup: &Backup, found: &[Damage], ui: &mut Ui) {
 
 /// A damage as a line for people.
 pub fn describe(backup: &Backup, damage: &Damage) -> String {
-    let Damage { file, kind, stored, computed, page, segment, .. } = damage;
+    let Damage { file, kind, stored, computed, page, segment, message, jet, .. } = damage;
+    if let Some(message) = message {
+        let number = jet.map(|jet| format!(" [{}, {}]", jet.symbol(), jet.number())).unwrap_or_default();
+        return format!("{}: {}: {}: {message}{number}", backup.id.text, printable(file), kind.name());
+    }
     let place = match (page, segment) {
         (Some(page), _) => format!(" of page {page}"),
         (None, Some(segment)) => format!(" of segment {segment}"),

@@ -148,11 +148,20 @@ impl Job {
 /// Looks into a database for what decides how its pages count: the space it owns, and its trailer.
 pub fn look_inside(found: &Found, header: &DatabaseHeader) -> Result<Inside> {
     let (file, size) = files::open(&found.path)?;
+    Ok(look_inside_with(header, size, &mut |offset, length| files::read_some(&file, &found.path, offset, length).ok()))
+}
+
+/// The same, whatever gives so many bytes from an offset on (fewer where the file ends, none where it cannot).
+pub fn look_inside_with(
+    header: &DatabaseHeader,
+    size: u64,
+    read_some: &mut dyn FnMut(u64, usize) -> Option<Vec<u8>>,
+) -> Inside {
     let page_size = header.page_size;
     let pages = (size / page_size.bytes_u64()).saturating_sub(2);
     let last_page = Some(u32::try_from(pages).unwrap_or(u32::MAX)).filter(|pages| *pages > 0).map(PageNumber);
-    let read = |number: PageNumber| {
-        let bytes = files::read_some(&file, &found.path, page_size.offset_of(number), page_size.bytes()).ok()?;
+    let mut read = |number: PageNumber| {
+        let bytes = read_some(page_size.offset_of(number), page_size.bytes())?;
         (bytes.len() == page_size.bytes()).then_some(bytes)
     };
     let mut beyond = None;
@@ -170,7 +179,7 @@ pub fn look_inside(found: &Found, header: &DatabaseHeader) -> Result<Inside> {
     let root = last_page.and_then(|_| read(PageNumber(1)));
     let root_is_blank = root.is_some_and(|root| is_zero(&root));
     let trailer_page = trailer.as_ref().and(last_page);
-    Ok(Inside { owned, beyond, root_is_blank, trailer, trailer_page, last_page })
+    Inside { owned, beyond, root_is_blank, trailer, trailer_page, last_page }
 }
 
 /// What the pages or segments of a file amounted to.
