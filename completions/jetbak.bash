@@ -96,7 +96,7 @@ _jetbak() {
             return 0
             ;;
         jetbak__subcmd__backup)
-            opts="-q -v -h --kind --engine --name --log --snapshot --base --log-dir --checkpoint --engine-files --accept-damage --accept-loss --exclude --exclude-from --exclude-caches --one-file-system --keep-going --keep-partial --retries --replace-idle --to --truncate --dry-run --state-dir --json --quiet --verbose --color --help"
+            opts="-q -v -h --kind --engine --name --log --snapshot --base --log-dir --checkpoint --live-log-dir --live-checkpoint --engine-files --accept-damage --accept-loss --exclude --exclude-from --exclude-caches --one-file-system --keep-going --keep-partial --retries --replace-idle --to --truncate --dry-run --state-dir --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -127,6 +127,14 @@ _jetbak() {
                     return 0
                     ;;
                 --checkpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --live-log-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --live-checkpoint)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -166,7 +174,7 @@ _jetbak() {
             return 0
             ;;
         jetbak__subcmd__begin)
-            opts="-q -v -h --kind --engine --name --log --snapshot --base --log-dir --checkpoint --engine-files --accept-damage --accept-loss --exclude --exclude-from --exclude-caches --one-file-system --keep-going --keep-partial --retries --replace-idle --to --no-repository --state-dir --json --quiet --verbose --color --help"
+            opts="-q -v -h --kind --engine --name --log --snapshot --base --log-dir --checkpoint --live-log-dir --live-checkpoint --engine-files --accept-damage --accept-loss --exclude --exclude-from --exclude-caches --one-file-system --keep-going --keep-partial --retries --replace-idle --to --no-repository --state-dir --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -197,6 +205,14 @@ _jetbak() {
                     return 0
                     ;;
                 --checkpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --live-log-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --live-checkpoint)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

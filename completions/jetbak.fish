@@ -60,6 +60,8 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l log -d 'Take fi
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l base -d 'The three characters that the names of the logs begin with, where there are several streams (ESE)' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l log-dir -d 'The directory of the logs, where there are several with logs (ESE); below the storage' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l checkpoint -d 'The checkpoint, where it is not beside the logs (ESE); below the storage' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l live-log-dir -d 'Let truncate delete in this log directory of the live instance of which the storage is a snapshot (ESE)' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l live-checkpoint -d 'The checkpoint of the live instance, where it is not beside its logs (ESE)' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l exclude -d 'Leave out what matches, and everything below a directory that matches' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l exclude-from -d 'Leave out what the patterns in a file match: one a line, `#` begins a comment' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l retries -d 'Read a file that changes while it is read so many times again' -r
@@ -93,6 +95,8 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l log -d 'Take fil
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l base -d 'The three characters that the names of the logs begin with, where there are several streams (ESE)' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l log-dir -d 'The directory of the logs, where there are several with logs (ESE); below the storage' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l checkpoint -d 'The checkpoint, where it is not beside the logs (ESE); below the storage' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l live-log-dir -d 'Let truncate delete in this log directory of the live instance of which the storage is a snapshot (ESE)' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l live-checkpoint -d 'The checkpoint of the live instance, where it is not beside its logs (ESE)' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l exclude -d 'Leave out what matches, and everything below a directory that matches' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l exclude-from -d 'Leave out what the patterns in a file match: one a line, `#` begins a comment' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l retries -d 'Read a file that changes while it is read so many times again' -r

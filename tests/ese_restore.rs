@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use common::ese::{self, DATABASE, DatabaseFile, LogFile, STREAM};
-use common::forge::{drop_file, reseal, swap_file};
+use common::forge::{drop_file, forge, reseal, swap_file};
 use common::{Host, Ran, names};
 use serde_json::{Value, json};
 
@@ -103,7 +103,8 @@ fn a_set_that_lacks_a_required_log_is_refused_before_the_first_byte() {
     assert_eq!(damages(&host), [missing("data/Web.edb"), missing("data/edb.log")]);
     host.run(&["verify", "repo"])
         .exits(3)
-        .prints("data/Web.edb: missing: needs logs 8-10 (0x8-0xA); missing: 9 (0x9) [JET_errRequiredLogFilesMissing");
+        .prints("data/Web.edb: missing: needs logs 8-10 (0x8-0xA); missing: 9 (0x9) [JET_errRequiredLogFilesMissing")
+        .says("Every file is as it was stored, but they do not go together");
 
     // Somebody wants one file of it, or whatever there is.
     restore(&host, &["--only", "notes.txt"]).exits(0).says("warning").says("missing: 9 (0x9)");
@@ -237,6 +238,16 @@ fn a_database_without_a_header_or_cut_short_is_no_database() {
     restore(&host, &[]).exits(3).says("edb00009.log is a log with a damaged header").says("-612");
     let kinds: Vec<_> = damages(&host).into_iter().map(|(file, kind, _)| (file, kind)).collect();
     assert_eq!(kinds, [("data/edb00009.log".to_owned(), "log-header".to_owned())]);
+    // What a line says of its size asks for no memory, and for no time.
+    for name in ["Web.edb", "edb00009.log", "edb.chk"] {
+        let host = dirty();
+        forge(&host.backup_folder(), |lines| {
+            lines.iter_mut().filter(|line| line["path"] == name).for_each(|line| line["size"] = u64::MAX.into());
+        });
+        host.run_soon(&["restore", "repo", "--into", "out"]);
+        host.run_soon(&["verify", "repo"]).exits(3);
+        assert!(!host.path("out").exists());
+    }
     // One that is not there is noticed before the rest is written.
     let host = dirty();
     fs::remove_file(host.stored("edb00009.log")).expect("removed");
