@@ -470,7 +470,8 @@ pub struct RestoreArgs {
     pub owner: OwnerArg,
     /// Leave out what is damaged, instead of restoring nothing
     ///
-    /// Each damaged file is named, and the exit code is 3.
+    /// Each damaged file is named, and the exit code is 3. So it is where databases and logs are restored that their
+    /// engine would refuse, because they do not go together.
     #[arg(long)]
     pub keep_going: bool,
     /// Say what would be restored, and stop there
