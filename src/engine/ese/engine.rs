@@ -269,6 +269,9 @@ impl EseEngine {
             return Err(error.file(&entry.path).hint("`jetbak inspect` says what a file is."));
         };
         let inside = look_inside(&found, header)?;
+        if let Some(error) = fitness::refuse_database(header, &judge_file(&found, &inside), &self.terms) {
+            return Err(error.file(&entry.path));
+        }
         let is_dirty = !matches!(need(header, inside.trailer.as_ref()), Need::Nothing) && !header.is_backup_copy();
         if is_dirty && !self.terms.snapshot {
             let message = format!("{} was opened by its application after the backup began", printable(&path));

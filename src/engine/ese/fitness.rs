@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::facts::Terms;
 use super::fields::{Generation, Signature};
 use super::finding::{Finding, Kind, Weight};
-use super::header::State;
+use super::header::{DatabaseHeader, State};
 use super::instance::{Instance, LogFile};
 use super::log::{LogHeader, LogName, LogRole};
 use super::ranges::Need;
@@ -149,19 +149,35 @@ fn fate(instance: &Instance, finding: &Finding, range: Option<Range>, terms: &Te
             refused_unless(keep_going || matches!(content, Some(Content::Database(..) | Content::PatchFile(..))), 2)
         }
         (Kind::Size, _) => match content {
-            Some(Content::Database(header, _)) => {
-                refused_unless(finding.page.is_none() && header.state == State::Clean, 2)
-            }
+            Some(Content::Database(header, _)) => refused_unless(keep_going || !is_cut_short(header, finding), 2),
             Some(Content::Log(..)) => refused_unless(!is_taken(instance, finding, range), 4),
             _ => Fate::Noticed,
         },
         (Kind::Checkpoint, Some(Jet::CheckpointCorrupt)) | (Kind::FlushMap, _) => Fate::Noticed,
-        (Kind::PageChecksum, _) => refused_unless(terms.accept_damage, 2),
+        (Kind::PageChecksum, _) => refused_unless(keep_going || terms.accept_damage, 2),
         (Kind::Missing, Some(Jet::CommittedLogFilesMissing)) => refused_unless(terms.accept_loss, 4),
         (Kind::Missing, _) => Fate::Refused(3),
         (Kind::LogHeader | Kind::LogChain, _) => refused_unless(!is_taken(instance, finding, range), 4),
         _ => Fate::Refused(4),
     }
+}
+
+/// Whether a database lacks pages that it owns, or has a length that a dirty one cannot have (decisions 8 and 11).
+fn is_cut_short(header: &DatabaseHeader, finding: &Finding) -> bool {
+    finding.page.is_some() || header.state != State::Clean
+}
+
+/// Why a database cannot be read when it is its turn, by itself: it may be another one than when the backup began, and with
+/// `--keep-going` it is left out only now.
+pub fn refuse_database(header: &DatabaseHeader, findings: &[Finding], terms: &Terms) -> Option<Error> {
+    let stands_in_the_way = |finding: &&Finding| match (finding.weight, finding.kind) {
+        (Weight::Unfit, _) | (Weight::Damage, Kind::Trailer) => true,
+        (Weight::Damage, Kind::Size) => is_cut_short(header, finding),
+        (Weight::Damage, Kind::PageChecksum) => !terms.accept_damage,
+        _ => false,
+    };
+    let error = refusal(findings.iter().find(stands_in_the_way)?);
+    Some(error.hint("`jetbak check` tells all that is wrong. --keep-going leaves the database out."))
 }
 
 fn content_of<'a>(instance: &'a Instance, finding: &Finding) -> Option<&'a Content> {
