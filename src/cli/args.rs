@@ -160,6 +160,14 @@ pub struct SessionArgs {
     /// The checkpoint, where it is not beside the logs (ESE); below the storage
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
+    /// Let truncate delete in this log directory of the live instance of which the storage is a snapshot (ESE)
+    ///
+    /// A log goes only if neither the snapshot's nor the live checkpoint needs it, and if it is of the same stream.
+    #[arg(long, value_name = "DIR")]
+    pub live_log_dir: Option<PathBuf>,
+    /// The checkpoint of the live instance, where it is not beside its logs (ESE)
+    #[arg(long, value_name = "FILE", requires = "live_log_dir")]
+    pub live_checkpoint: Option<PathBuf>,
     /// Leave out what is not the engine's own (ESE)
     #[arg(long)]
     pub engine_files: bool,

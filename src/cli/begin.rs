@@ -37,6 +37,8 @@ impl SessionArgs {
                 base: self.base.clone(),
                 log_directory: self.log_dir.as_deref().map(absolute).transpose()?,
                 checkpoint: self.checkpoint.as_deref().map(absolute).transpose()?,
+                live_log_directory: self.live_log_dir.as_deref().map(absolute).transpose()?,
+                live_checkpoint: self.live_checkpoint.as_deref().map(absolute).transpose()?,
                 engine_files: self.engine_files,
                 accept_damage: self.accept_damage,
                 accept_loss: self.accept_loss,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,18 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
+use sha2::{Digest, Sha256};
 
 use super::globs::{Excludes, Patterns};
 use super::walk::{Kind, Limits, Seen, Walk};
-use super::{Deletion, Engine, EngineName, Entry, HeldLog, LeftOut, Role, Surveyed, log_names};
+use super::{
+    Deletion, Engine, EngineName, Entry, HeldLog, History, LeftOut, Needless, Role, Surveyed, Witness, log_names,
+};
 use crate::attributes::{self, stamp};
 use crate::beneath;
 use crate::durable;
 use crate::error::{Error, ExitCode, Result};
+use crate::hex::hex;
 use crate::stream::source::{Attributes, Got, Opened, Settled, Source, Stamp};
 use crate::stream::sparse::{STAT_BLOCK_BYTES, SparseFile};
 use crate::stream::stop::StopToken;
@@ -167,6 +171,37 @@ impl FilesEngine {
         })
     }
 
+    /// Whether something is left out as asked, so that a survey does not see all that is there.
+    pub(super) fn leaves_out(&self) -> bool {
+        !self.limits.excludes.is_empty() || self.limits.exclude_caches || self.limits.device.is_some()
+    }
+
+    /// Hands every regular file over, also those that are left out as asked; and every directory that cannot be listed.
+    pub(super) fn each_file_at_all(
+        &self,
+        stop: &StopToken,
+        visit: &mut dyn FnMut(&Path, Option<u64>) -> Result<()>,
+    ) -> Result<()> {
+        let limits = Limits {
+            excludes: Excludes::default(),
+            exclude_caches: false,
+            device: None,
+            own: self.limits.own.clone(),
+            keep_going: true,
+        };
+        let walk = Walk { storage: &self.storage, root: &self.root, limits: &limits, stop };
+        walk.run(&mut |seen| match seen {
+            Seen::Entry { path, kind: Kind::File, stat, .. } => visit(&path, Some(stamp(&stat).size)),
+            Seen::Entry { path, unlisted: true, .. } => visit(&path, None),
+            _ => Ok(()),
+        })
+    }
+
+    /// What a file that is there is now.
+    pub(super) fn stamp_of(&self, path: &Path) -> Result<Stamp> {
+        beneath::stat(&self.root, path).map(|stat| stamp(&stat)).map_err(|e| self.cannot_read(path, &e.into()))
+    }
+
     /// An entry of this role for a file that is there.
     pub(super) fn entry_of(&self, path: &Path, role: Role) -> Result<Entry> {
         let stat = beneath::stat(&self.root, path).map_err(|e| self.cannot_read(path, &e.into()))?;
@@ -295,7 +330,7 @@ impl Engine for FilesEngine {
         }
     }
 
-    fn truncatable(&self, held: &[HeldLog], stop: &StopToken) -> Result<Vec<HeldLog>> {
+    fn truncatable(&self, held: &[HeldLog], _: &History, stop: &StopToken) -> Result<Needless> {
         let mut excluded = Vec::new();
         if !self.limits.excludes.is_empty() {
             self.walk(stop, &mut |seen| {
@@ -307,10 +342,11 @@ impl Engine for FilesEngine {
                 Ok(())
             })?;
         }
-        Ok(log_names::needless(held, &excluded))
+        let needless = log_names::needless(held, &excluded);
+        Ok(Needless { logs: needless.into_iter().map(|log| (log, Witness::Stamp)).collect(), ..Needless::default() })
     }
 
-    fn delete_log(&self, log: &HeldLog) -> Result<Deletion> {
+    fn delete_log(&self, log: &HeldLog, sha256: Option<&str>) -> Result<Deletion> {
         let absolute = self.storage.join(&log.path);
         let file = match self.open_below(&log.path, OFlags::RDONLY) {
             Ok(file) => file,
@@ -320,6 +356,14 @@ impl Engine for FilesEngine {
         let now = rustix::fs::fstat(&file).map_err(|e| Error::io("look at", &absolute, &e.into()))?;
         if let Some(what) = difference(&log.stamp, &stamp(&now)) {
             return Ok(Deletion::Changed(what));
+        }
+        if let Some(expected) = sha256 {
+            let error = |e: io::Error| Error::io("read", &absolute, &e).file(&log.path);
+            let computed = hash(&file, log.stamp.size).map_err(error)?;
+            let after = rustix::fs::fstat(&file).map_err(|e| error(e.into()))?;
+            if computed != expected || difference(&log.stamp, &stamp(&after)).is_some() {
+                return Ok(Deletion::Changed("its content is not what the backup holds".to_owned()));
+            }
         }
         let deleted = beneath::parent(&self.root, &log.path)
             .and_then(|(folder, name)| rustix::fs::unlinkat(folder, name, AtFlags::empty()));
@@ -337,6 +381,18 @@ impl Engine for FilesEngine {
         folders.sort_unstable();
         folders.dedup();
         folders.into_iter().try_for_each(|folder| durable::sync_folder(&self.storage.join(folder)))
+    }
+}
+
+/// The SHA-256 of so many bytes of a file, hexadecimal.
+fn hash(file: &File, size: u64) -> io::Result<String> {
+    let (mut hasher, mut input) = (Sha256::new(), file.take(size));
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match input.read(&mut buffer)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            read => hasher.update(&buffer[..read]),
+        }
     }
 }
 

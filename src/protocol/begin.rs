@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::truncate::not_yet_truncated;
 use super::{Context, Observer, Warning, heal, open_engine, open_files};
 use crate::durable::{self, TEMPORARY_PREFIX};
 use crate::engine::ese::engine::look_for_engines;
@@ -245,14 +244,15 @@ fn choose(state: &StateDirectory, options: &Options, places: &mut Places, stop: 
         return Err(Error::jet(Jet::InvalidParameter, message)
             .hint("--snapshot, --base, --log-dir, --checkpoint, --engine-files and --accept-… are for ESE storages."));
     }
-    open_engine(&record_of(options, places, None, String::new()), state)
+    let engine = open_engine(&record_of(options, places, None, String::new()), state)?;
+    if options.truncate || options.ese.live_log_directory.is_some() {
+        engine.require_deletable(stop)?;
+    }
+    Ok(engine)
 }
 
 /// What this version does not do yet with an instance is refused before anything is read.
 fn refuse_what_is_to_come(options: &Options, places: &Places) -> Result<()> {
-    if options.truncate {
-        return Err(not_yet_truncated().exit(ExitCode::Usage));
-    }
     if !options.logs.is_empty() {
         return Err(Error::jet(Jet::InvalidParameter, "the logs of an ESE storage are known by their content")
             .hint("Leave --log out, or take the directory as it is with --engine files."));

@@ -20,7 +20,9 @@ use super::ranges::{Need, need, span};
 use super::recognise::{Claim, Content, recognise};
 use super::source::{DatabaseSource, LogSource, LogTerms, Policy};
 use crate::engine::files::{FilesEngine, Reached};
-use crate::engine::{Deletion, Engine, EngineName, Entry, HeldLog, LeftOut, Mark, Notice, Role, Surveyed};
+use crate::engine::{
+    Deletion, Engine, EngineName, Entry, HeldLog, History, LeftOut, Mark, Needless, Notice, Role, Surveyed,
+};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::stream::source::{Opened, Stamp};
 use crate::stream::stop::StopToken;
@@ -28,9 +30,9 @@ use crate::stream::stop::StopToken;
 /// An instance, and how it is to be read.
 #[derive(Debug)]
 pub struct EseEngine {
-    files: FilesEngine,
-    storage: PathBuf,
-    terms: Terms,
+    pub(super) files: FilesEngine,
+    pub(super) storage: PathBuf,
+    pub(super) terms: Terms,
     keep_going: bool,
     /// What each generation must amount to, as the one after it has recorded; looked up once.
     recorded: Mutex<Option<HashMap<u32, u64>>>,
@@ -72,7 +74,7 @@ impl EseEngine {
     }
 
     /// Looks at the instance as it is now.
-    fn instance(&self, stop: &StopToken) -> Result<Instance> {
+    pub(super) fn instance(&self, stop: &StopToken) -> Result<Instance> {
         let named = |named: &Option<Named>| named.as_ref().map(Named::path);
         let options = Options {
             base: self.terms.base.clone(),
@@ -393,16 +395,20 @@ impl Engine for EseEngine {
         if self.terms.snapshot { Ok(None) } else { self.files.difference(path, stamp) }
     }
 
-    fn truncatable(&self, _: &[HeldLog], _: &StopToken) -> Result<Vec<HeldLog>> {
-        Ok(Vec::new())
+    fn require_deletable(&self, stop: &StopToken) -> Result<()> {
+        self.refuse_undeletable(stop)
     }
 
-    fn delete_log(&self, log: &HeldLog) -> Result<Deletion> {
-        self.files.delete_log(log)
+    fn truncatable(&self, held: &[HeldLog], history: &History, stop: &StopToken) -> Result<Needless> {
+        self.needless(held, history, stop)
+    }
+
+    fn delete_log(&self, log: &HeldLog, sha256: Option<&str>) -> Result<Deletion> {
+        self.delete(log, sha256)
     }
 
     fn settle_deletions(&self, logs: &[HeldLog]) -> Result<()> {
-        self.files.settle_deletions(logs)
+        self.settle(logs)
     }
 }
 
@@ -432,15 +438,20 @@ fn is_named_so(path: &Path, claim: Claim) -> bool {
     }
 }
 
-fn is_named_as_database(path: &Path) -> bool {
+pub(super) fn is_named_as_database(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default();
     ["edb", "dit", "mdb", "sdb"].iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 /// Whether one of the two headers has the mark of a database.
-fn has_the_mark(head: &[u8]) -> bool {
+pub(super) fn has_the_mark(head: &[u8]) -> bool {
     let shadows = PageSize::ALL.into_iter().map(PageSize::bytes);
     std::iter::once(0).chain(shadows).any(|begin| u32_at(head, begin + 4) == HEADER_SEED)
+}
+
+/// Whether a file has the length of whole sectors, as all databases and logs have, or a name that databases have.
+pub(super) fn may_be_database(path: &Path, size: u64) -> bool {
+    size >= 4096 && (size.is_multiple_of(512) || is_named_as_database(path))
 }
 
 /// Which engines a storage is of, by content.
@@ -457,10 +468,7 @@ pub struct Contents {
 pub fn look_for_engines(files: &FilesEngine, storage: &Path, stop: &StopToken) -> Result<Contents> {
     let mut seen = Contents::default();
     files.each_file(stop, &mut |relative, size| {
-        if size < 4096 || (seen.ese.is_some() && seen.sqlite.is_some()) {
-            return Ok(());
-        }
-        if !size.is_multiple_of(512) && !is_named_as_database(relative) {
+        if (seen.ese.is_some() && seen.sqlite.is_some()) || !may_be_database(relative, size) {
             return Ok(());
         }
         let path = storage.join(relative);
