@@ -59,6 +59,56 @@ fn is_copied(host: &Host) {
 }
 
 #[test]
+fn case_22_a_clean_instance_is_copied_byte_for_byte_with_the_logs_from_its_checkpoint_on() {
+    let host = clean();
+    host.write("app/edbres00001.jrs", vec![0; 65536]);
+    host.write("app/edbtmp.log", vec![0; 65536]);
+    host.write("app/notes.txt", "hello");
+    fs::create_dir(host.path("app/empty")).expect("created");
+    fs::hard_link(host.path("app/notes.txt"), host.path("app/zweite.txt")).expect("linked");
+    std::os::unix::fs::symlink("notes.txt", host.path("app/link")).expect("linked");
+    let ran = host.ok(&["backup", "app", "--to", "repo"]).says("engine ese, full");
+    assert!(!ran.stderr.contains("left out"), "what is always left out is no warning: {}", ran.stderr);
+    assert_eq!(
+        stored(&host),
+        ["Web.edb", "edb.chk", "edb.log", "edb00008.log", "edb00009.log", "empty", "link", "notes.txt", "zweite.txt"]
+    );
+    assert_eq!(fs::read(host.stored("Web.edb")).expect("read"), DatabaseFile::new().build());
+    host.verifies("repo");
+    host.is_tidy("repo");
+    let manifest = manifest(&host);
+    assert_eq!((&manifest["engine"], &manifest["outcome"]), (&json!("ese"), &json!("completed")));
+    assert_eq!((&manifest["logs"]["first_generation"], &manifest["logs"]["last_generation"]), (&json!(8), &json!(10)));
+    let instance = &manifest["instance"];
+    assert_eq!((&instance["base"], &instance["checkpoint"]), (&json!("edb"), &json!(8)));
+    assert_eq!((&instance["needs_recovery"], &instance["required"]), (&json!(false), &Value::Null));
+    assert_eq!(instance["databases"][0]["path"], "Web.edb");
+    assert_eq!(instance["databases"][0]["state"], "clean shutdown");
+    assert_eq!(instance["databases"][0]["page_size"], 4096);
+    assert_eq!(manifest["proof"]["pages"]["good"], 27, "30 pages, three of them never written");
+    assert_eq!(manifest["proof"]["pages"]["blank"], 13);
+    assert_eq!(manifest["proof"]["segments"]["good"], 27);
+    let left_out: Vec<_> = manifest["left_out"].as_array().expect("a list").iter().map(|one| &one["path"]).collect();
+    assert_eq!(left_out, ["edb00005.log", "edb00006.log", "edb00007.log", "edbres00001.jrs", "edbtmp.log"]);
+    assert_eq!(line(&host, "Web.edb")["pages"]["good"], 27);
+    assert_eq!(
+        (&line(&host, "Web.edb")["role"], &line(&host, "notes.txt")["role"]),
+        (&json!("database"), &json!("other"))
+    );
+    let log = line(&host, "edb00008.log");
+    assert_eq!((&log["role"], &log["generation"], &log["segments"]["good"]), (&json!("log"), &json!(8), &json!(9)));
+    assert_eq!(line(&host, "edb.chk")["role"], "checkpoint");
+
+    host.ok(&["restore", "repo", "--into", "back"]);
+    for name in stored(&host) {
+        if host.path("app").join(&name).is_file() {
+            assert_eq!(host.sha256(&format!("app/{name}")), host.sha256(&format!("back/{name}")), "{name}");
+        }
+    }
+    host.ok(&["verify", "repo"]).says("all good");
+}
+
+#[test]
 fn case_22_a_spread_instance_is_copied_byte_for_byte_too() {
     let host = spread();
     host.ok(&["backup", "app", "--to", "repo"]);
@@ -340,6 +390,7 @@ fn case_33_a_database_that_is_shorter_than_its_space_is_refused() {
     for pages in [29, 20, 3] {
         let host = clean();
         host.write("app/Web.edb", &whole[..(pages + 2) * 4096]);
+        host.run(BEGIN).exits(3).says("-1206]").says("Nothing was read");
         let ran = backup(&host, &[]).exits(3).says("is cut short: the database owns pages up to 30");
         ran.says("[JET_errDatabaseCorrupted, -1206]");
         nothing_happened(&host);
@@ -525,7 +576,16 @@ fn case_38_a_source_that_changes_while_it_is_read_is_not_recorded() {
         host.run(&["end", "app"]).exits(5).says("-800]");
         nothing_happened(&host);
     }
-    // Between its own read and the end; and an application that starts in between.
+    // Unless told otherwise it is read again, and may hold still then.
+    let host = quick_clean();
+    let Some(mut flickering) = Flickering::spoil(&host, "app/Web.edb", page(12) + 200) else { return };
+    let mut running = host.start(&["backup", "app", "--to", "repo"]);
+    waits_for_a_page(&mut running);
+    flickering.mend();
+    touch(&host);
+    running.wait().exits(0).says("Web.edb changed while it was read").says("reading it again");
+    is_copied(&host);
+    // Between its own read and the end.
     let host = clean();
     host.ok(&["begin", "app", "--to", "repo"]);
     host.ok(&["read", "app"]);

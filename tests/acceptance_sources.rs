@@ -222,6 +222,8 @@ fn case_89_a_clean_and_a_dirty_database_are_judged_each_by_its_own_rule() {
         flip(&host, "app/sub/Zweite.edb", common::acceptance::page(36) + 100 + byte, 0x33);
     }
     backup(&host, &[]).exits(0).says("page 36 of sub/Zweite.edb is not owned");
+    let proof = manifest(&host)["proof"]["pages"].clone();
+    assert_eq!((&proof["odd"], &proof["damaged"]), (&json!(1), &json!(0)));
     for byte in 0..9 {
         flip(&host, "app/Web.edb", common::acceptance::page(36) + 100 + byte, 0x33);
     }

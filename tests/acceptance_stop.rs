@@ -1,7 +1,7 @@
 //! The acceptance cases of a stop (`spec/backup-protocol.md` §9, 65 to 79), on an instance of the Extensible Storage Engine.
 //!
-//! Cases that do not depend on what is read stand under their numbers elsewhere: 72 and 76 in `stop_rules.rs`, the races 73
-//! and 74 in `stop_races_end.rs`. How the waiting for a damaged page is stopped is case 28, in `acceptance_reading.rs`.
+//! Cases that do not depend on what is read stand under their numbers elsewhere: 76 in `stop_rules.rs`, the races 73 and 74 in
+//! `stop_races_end.rs`. How the waiting for a damaged page is stopped is case 28, in `acceptance_reading.rs`.
 
 mod common;
 
@@ -156,6 +156,25 @@ fn case_71_a_stop_after_the_last_log_still_prevents_the_backup() {
     let summary = host.ok(&["end", "app", "--json"]).summary();
     assert_eq!((&summary["outcome"], &summary["truncated"]), (&json!("stopped"), &json!(0)));
     nothing_happened(&host);
+}
+
+#[test]
+fn case_72_a_stop_after_truncate_comes_too_late_for_a_backup_that_stands() {
+    for end in [&["end", "app", "--require-success"][..], &["end", "app", "--abort"]] {
+        let host = quick_clean();
+        host.ok(&["begin", "app", "--to", "repo"]);
+        host.ok(&["read", "app"]);
+        host.ok(&["truncate", "app"]).says("deleted 3 logs");
+        // The logs are gone, so the backup that holds what they are needed for must not go as well.
+        let answer = host.ok(&["stop", "app", "--json"]).summary();
+        assert_eq!((&answer["stopped"], answer["too_late"].as_array().map(Vec::len)), (&json!([]), Some(1)));
+        still(&host, "truncating", false);
+        host.ok(end);
+        assert_eq!(host.backups("repo").len(), 1, "{end:?}");
+        assert_eq!((taken(&host), logs_left(&host)), (TAKEN.map(String::from).into(), TAKEN.map(String::from).into()));
+        host.verifies("repo");
+        host.is_tidy("repo");
+    }
 }
 
 #[test]
