@@ -153,10 +153,13 @@ pub struct SessionArgs {
     /// The three characters that the names of the logs begin with, where there are several streams (ESE)
     #[arg(long, value_name = "NAME")]
     pub base: Option<String>,
-    /// The directory of the logs, where there are several with logs (ESE); below the storage
+    /// The directory of the logs, where they do not lie below the storage or are one of several streams (ESE)
+    ///
+    /// From a directory that does not lie below the storage only the logs and the checkpoint of the instance are taken.
+    /// Its files are named by their absolute paths.
     #[arg(long, value_name = "DIR")]
     pub log_dir: Option<PathBuf>,
-    /// The checkpoint, where it is not beside the logs (ESE); below the storage
+    /// The checkpoint, where it lies neither below the storage nor beside the logs (ESE)
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
     /// Leave out what is not the engine's own (ESE)

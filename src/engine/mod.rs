@@ -84,7 +84,7 @@ impl Role {
 /// One thing that a session reads; the storage itself has an empty path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Relative to the storage.
+    /// Relative to the storage; absolute below a further root.
     pub path: PathBuf,
     /// What it is.
     pub role: Role,
@@ -180,7 +180,7 @@ impl LeftOut {
 /// A log that a published backup holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldLog {
-    /// Relative to the storage.
+    /// Relative to the storage; absolute below a further root.
     pub path: PathBuf,
     /// What it was when it was read.
     pub stamp: Stamp,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::ese::facts::{Facts, Named};
 use crate::engine::{EngineName, LeftOut};
 use crate::error::{Error, ExitCode, Result};
+use crate::roots::Roots;
 use crate::session::event::{Failure, Kind, Outcome};
 use crate::session::record::Exclusion;
 use crate::stream::source::{Odd, OddKind, Proof};
@@ -36,6 +37,9 @@ pub struct Manifest {
     /// The exact bytes where the path is not UTF-8, base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_base64: Option<String>,
+    /// The directories beside the storage that files in it come from; those of each lie in `data.<name>/`.
+    #[serde(default, skip_serializing_if = "Roots::is_empty")]
+    pub roots: Roots,
     /// The host that made it.
     pub host: String,
     /// The engine.

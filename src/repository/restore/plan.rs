@@ -43,7 +43,7 @@ pub fn needs(selection: &NamedPaths, line: &FileLine, path: &Path) -> bool {
 pub fn make(repository: &Repository, backup: &Backup, mut selection: NamedPaths, stop: &StopToken) -> Result<Plan> {
     let store = &**repository.store();
     let expected = Expected::of(backup.manifest.as_ref().map_err(Clone::clone)?);
-    let mut list = ListReader::open(store, &backup.folder(), false)
+    let mut list = ListReader::open(store, &backup.folder(), expected, false)
         .map_err(|error| if error.is_not_found() { bad_list(backup, "it is missing") } else { error })?;
     let mut plan = Plan::default();
     let mut carried = HashSet::new();
@@ -56,6 +56,10 @@ pub fn make(repository: &Repository, backup: &Backup, mut selection: NamedPaths,
             Some(Line::Sound(line)) => line,
         };
         let path = line.path().unwrap_or_default();
+        if line.root != crate::roots::DATA {
+            let message = "a backup with logs or a checkpoint from directories of their own cannot be restored yet";
+            return Err(Error::new(ExitCode::Failed, message));
+        }
         selection.meet(&path);
         if !needs(&selection, &line, &path) {
             continue;
@@ -79,7 +83,7 @@ pub fn make(repository: &Repository, backup: &Backup, mut selection: NamedPaths,
             }
         }
     }
-    if let Some(difference) = list.difference(&expected) {
+    if let Some(difference) = list.difference() {
         return Err(bad_list(backup, &difference.reason()));
     }
     if let Some(name) = selection.unknown().next() {

@@ -15,7 +15,7 @@ use crate::named_paths::NamedPaths;
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
 use crate::repository::file_list::{FileLine, hex};
-use crate::repository::list_reader::{Line, ListReader};
+use crate::repository::list_reader::{Expected, Line, ListReader};
 use crate::repository::store::Store;
 use crate::repository::stored::{StoredFile, damaged, not_as_listed};
 use crate::stream::pipeline::{self, Feed, Finished, Gauge, Job, Policy, Report};
@@ -50,7 +50,12 @@ pub fn write(
     let store = Arc::clone(repository.store());
     let lines = Arc::new(Mutex::new(VecDeque::new()));
     let feed = BackupFeed {
-        list: ListReader::open(&*store, &backup.folder(), false)?,
+        list: ListReader::open(
+            &*store,
+            &backup.folder(),
+            Expected::of(backup.manifest.as_ref().map_err(Clone::clone)?),
+            false,
+        )?,
         store,
         folder: backup.folder(),
         selection: plan.selection.clone(),
