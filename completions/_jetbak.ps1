@@ -253,6 +253,7 @@ Register-ArgumentCompleter -Native -CommandName 'jetbak' -ScriptBlock {
         }
         'jetbak;restore' {
             [CompletionResult]::new('--into', '--into', [CompletionResultType]::ParameterName, 'The directory to restore into: empty, or not there yet')
+            [CompletionResult]::new('--map', '--map', [CompletionResultType]::ParameterName, 'The directory to restore a root into whose files did not lie below the storage (`logs`, `checkpoint`)')
             [CompletionResult]::new('--only', '--only', [CompletionResultType]::ParameterName, 'Restore only these, with what lies below them and the directories above them')
             [CompletionResult]::new('--owner', '--owner', [CompletionResultType]::ParameterName, 'Whose the files are to be')
             [CompletionResult]::new('--state-dir', '--state-dir', [CompletionResultType]::ParameterName, 'Keep the state of sessions in this directory, on a local file system')

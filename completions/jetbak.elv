@@ -237,6 +237,7 @@ set edit:completion:arg-completer[jetbak] = {|@words|
         }
         &'jetbak;restore'= {
             cand --into 'The directory to restore into: empty, or not there yet'
+            cand --map 'The directory to restore a root into whose files did not lie below the storage (`logs`, `checkpoint`)'
             cand --only 'Restore only these, with what lies below them and the directories above them'
             cand --owner 'Whose the files are to be'
             cand --state-dir 'Keep the state of sessions in this directory, on a local file system'

@@ -209,6 +209,7 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -s q -l quiet -d '
 complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -s v -l verbose -d 'Say what was decided, and why'
 complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l into -d 'The directory to restore into: empty, or not there yet' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l map -d 'The directory to restore a root into whose files did not lie below the storage (`logs`, `checkpoint`)' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l only -d 'Restore only these, with what lies below them and the directories above them' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l owner -d 'Whose the files are to be' -r -f -a "keep\t'Those they had, by name where this machine knows the name, else by number'
 numeric\t'Those they had, by number'

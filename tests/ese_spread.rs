@@ -5,11 +5,11 @@ mod common;
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use common::ese::{self, DatabaseFile, LogFile, STREAM};
-use common::{Host, Ran, names};
+use common::{Dice, Host, Ran, names};
 use serde_json::{Value, json};
 
 /// Logs 5 to 10 of a stream, 10 the current one.
@@ -109,6 +109,7 @@ fn logs_and_checkpoint_are_taken_from_their_own_directories() {
     // A file is called the same wherever it is met.
     let log = format!("{logs}/edb00009.log");
     host.ok(&["show", "repo"]).prints(&format!("with its logs in {logs}")).prints(&format!("{logs}/edb00008.log to"));
+    host.ok(&["show", "repo"]).prints("--into DIR --map logs=DIR --map checkpoint=DIR");
     host.ok(&["show", "repo", "--files"]).prints(&log).prints(&format!("{chk}/edb.chk"));
     let shown = host.ok(&["show", "repo", "--files", &logs]).stdout;
     assert_eq!(shown.lines().count(), 4, "{shown}");
@@ -395,4 +396,240 @@ fn a_manifest_with_roots_that_cannot_be_is_not_believed() {
         host.run(&["verify", "repo"]).exits(3).prints("file-list");
         host.run(&["show", "repo", "1", "--files"]).exits(3);
     }
+}
+
+/// A machine with a backup of a spread instance in `repo`.
+fn backed_up() -> Host {
+    let host = spread();
+    fs::set_permissions(host.path("logs"), fs::Permissions::from_mode(0o750)).expect("set");
+    common::tree::set_time(&host.path("logs"), 1_000_000_000, 7);
+    backup(&host, &[]).exits(0);
+    host
+}
+
+/// What a restore of it takes, when everything gets a directory of its own.
+const APART: [&str; 8] =
+    ["restore", "repo", "--into", "new/db", "--map", "logs=new/logs", "--map", "checkpoint=new/chk"];
+
+/// Demands that these files are restored, byte for byte, and no others.
+fn is_restored(host: &Host, source: &str, target: &str, files: &[&str]) {
+    assert_eq!(names(&host.path(target)), files, "{target}");
+    for name in files {
+        assert_eq!(host.sha256(&format!("{source}/{name}")), host.sha256(&format!("{target}/{name}")), "{name}");
+    }
+}
+
+fn all_is_restored(host: &Host) {
+    is_restored(host, "db", "new/db", &["Web.edb", "notes.txt"]);
+    is_restored(host, "logs", "new/logs", &LOGS);
+    is_restored(host, "chk", "new/chk", &["edb.chk"]);
+    // An empty scratch directory may be left by a kill in the very last step; the next restore sweeps it.
+    let mut left = names(&host.path("new"));
+    left.retain(|name| !name.starts_with(".jetbak-tmp-") || !names(&host.path("new").join(name)).is_empty());
+    assert_eq!(left, ["chk", "db", "logs"], "nothing else is left");
+}
+
+#[test]
+fn every_root_is_restored_into_the_directory_that_it_is_mapped_to() {
+    let host = backed_up();
+    fs::create_dir_all(host.path("new")).expect("created");
+    let dry = host.ok(&[&APART[..], &["--dry-run"]].concat());
+    dry.prints("would be restored into").prints(&format!("logs (from {}) into", full(&host, "logs")));
+    assert_eq!(names(&host.path("new")), Vec::<String>::new());
+    let ran = host.ok(&APART).says("new/db").says("new/logs, its logs").says("new/chk, its checkpoint");
+    ran.says("6 files");
+    all_is_restored(&host);
+    let there = fs::metadata(host.path("new/logs")).expect("looked at");
+    assert_eq!((there.mode() & 0o7777, there.mtime(), there.mtime_nsec()), (0o750, 1_000_000_000, 7));
+    host.ok(&["check", "new/db", "--log-dir", "new/logs", "--checkpoint", "new/chk/edb.chk"]);
+    // Again: every target is looked at before the first byte.
+    host.run(&APART).exits(5).says("-504").says("is not empty");
+    fs::remove_dir_all(host.path("new/db")).expect("removed");
+    host.run(&APART).exits(5).says("is not empty").says("-504");
+    assert_eq!(names(&host.path("new")), ["chk", "logs"]);
+    let json =
+        host.ok(&["restore", "repo", "--map", "data=one", "--map", "logs=two", "--map", "checkpoint=two", "--json"]);
+    let summary = json.summary();
+    assert_eq!(summary["into"], full(&host, "one"));
+    assert_eq!(summary["roots"][0]["name"], "logs");
+    assert_eq!(summary["roots"][0]["into"], full(&host, "two"));
+    is_restored(&host, "db", "one", &["Web.edb", "notes.txt"]);
+    assert_eq!(names(&host.path("two")), ["edb.chk", "edb.log", "edb00008.log", "edb00009.log"]);
+}
+
+#[test]
+fn a_root_that_goes_nowhere_is_asked_for() {
+    let host = backed_up();
+    let before = names(&host.path(""));
+    let run = |more: &[&str]| host.run(&[&["restore", "repo"], more].concat());
+    let logs = format!("logs (from {})", full(&host, "logs"));
+    for dry in [&[][..], &["--dry-run"]] {
+        let ran = run(&[&["--into", "back"], dry].concat()).exits(2).says(&logs).says("checkpoint (from ");
+        ran.says("Add --map checkpoint=DIR --map logs=DIR");
+    }
+    run(&["--into", "back", "--map", "logs=l"]).exits(2).says("Add --map checkpoint=DIR.");
+    run(&["--map", "logs=l", "--map", "checkpoint=l"]).exits(2).says("data (from").says("Add --into DIR");
+    run(&["--into", "back", "--map", "nothing=l"]).exits(2).says("has no root nothing").says(&logs);
+    run(&["--into", "back", "--map", "data=l"]).exits(2).says("cannot go to two directories");
+    run(&["--into", "back", "--map", "logs"]).exits(2).says("--map takes ROOT=DIR");
+    run(&["--into", "back", "--map", "logs="]).exits(2).says("--map takes ROOT=DIR");
+    run(&["--into", "back", "--map", "logs=repo/x"]).exits(2).says("lies inside of the repository");
+    run(&[]).exits(2);
+    host.write("full/x", "mine");
+    run(&["--into", "back", "--map", "logs=full", "--map", "checkpoint=l"]).exits(5).says("full is not empty");
+    fs::remove_dir_all(host.path("full")).expect("removed");
+    run(&["--into", "back", "--map", "logs=no/such", "--map", "checkpoint=l"]).exits(1).says("is a mount missing?");
+    assert_eq!(names(&host.path("")), before, "nothing is made");
+    // What is not meant needs no place; names are those of `show --files`.
+    let log = format!("{}/edb00009.log", full(&host, "logs"));
+    run(&["--only", &log, "--map", "logs=some"]).exits(0);
+    is_restored(&host, "logs", "some", &["edb00009.log"]);
+    run(&["--into", "db2", "--only", "Web.edb"]).exits(0);
+    is_restored(&host, "db", "db2", &["Web.edb"]);
+    run(&["--into", "unused", "--only", &full(&host, "chk"), "--map", "checkpoint=chk2"]).exits(0);
+    is_restored(&host, "chk", "chk2", &["edb.chk"]);
+    assert!(!host.path("unused").exists());
+    run(&["--into", "x", "--only", ".", "--dry-run"]).exits(2).says("logs (from");
+    run(&["--into", "x", "--only", "edb00009.log"]).exits(2).says("does not hold edb00009.log");
+}
+
+#[test]
+fn roots_may_go_into_one_directory_or_into_each_other() {
+    let host = backed_up();
+    let map = |into: &str, logs: &str, chk: &str| {
+        let (logs, chk) = (format!("logs={logs}"), format!("checkpoint={chk}"));
+        host.run(&["restore", "repo", "--into", into, "--map", &logs, "--map", &chk])
+    };
+    map("one", "one", "one").exits(0);
+    assert_eq!(
+        names(&host.path("one")),
+        ["Web.edb", "edb.chk", "edb.log", "edb00008.log", "edb00009.log", "notes.txt"]
+    );
+    host.ok(&["check", "one"]);
+    map("two", "two/logs", "two/logs").exits(0);
+    assert_eq!(names(&host.path("two")), ["Web.edb", "logs", "notes.txt"]);
+    assert_eq!(names(&host.path("two/logs")), ["edb.chk", "edb.log", "edb00008.log", "edb00009.log"]);
+    assert_eq!(fs::metadata(host.path("two/logs")).expect("looked at").mode() & 0o7777, 0o750);
+    map("three/db", "three", "chk3").exits(0);
+    is_restored(&host, "db", "three/db", &["Web.edb", "notes.txt"]);
+    assert_eq!(names(&host.path("three")), ["db", "edb.log", "edb00008.log", "edb00009.log"]);
+    // Two files of one name.
+    let host = spread();
+    host.write("db/edb.chk", ese::checkpoint(8, STREAM));
+    host.write("db/logs", "a file");
+    backup(&host, &[]).exits(0);
+    let map = |chk: &str, logs: &str| {
+        let (logs, chk) = (format!("logs={logs}"), format!("checkpoint={chk}"));
+        host.run(&["restore", "repo", "--into", "back", "--map", &logs, "--map", &chk])
+    };
+    map("back", "elsewhere").exits(2).says("edb.chk would not be the only one that is restored to");
+    map("chk2", "back/logs").exits(2).says("would not be the only one");
+    assert!(!host.path("back").exists() && !host.path("elsewhere").exists() && !host.path("chk2").exists());
+}
+
+#[test]
+fn a_restore_of_several_trees_killed_at_any_moment_is_healed_by_its_repetition() {
+    let host = backed_up();
+    fs::create_dir(host.path("new")).expect("created");
+    let mut dice = Dice::new();
+    let took = host.ok(&APART).took;
+    let (mut killed, mut healed) = (0, 0);
+    for _ in 0..40 {
+        fs::remove_dir_all(host.path("new")).expect("removed");
+        fs::create_dir(host.path("new")).expect("created");
+        let running = host.start(&APART);
+        std::thread::sleep(dice.below(took));
+        killed += usize::from(running.kill().code.is_none());
+        // Databases never stand there without their logs and checkpoint, and no tree is there in part.
+        if host.path("new/db").exists() {
+            is_restored(&host, "logs", "new/logs", &LOGS);
+            is_restored(&host, "chk", "new/chk", &["edb.chk"]);
+        }
+        for (source, target, files) in [("logs", "new/logs", &LOGS[..]), ("db", "new/db", &["Web.edb", "notes.txt"])] {
+            if host.path(target).exists() {
+                is_restored(&host, source, target, files);
+            }
+        }
+        let again = host.run(&APART);
+        assert!(matches!(again.code, Some(0 | 5)), "{}", again.stderr);
+        healed += usize::from(again.code == Some(0));
+        all_is_restored(&host);
+    }
+    assert!(killed > 0 && healed > 0);
+}
+
+#[test]
+fn a_restore_that_was_cut_between_two_renames_goes_on_where_it_was() {
+    let host = backed_up();
+    fs::create_dir(host.path("new")).expect("created");
+    host.ok(&APART);
+    // The steps are too quick to be caught: what each of them leaves is made by hand from a whole restore. How many trees
+    // have a note, how many have their names, and how many were cleaned up.
+    let steps = [(0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0), (3, 1, 0), (3, 2, 0), (3, 3, 0), (3, 3, 1), (3, 3, 2)];
+    let stages: Vec<_> = steps.iter().map(|step| (*step, stage(&host, *step))).collect();
+    for ((noted, moved, _), stage) in stages {
+        fs::remove_dir_all(host.path("new")).expect("removed");
+        copy(&stage, &host.path("new"));
+        let before = names(&host.path("new"));
+        if noted == 3 {
+            let other = host.run(&[&APART[..], &["--owner", "current"]].concat()).exits(5);
+            assert!(other.stderr.contains("holds an interrupted restore of 000001-"), "{}", other.stderr);
+            assert_eq!(names(&host.path("new")), before);
+        }
+        if moved > 0 {
+            host.ok(&[&APART[..], &["--dry-run"]].concat());
+        }
+        let again = host.ok(&APART);
+        let was_whole = again.stderr.contains("an earlier restore had written and proven it all");
+        assert_eq!(was_whole, noted == 3, "{before:?}: {}", again.stderr);
+        all_is_restored(&host);
+        assert_eq!(names(&host.path("new")).len(), 3);
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(copied.expect("cp runs").success());
+}
+
+/// What `new` looks like in the middle of a restore.
+fn stage(host: &Host, (noted, moved, cleaned): (usize, usize, usize)) -> PathBuf {
+    let folder = host.path(format!("stage-{noted}-{moved}-{cleaned}"));
+    fs::create_dir(&folder).expect("created");
+    for (index, tree) in ["chk", "logs", "db"].iter().enumerate() {
+        let scratch = folder.join(format!(".jetbak-tmp-restore-{index:016x}"));
+        if index >= cleaned {
+            fs::create_dir(&scratch).expect("created");
+            fs::set_permissions(&scratch, fs::Permissions::from_mode(0o700)).expect("set");
+        }
+        let place = if index < moved { folder.join(tree) } else { scratch.join("tree") };
+        copy(&host.path("new").join(tree), &place);
+        if index < noted && index >= cleaned {
+            fs::write(scratch.join("whole.json"), note(host, tree).to_string()).expect("written");
+        }
+    }
+    folder
+}
+
+/// The note of one tree, as a restore writes it.
+fn note(host: &Host, tree: &str) -> Value {
+    use base64::Engine as _;
+    let encode = |name: &str| {
+        let path = host.path("new").canonicalize().expect("found").join(name);
+        base64::engine::general_purpose::STANDARD.encode(path.as_os_str().as_bytes())
+    };
+    let id = host.backups("repo")[0].clone();
+    let manifest = fs::read(host.backup_folder().join("manifest.json")).expect("read");
+    json!({
+        "purpose": {
+            "id": id,
+            "manifest_sha256": common::forge::sha256(&manifest),
+            "only": [],
+            "owner": "keep",
+            "keep_going": false,
+            "trees": [encode("chk"), encode("logs"), encode("db")],
+        },
+        "written": {"files": 6, "bytes": 1, "damaged": 0, "first_damage": null, "not_given": 0},
+        "beside": encode(tree),
+    })
 }

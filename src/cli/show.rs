@@ -197,7 +197,8 @@ impl Shown<'_> {
         self.add_odd_things(&mut facts);
         facts.add("path", printable(&self.place));
         let repository = quoted(self.repository.root());
-        facts.add("restore", format!("jetbak restore {repository} {} --into DIR", manifest.sequence));
+        let maps = manifest.roots.iter().fold(String::new(), |maps, root| maps + " --map " + &root.name + "=DIR");
+        facts.add("restore", format!("jetbak restore {repository} {} --into DIR{maps}", manifest.sequence));
         facts.0
     }
 
