@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use common::ese::{self, DatabaseFile, LogFile, STREAM};
+use common::mounts::{Disk, in_own_mounts};
 use common::{Dice, Host, Ran, names};
 use serde_json::{Value, json};
 
@@ -572,9 +573,13 @@ fn a_restore_that_was_cut_between_two_renames_goes_on_where_it_was() {
         copy(&stage, &host.path("new"));
         let before = names(&host.path("new"));
         if noted == 3 {
-            let other = host.run(&[&APART[..], &["--owner", "current"]].concat()).exits(5);
-            assert!(other.stderr.contains("holds an interrupted restore of 000001-"), "{}", other.stderr);
-            assert_eq!(names(&host.path("new")), before);
+            let swapped =
+                ["restore", "repo", "--into", "new/db", "--map", "logs=new/chk", "--map", "checkpoint=new/logs"];
+            for other in [&swapped[..], &[&APART[..], &["--owner", "current"]].concat()] {
+                let other = host.run(other).exits(5);
+                assert!(other.stderr.contains("holds an interrupted restore of 000001-"), "{}", other.stderr);
+                assert_eq!(names(&host.path("new")), before);
+            }
         }
         if moved > 0 {
             host.ok(&[&APART[..], &["--dry-run"]].concat());
@@ -584,6 +589,53 @@ fn a_restore_that_was_cut_between_two_renames_goes_on_where_it_was() {
         assert_eq!(was_whole, noted == 3, "{before:?}: {}", again.stderr);
         all_is_restored(&host);
         assert_eq!(names(&host.path("new")).len(), 3);
+    }
+}
+
+#[test]
+fn what_was_taken_away_behind_an_interrupted_restore_is_missed() {
+    let host = backed_up();
+    fs::create_dir(host.path("new")).expect("created");
+    host.ok(&APART);
+    for (step, gone) in [((3, 2, 0), "logs"), ((3, 3, 1), "chk")] {
+        let stage = stage(&host, step);
+        let whole = host.path("whole");
+        fs::rename(host.path("new"), &whole).expect("renamed");
+        copy(&stage, &host.path("new"));
+        fs::remove_dir_all(host.path("new").join(gone)).expect("removed");
+        let ran = host.run(&APART).exits(1).says(&format!("new/{gone} into its place, and it is not there any more"));
+        ran.says("Remove the directories .jetbak-tmp-restore-");
+        fs::remove_dir_all(host.path("new")).expect("removed");
+        fs::rename(&whole, host.path("new")).expect("renamed");
+    }
+}
+
+#[test]
+fn mount_points_are_filled_from_inside_and_a_kill_in_between_is_healed() {
+    if !in_own_mounts("mount_points_are_filled_from_inside_and_a_kill_in_between_is_healed") {
+        return;
+    }
+    let host = backed_up();
+    let (db, logs) = (Disk::mount(&host, "db2", 8192), Disk::mount(&host, "logs2", 8192));
+    let command = ["restore", "repo", "--into", "db2", "--map", "logs=logs2", "--map", "checkpoint=logs2"];
+    let took = host.ok(&command).took;
+    let mut dice = Dice::new();
+    let empty = |disk: &Disk| {
+        for name in names(disk.path()) {
+            let path = disk.path().join(name);
+            if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.expect("removed");
+        }
+    };
+    for _ in 0..15 {
+        empty(&db);
+        empty(&logs);
+        let running = host.start(&command);
+        std::thread::sleep(dice.below(took));
+        running.kill();
+        let again = host.run(&command);
+        assert!(matches!(again.code, Some(0 | 5)), "{}", again.stderr);
+        is_restored(&host, "db", "db2", &["Web.edb", "notes.txt"]);
+        assert_eq!(names(&host.path("logs2")), ["edb.chk", "edb.log", "edb00008.log", "edb00009.log"]);
     }
 }
 
@@ -627,7 +679,12 @@ fn note(host: &Host, tree: &str) -> Value {
             "only": [],
             "owner": "keep",
             "keep_going": false,
-            "trees": [encode("chk"), encode("logs"), encode("db")],
+            "places": [
+                format!("checkpoint={}", encode("chk")),
+                format!("data={}", encode("db")),
+                format!("logs={}", encode("logs")),
+            ],
+            "is_joint": true,
         },
         "written": {"files": 6, "bytes": 1, "damaged": 0, "first_damage": null, "not_given": 0},
         "beside": encode(tree),

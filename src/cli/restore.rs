@@ -89,10 +89,7 @@ fn mappings(args: &RestoreArgs) -> Result<Vec<Mapping>> {
 
 /// Where the roots go of which there is anything, the storage's own first.
 fn destinations<'a>(layout: &'a Layout, plan: &Plan) -> Vec<Mapped<'a>> {
-    let is_wanted = |mapped: &Mapped| {
-        let place = layout.place(mapped.root, Path::new(""));
-        place.is_some_and(|(tree, _)| plan.shares.get(tree).is_some_and(|share| share.entries > 0))
-    };
+    let is_wanted = |mapped: &Mapped| plan.shares.get(mapped.tree).is_some_and(|share| share.entries > 0);
     let mut all: Vec<_> = layout.mapped().filter(is_wanted).collect();
     all.sort_by_key(|mapped| mapped.root != DATA);
     all

@@ -52,15 +52,12 @@ pub struct Purpose {
     pub owner: OwnerRule,
     /// Whether damaged files may be missing.
     pub keep_going: bool,
-    /// Where several trees go, base64 of the bytes, in order; empty where there is one.
+    /// Where several roots go: the name of each, `=` and the base64 of its directory; empty where there is one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub trees: Vec<String>,
-}
-
-impl Purpose {
-    fn is_joint(&self) -> bool {
-        self.trees.len() > 1
-    }
+    pub places: Vec<String>,
+    /// Whether several trees are made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_joint: bool,
 }
 
 /// What a restore notes when its tree is whole, for whoever finishes it.
@@ -127,10 +124,10 @@ impl Destination {
             return Self::prepare(&path, purpose).map(Some);
         }
         let path = resolve(path)?;
-        if Self::unfinished(&path, &purpose)?.is_none() {
-            return Ok(None);
+        if Self::unfinished(&path, &purpose)?.is_some() {
+            return Self::prepare(&path, purpose).map(Some);
         }
-        Self::prepare(&path, purpose).map(Some)
+        if path.is_dir() { Ok(None) } else { Err(taken_away(&path)) }
     }
 
     fn begin_anew(path: PathBuf, purpose: Purpose, target: Option<File>) -> Result<Self> {
@@ -236,7 +233,7 @@ impl Destination {
         if let Some(earlier) = &self.whole {
             return Ok(earlier.clone());
         }
-        if self.inside || self.purpose.is_joint() {
+        if self.inside || self.purpose.is_joint {
             let beside = (!self.inside).then(|| base64(&self.path));
             let note = Note { purpose: self.purpose.clone(), written: written.clone(), beside };
             let text = serde_json::to_vec(&note).expect("a note has only fields that JSON can hold");
@@ -253,8 +250,9 @@ impl Destination {
         }
         let parent = self.path.parent().unwrap_or(Path::new("/"));
         let tree = self.tree();
-        if self.whole.is_some() && !tree.exists() && self.path.is_dir() {
-            return Ok(()); // an earlier restore got that far
+        if self.whole.is_some() && !tree.exists() {
+            // An earlier restore got that far.
+            return if self.path.is_dir() { Ok(()) } else { Err(taken_away(&self.path)) };
         }
         // An empty directory is replaced in one step; one that is not empty any more is not.
         let renamed = match durable::rename(&tree, &self.path, Put::New) {
@@ -372,6 +370,15 @@ fn not_empty(path: &Path, name: &str) -> Error {
     Error::jet(Jet::BackupDirectoryNotEmpty, message)
         .file(path)
         .hint("Restore into a directory that is empty or does not exist yet; nothing is ever replaced.")
+}
+
+fn taken_away(path: &Path) -> Error {
+    let message =
+        format!("an interrupted restore had put {} into its place, and it is not there any more", printable(path));
+    Error::new(ExitCode::Failed, message).file(path).hint(format!(
+        "Remove the directories {}… beside the other targets or in them, and those targets; then restore anew.",
+        scratch_prefix()
+    ))
 }
 
 fn busy(path: &Path) -> Error {

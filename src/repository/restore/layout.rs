@@ -38,6 +38,8 @@ pub struct Mapped<'a> {
     pub given: &'a Path,
     /// The same, absolute and through links.
     pub into: &'a Path,
+    /// The number of its tree.
+    pub tree: usize,
 }
 
 /// Where one root goes.
@@ -146,7 +148,10 @@ impl Layout {
 
     /// Where each root goes that is mapped.
     pub fn mapped(&self) -> impl Iterator<Item = Mapped<'_>> {
-        self.places.iter().map(|Place { root, given, into, .. }| Mapped { root, from: self.origin(root), given, into })
+        self.places.iter().map(|place| {
+            let Place { root, given, into, tree, .. } = place;
+            Mapped { root, from: self.origin(root), given, into, tree: *tree }
+        })
     }
 
     fn origin(&self, root: &str) -> &Path {

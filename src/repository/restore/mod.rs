@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::destination::{Destination, Purpose, base64};
-use self::layout::{Layout, Mapping};
+use self::layout::{Layout, Mapped, Mapping};
 use self::plan::{Plan, bad_list};
 use self::target::{NotGiven, Target};
 use self::write::{Work, Written};
@@ -83,9 +83,9 @@ pub fn dry_run(
 ) -> Result<(Arc<Layout>, Plan)> {
     let (layout, plan) = plan(repository, backup, options, stop)?;
     let purpose = purpose_of(backup, options, &layout, &plan);
-    for tree in wanted_trees(&plan).rev() {
-        if Destination::check(&layout.trees()[tree], &purpose)? {
-            break; // an earlier restore had made it, and so all before it
+    for (index, tree) in wanted_trees(&plan).rev().enumerate() {
+        if Destination::check(&layout.trees()[tree], &purpose)? && index == 0 {
+            break; // an earlier restore had made the last one, and so all before it
         }
     }
     Ok((layout, plan))
@@ -138,14 +138,18 @@ fn wanted_trees(plan: &Plan) -> impl DoubleEndedIterator<Item = usize> {
 }
 
 fn purpose_of(backup: &Backup, options: &Options, layout: &Layout, plan: &Plan) -> Purpose {
-    let trees: Vec<_> = wanted_trees(plan).map(|tree| base64(&layout.trees()[tree])).collect();
+    let is_wanted = |mapped: &Mapped| plan.shares[mapped.tree].entries > 0;
+    let mut places: Vec<_> = layout.mapped().filter(is_wanted).collect();
+    places.sort_by_key(|mapped| mapped.root);
+    let place = |mapped: &Mapped| format!("{}={}", mapped.root, base64(mapped.into));
     Purpose {
         id: backup.id.text.clone(),
         manifest_sha256: backup.manifest_sha256.clone(),
         only: options.only.iter().map(|path| base64(path)).collect(),
         owner: options.owner,
         keep_going: options.keep_going,
-        trees: if trees.len() > 1 { trees } else { Vec::new() },
+        places: if places.len() > 1 { places.iter().map(place).collect() } else { Vec::new() },
+        is_joint: wanted_trees(plan).count() > 1,
     }
 }
 
