@@ -47,6 +47,7 @@ complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "cat" -d 'Write one fi
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "verify" -d 'Prove backups: every hash, every size, nothing missing, nothing extra'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "restore" -d 'Restore a backup into a directory that is empty or does not exist yet'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "check" -d 'Prove the files of the Extensible Storage Engine where they lie; no backup'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "logs" -d 'Tell of each log of an ESE storage whether it is needed, and why'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "inspect" -d 'Show what the header of a file of the Extensible Storage Engine says'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "completions" -d 'Print the completions of a shell'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "man" -d 'Print the man page, or write all of them into a directory'
@@ -60,6 +61,8 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l log -d 'Take fi
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l base -d 'The three characters that the names of the logs begin with, where there are several streams (ESE)' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l log-dir -d 'The directory of the logs, where they do not lie below the storage or are one of several streams (ESE)' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l checkpoint -d 'The checkpoint, where it lies neither below the storage nor beside the logs (ESE)' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l live-log-dir -d 'Let truncate delete in this log directory of the live instance of which the storage is a snapshot (ESE)' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l live-checkpoint -d 'The checkpoint of the live instance, where it is not beside its logs (ESE)' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l exclude -d 'Leave out what matches, and everything below a directory that matches' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l exclude-from -d 'Leave out what the patterns in a file match: one a line, `#` begins a comment' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l retries -d 'Read a file that changes while it is read so many times again' -r
@@ -93,6 +96,8 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l log -d 'Take fil
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l base -d 'The three characters that the names of the logs begin with, where there are several streams (ESE)' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l log-dir -d 'The directory of the logs, where they do not lie below the storage or are one of several streams (ESE)' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l checkpoint -d 'The checkpoint, where it lies neither below the storage nor beside the logs (ESE)' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l live-log-dir -d 'Let truncate delete in this log directory of the live instance of which the storage is a snapshot (ESE)' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l live-checkpoint -d 'The checkpoint of the live instance, where it is not beside its logs (ESE)' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l exclude -d 'Leave out what matches, and everything below a directory that matches' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l exclude-from -d 'Leave out what the patterns in a file match: one a line, `#` begins a comment' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l retries -d 'Read a file that changes while it is read so many times again' -r
@@ -235,6 +240,18 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand check" -l json -d 'Print J
 complete -c jetbak -n "__fish_jetbak_using_subcommand check" -s q -l quiet -d 'Print errors only'
 complete -c jetbak -n "__fish_jetbak_using_subcommand check" -s v -l verbose -d 'Say what was decided, and why'
 complete -c jetbak -n "__fish_jetbak_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l repository -d 'Ask the backups in this repository which logs they make needless' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l base -d 'The three characters that the names of the logs begin with, where there are several streams' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l log-dir -d 'The directory of the logs, where that is not below the storage' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l checkpoint -d 'The checkpoint, where it is not beside the logs' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c jetbak -n "__fish_jetbak_using_subcommand inspect" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand inspect" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
 always\t'Always'

@@ -690,3 +690,27 @@ fn note(host: &Host, tree: &str) -> Value {
         "beside": encode(tree),
     })
 }
+
+#[test]
+fn logs_that_a_backup_makes_needless_are_deleted_where_they_lie() {
+    let host = Host::new();
+    host.write("db/Web.edb", DatabaseFile::new().build());
+    host.write("db/edb00005.log.txt", "none of them");
+    host.write("db/edb.chk", ese::checkpoint(8, STREAM));
+    write_logs(&host, "logs");
+    let spread = ["db", "--to", "repo", "--log-dir", "logs"];
+    let gone = full(&host, "logs/edb00005.log");
+    let dry = [&["begin"][..], &spread].concat();
+    host.ok(&dry);
+    host.ok(&["read", "db"]);
+    let ran = host.ok(&["truncate", "db", "--dry-run", "--json"]);
+    assert_eq!(ran.summary()["deleted"][0], gone);
+    assert_eq!(names(&host.path("logs")).len(), 6);
+    host.ok(&["truncate", "db"]).says("deleted 3 logs");
+    host.ok(&["end", "db"]);
+    assert_eq!(names(&host.path("logs")), LOGS);
+    assert_eq!(names(&host.path("db")), ["Web.edb", "edb.chk", "edb00005.log.txt"]);
+    host.ok(&[&["backup"][..], &spread, &["--truncate"]].concat());
+    host.verifies("repo");
+    host.is_tidy("repo");
+}

@@ -109,6 +109,8 @@ pub enum Command {
     Restore(RestoreArgs),
     /// Prove the files of the Extensible Storage Engine where they lie; no backup
     Check(CheckArgs),
+    /// Tell of each log of an ESE storage whether it is needed, and why
+    Logs(LogsArgs),
     /// Show what the header of a file of the Extensible Storage Engine says
     Inspect(InspectArgs),
     /// Print the completions of a shell
@@ -163,6 +165,14 @@ pub struct SessionArgs {
     /// The checkpoint, where it lies neither below the storage nor beside the logs (ESE)
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
+    /// Let truncate delete in this log directory of the live instance of which the storage is a snapshot (ESE)
+    ///
+    /// A log goes only if neither the snapshot's nor the live checkpoint needs it, and if it is of the same stream.
+    #[arg(long, value_name = "DIR")]
+    pub live_log_dir: Option<PathBuf>,
+    /// The checkpoint of the live instance, where it is not beside its logs (ESE)
+    #[arg(long, value_name = "FILE", requires = "live_log_dir")]
+    pub live_checkpoint: Option<PathBuf>,
     /// Leave out what is not the engine's own (ESE)
     #[arg(long)]
     pub engine_files: bool,
@@ -181,10 +191,13 @@ pub struct SessionArgs {
     /// Patterns match bytes: `*` and `?` within one name, `**` across directories, `[ab]` one of several characters,
     /// `{a,b}` either; a backslash takes the next character as it is. Without a slash a pattern is matched with names
     /// anywhere, with one with the path from the storage; a slash at its end means directories only. Can be given
-    /// several times. The manifest keeps the patterns, and -v names what they leave out.
+    /// several times. The manifest keeps the patterns, and -v names what they leave out. A warning names those that leave
+    /// nothing out.
     #[arg(long = "exclude", value_name = "GLOB")]
     pub excludes: Vec<String>,
     /// Leave out what the patterns in a file match: one a line, `#` begins a comment
+    ///
+    /// The file may be one for many storages: only -v and JSON name those of its patterns that leave nothing out.
     #[arg(long = "exclude-from", value_name = "FILE")]
     pub exclude_from: Vec<PathBuf>,
     /// Leave out what lies in directories that a CACHEDIR.TAG marks as caches
@@ -502,6 +515,29 @@ pub struct CheckArgs {
     #[arg(long, value_name = "DIR")]
     pub log_dir: Option<PathBuf>,
     /// The checkpoint, where that is neither beside the logs nor below the storage
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+}
+
+/// logs
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Nothing is changed. What can go goes with the next `jetbak backup STORAGE --to REPO --truncate`; delete no log by hand.\n\nExample:\n  jetbak logs /mnt/snapshot/exchange --repository /backup/exchange"
+)]
+pub struct LogsArgs {
+    /// The storage: a directory with the files of one instance
+    #[arg(value_name = "STORAGE")]
+    pub storage: PathBuf,
+    /// Ask the backups in this repository which logs they make needless
+    #[arg(long, value_name = "REPO", env = "JETBAK_REPOSITORY", hide_env_values = true)]
+    pub repository: Option<PathBuf>,
+    /// The three characters that the names of the logs begin with, where there are several streams
+    #[arg(long, value_name = "NAME")]
+    pub base: Option<String>,
+    /// The directory of the logs, where that is not below the storage
+    #[arg(long, value_name = "DIR")]
+    pub log_dir: Option<PathBuf>,
+    /// The checkpoint, where it is not beside the logs
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
 }

@@ -16,7 +16,7 @@ pub fn run(global: &Global, args: &TruncateArgs, ui: &mut Ui) -> anyhow::Result<
     args.selection.refuse_both()?;
     let context = open_session(global, &args.selection)?;
     if args.dry_run {
-        let would = truncate::dry_run(&context)?;
+        let would = truncate::dry_run(&context, ui)?;
         show(&would, ExitCode::Done, ui);
         return Ok(ExitCode::Done);
     }

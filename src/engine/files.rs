@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,18 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
+use sha2::{Digest, Sha256};
 
 use super::globs::{Excludes, Patterns};
 use super::walk::{Kind, Limits, Seen, Walk};
-use super::{Deletion, Engine, EngineName, Entry, HeldLog, LeftOut, Role, Surveyed, log_names};
+use super::{
+    Deletion, Engine, EngineName, Entry, HeldLog, History, LeftOut, Needless, Role, Surveyed, Witness, log_names,
+};
 use crate::attributes::{self, stamp};
 use crate::beneath;
 use crate::durable;
 use crate::error::{Error, ExitCode, Result};
+use crate::hex::hex;
 use crate::roots::{Root, Roots};
 use crate::stream::source::{Attributes, Got, Opened, Settled, Source, Stamp};
 use crate::stream::sparse::{STAT_BLOCK_BYTES, SparseFile};
@@ -217,6 +221,38 @@ impl FilesEngine {
         Walk { storage, root, limits, stop }.run(&mut |seen| visit(seen.below(storage)))
     }
 
+    /// Whether something is left out as asked, so that a survey does not see all that is there.
+    pub(super) fn leaves_out(&self) -> bool {
+        !self.limits.excludes.is_empty() || self.limits.exclude_caches || self.limits.device.is_some()
+    }
+
+    /// Hands every regular file over, also those that are left out as asked; and every directory that cannot be listed.
+    pub(super) fn each_file_at_all(
+        &self,
+        stop: &StopToken,
+        visit: &mut dyn FnMut(&Path, Option<u64>) -> Result<()>,
+    ) -> Result<()> {
+        let limits = Limits {
+            excludes: Excludes::default(),
+            exclude_caches: false,
+            device: None,
+            own: self.limits.own.clone(),
+            keep_going: true,
+            is_flat: false,
+        };
+        let walk = Walk { storage: &self.storage, root: &self.root, limits: &limits, stop };
+        walk.run(&mut |seen| match seen {
+            Seen::Entry { path, kind: Kind::File, stat, .. } => visit(&path, Some(stamp(&stat).size)),
+            Seen::Entry { path, unlisted: true, .. } => visit(&path, None),
+            _ => Ok(()),
+        })
+    }
+
+    /// What a file that is there is now.
+    pub(super) fn stamp_of(&self, path: &Path) -> Result<Stamp> {
+        self.stat(path).map(|stat| stamp(&stat)).map_err(|e| self.cannot_read(path, &e))
+    }
+
     /// An entry of this role for a file that is there.
     pub(super) fn entry_of(&self, path: &Path, role: Role) -> Result<Entry> {
         let stat = self.stat(path).map_err(|e| self.cannot_read(path, &e))?;
@@ -330,12 +366,20 @@ impl Engine for FilesEngine {
 
     fn survey(&self, stop: &StopToken, take: &mut dyn FnMut(Surveyed) -> Result<()>) -> Result<()> {
         let mut hard_links = HardLinks::default();
+        let mut used = vec![false; self.limits.excludes.given().len()];
+        let mut all_listed = true;
         self.walk(stop, &mut |seen| {
             let (path, kind, stat, unlisted) = match seen {
                 Seen::Entry { path, kind, stat, unlisted } => (path, kind, stat, unlisted),
                 Seen::LeftOut(path, reason) => return take(Surveyed::LeftOut(LeftOut::new(&path, reason))),
-                Seen::Excluded(path, reason) => return take(Surveyed::Excluded(path, reason)),
+                Seen::Excluded { path, reason, patterns } => {
+                    for number in patterns {
+                        used[number] = true;
+                    }
+                    return take(Surveyed::Excluded(path, reason));
+                }
             };
+            all_listed &= !unlisted;
             let role = match kind {
                 Kind::File if self.logs.is_match(&path) => return Ok(()),
                 Kind::File => Role::Database,
@@ -344,7 +388,12 @@ impl Engine for FilesEngine {
             };
             let hard_link = if kind == Kind::File { hard_links.earlier(&path, &stat) } else { None };
             take(Surveyed::Entry(Entry { hard_link, unlisted, ..entry(path, role, &stat) }))
-        })
+        })?;
+        if all_listed {
+            let unused = used.iter().enumerate().filter(|(_, used)| !**used).map(|(number, _)| number);
+            take(Surveyed::UnusedPatterns(unused.collect()))?;
+        }
+        Ok(())
     }
 
     fn list_logs(&self, stop: &StopToken) -> Result<Vec<Entry>> {
@@ -372,11 +421,11 @@ impl Engine for FilesEngine {
         }
     }
 
-    fn truncatable(&self, held: &[HeldLog], stop: &StopToken) -> Result<Vec<HeldLog>> {
+    fn truncatable(&self, held: &[HeldLog], _: &History, stop: &StopToken) -> Result<Needless> {
         let mut excluded = Vec::new();
         if !self.limits.excludes.is_empty() {
             self.walk(stop, &mut |seen| {
-                if let Seen::Excluded(path, _) = seen
+                if let Seen::Excluded { path, .. } = seen
                     && self.logs.is_match(&path)
                 {
                     excluded.push(path);
@@ -384,10 +433,11 @@ impl Engine for FilesEngine {
                 Ok(())
             })?;
         }
-        Ok(log_names::needless(held, &excluded))
+        let needless = log_names::needless(held, &excluded);
+        Ok(Needless { logs: needless.into_iter().map(|log| (log, Witness::Stamp)).collect(), ..Needless::default() })
     }
 
-    fn delete_log(&self, log: &HeldLog) -> Result<Deletion> {
+    fn delete_log(&self, log: &HeldLog, sha256: Option<&str>) -> Result<Deletion> {
         let absolute = self.storage.join(&log.path);
         let file = match self.open_below(&log.path, OFlags::RDONLY) {
             Ok(file) => file,
@@ -397,6 +447,14 @@ impl Engine for FilesEngine {
         let now = rustix::fs::fstat(&file).map_err(|e| Error::io("look at", &absolute, &e.into()))?;
         if let Some(what) = difference(&log.stamp, &stamp(&now)) {
             return Ok(Deletion::Changed(what));
+        }
+        if let Some(expected) = sha256 {
+            let error = |e: io::Error| Error::io("read", &absolute, &e).file(&log.path);
+            let computed = hash(&file, log.stamp.size).map_err(error)?;
+            let after = rustix::fs::fstat(&file).map_err(|e| error(e.into()))?;
+            if computed != expected || difference(&log.stamp, &stamp(&after)).is_some() {
+                return Ok(Deletion::Changed("its content is not what the backup holds".to_owned()));
+            }
         }
         let (root, below) = self.locate(&log.path).map_err(|e| self.cannot_read(&log.path, &e))?;
         let deleted = beneath::parent(root, below)
@@ -415,6 +473,18 @@ impl Engine for FilesEngine {
         folders.sort_unstable();
         folders.dedup();
         folders.into_iter().try_for_each(|folder| durable::sync_folder(&self.storage.join(folder)))
+    }
+}
+
+/// The SHA-256 of so many bytes of a file, hexadecimal.
+fn hash(file: &File, size: u64) -> io::Result<String> {
+    let (mut hasher, mut input) = (Sha256::new(), file.take(size));
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match input.read(&mut buffer)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            read => hasher.update(&buffer[..read]),
+        }
     }
 }
 

@@ -123,6 +123,9 @@ pub enum Surveyed {
     LeftOut(LeftOut),
     /// Something that is not taken, as asked; relative to the storage, and why.
     Excluded(PathBuf, String),
+    /// The patterns for what is not taken that match nothing but what others leave out with all below it, by their
+    /// numbers. Not said where that cannot be known, because a directory could not be listed.
+    UnusedPatterns(Vec<usize>),
     /// Something odd that stands in nobody's way.
     Notice(Notice),
     /// What is known of an instance of the Extensible Storage Engine.
@@ -177,13 +180,42 @@ impl LeftOut {
     }
 }
 
-/// A log that a published backup holds.
+/// A log that a published backup holds, or that none needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldLog {
-    /// Relative to the storage; absolute below a further root.
+    /// Relative to the storage; absolute where it lies elsewhere.
     pub path: PathBuf,
-    /// What it was when it was read.
+    /// What it was when it was read, or when it was decided on.
     pub stamp: Stamp,
+}
+
+/// What must hold for a log before it may go, beyond that its stamp is the one known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Witness {
+    /// Nothing: this session has read it, or nobody needs what it holds.
+    Stamp,
+    /// Its content is that of the log of this generation in the backup with this sequence number.
+    Backup(u64, u32),
+}
+
+/// What truncate may delete.
+#[derive(Clone, Debug, Default)]
+pub struct Needless {
+    /// The logs, oldest first.
+    pub logs: Vec<(HeldLog, Witness)>,
+    /// Logs that would go as well, and are not there.
+    pub missing: Vec<PathBuf>,
+    /// What there is to say about it.
+    pub notices: Vec<Notice>,
+}
+
+/// What the published backups say about which logs are needless, where the engine counts generations.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// Complete full and incremental backups of the same stream, oldest first.
+    pub backups: Vec<ese::truncation::Backup>,
+    /// The generation from which on logs were needed when this session began; 0 where that is not known.
+    pub ceiling: u32,
 }
 
 /// What became of a log that was to go.
@@ -223,12 +255,17 @@ pub trait Engine: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
-    /// Which of the logs that a published backup holds (oldest first) may go, in the same order; one that was left out as
-    /// asked stays, and nothing that is newer goes.
-    fn truncatable(&self, held: &[HeldLog], stop: &StopToken) -> Result<Vec<HeldLog>>;
+    /// Refuses a truncate that could delete nothing, such as on a file system that is read-only.
+    fn require_deletable(&self, _stop: &StopToken) -> Result<()> {
+        Ok(())
+    }
 
-    /// Deletes one log, if it still is what was backed up.
-    fn delete_log(&self, log: &HeldLog) -> Result<Deletion>;
+    /// Which logs may go, where this session holds those (oldest first); one that was left out as asked stays, and nothing
+    /// that is newer goes.
+    fn truncatable(&self, held: &[HeldLog], history: &History, stop: &StopToken) -> Result<Needless>;
+
+    /// Deletes one log, if it still is what was known, and has this hash (SHA-256, hexadecimal) where one is given.
+    fn delete_log(&self, log: &HeldLog, sha256: Option<&str>) -> Result<Deletion>;
 
     /// Makes deletions durable.
     fn settle_deletions(&self, logs: &[HeldLog]) -> Result<()>;

@@ -1,14 +1,17 @@
 //! truncate: first the backup stands, proven; then the logs that it makes needless go, oldest first.
 
-use std::collections::HashSet;
-use std::path::PathBuf;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 
 use super::publish::{self, How, Published};
-use super::{Activity, Context, Observer, Progress};
+use super::{Activity, Context, Observer, Progress, Warning};
+use crate::engine::ese::fields::Generation;
+use crate::engine::ese::truncation::Backup;
 use crate::engine::plan::PlanReader;
-use crate::engine::{Deletion, EngineName, Entry, HeldLog};
+use crate::engine::{Deletion, Engine, Entry, HeldLog, History, Notice, Role, Witness};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
-use crate::session::event::{Event, Phase};
+use crate::repository::log_history::databases_of;
+use crate::session::event::{Event, Kind, Phase};
 use crate::session::journal::Durability;
 use crate::session::state::Call;
 use crate::stream::source::Stamp;
@@ -32,33 +35,69 @@ pub struct Truncated {
 }
 
 /// Says what truncate would delete. Changes nothing.
-pub fn dry_run(context: &Context) -> Result<Truncated> {
-    context.session.decide(Call::DryRunTruncate)?;
-    refuse_ese(context)?;
+pub fn dry_run(context: &Context, observer: &mut dyn Observer) -> Result<Truncated> {
+    let state = context.session.decide(Call::DryRunTruncate)?;
     let engine = context.engine()?;
+    let listed = match context.plan(Phase::Logs)? {
+        Some(plan) => PlanReader::open(&plan, 0)?.collect::<Result<Vec<_>>>()?,
+        // Not listed yet: what would be listed now.
+        None => engine.list_logs(&StopToken::never())?,
+    };
+    let mut history = history(context)?;
+    if state.publication().is_none() {
+        let sequence = context.require_partial()?.repository().next_sequence()?;
+        history.backups.extend(as_published(context, sequence, &listed));
+    }
     let held = match context.plan(Phase::Logs)? {
         Some(_) => held_logs(context)?,
-        // Not listed yet: what would be listed now.
-        None => engine.list_logs(&StopToken::never())?.into_iter().map(as_listed).collect(),
+        None => listed.into_iter().filter(|entry| entry.role == Role::Log).map(as_listed).collect(),
     };
-    let going = engine.truncatable(&held, &StopToken::never())?;
+    let needless = engine.truncatable(&held, &history, &StopToken::never())?;
+    tell(&needless.notices, observer);
+    let going: Vec<_> = needless.logs.into_iter().map(|(log, _)| log).collect();
     Ok(Truncated {
         dry_run: true,
-        bytes: going.iter().fold(0, |sum, log| log.stamp.size.saturating_add(sum)),
+        bytes: sum(&going),
         remaining: remaining(&held, going.iter().map(|log| &log.path)),
         deleted: going.into_iter().map(|log| log.path).collect(),
+        missing: needless.missing,
         ..Truncated::default()
     })
 }
 
-fn refuse_ese(context: &Context) -> Result<()> {
-    if context.session.record().engine == EngineName::Ese { Err(not_yet_truncated()) } else { Ok(()) }
+/// What the published backups say of the logs, and since when this session knows what was needed.
+fn history(context: &Context) -> Result<History> {
+    let Some(facts) = &context.session.record().instance else { return Ok(History::default()) };
+    let backups = match &facts.log_signature {
+        Some(signature) => context.require_partial()?.repository().log_history(signature)?,
+        None => Vec::new(),
+    };
+    let required = facts.required.map_or(u32::MAX, |required| required.low);
+    Ok(History { backups, ceiling: facts.checkpoint.unwrap_or(0).min(required) })
 }
 
-/// What this version answers to whoever wants to truncate an instance of the Extensible Storage Engine.
-pub fn not_yet_truncated() -> Error {
-    Error::jet(Jet::InvalidBackupSequence, "truncate is not yet possible for ESE storages: no log was deleted")
-        .hint("`jetbak end` publishes the backup; delete no log yourself while its application lives.")
+/// The backup that this session would publish.
+fn as_published(context: &Context, sequence: u64, logs: &[Entry]) -> Option<Backup> {
+    let record = context.session.record();
+    let facts = record.instance.as_ref()?;
+    let generations = || logs.iter().filter_map(|entry| entry.generation).map(Generation);
+    Some(Backup {
+        sequence,
+        is_full: record.kind == Kind::Full,
+        is_proven: true,
+        logs: generations().min().zip(generations().max()),
+        databases: databases_of(facts),
+    })
+}
+
+fn tell(notices: &[Notice], observer: &mut dyn Observer) {
+    for Notice { jet, message, file } in notices.iter().cloned() {
+        observer.warning(&Warning { jet, message, file: Some(file) });
+    }
+}
+
+fn sum(logs: &[HeldLog]) -> u64 {
+    logs.iter().fold(0, |sum, log| log.stamp.size.saturating_add(sum))
 }
 
 /// A log that is not read yet, as far as a dry run needs to know it.
@@ -75,8 +114,9 @@ pub fn truncate(
     stop: &StopToken,
 ) -> Result<(Truncated, Option<Error>)> {
     context.session.decide(Call::Truncate)?;
-    refuse_ese(context)?;
     let alone = publish::lock_finisher(context)?;
+    let engine = context.engine()?;
+    engine.require_deletable(stop)?;
     // Which logs are held is known from the records, and those go when the backup is published: look first.
     let held = match context.session.state()?.publication() {
         None => held_logs(context)?,
@@ -88,46 +128,79 @@ pub fn truncate(
     let how = How { prove: true, truncate: true };
     let published = publish::publish(context, &alone, how, observer, stop)?;
     publish::prove_published(context, observer, stop)?;
-    let engine = context.engine()?;
-    let going = engine.truncatable(&held, stop)?;
     let mut done = Truncated { published: Some(published), ..Truncated::default() };
-    let count = going.len() as u64;
-    context.session.append::<Error>(Durability::Synced, |_| Ok(vec![Event::Truncating { logs: count }]))?;
-    let mut failure = None;
-    let bytes_total = going.iter().fold(0, |sum, log| log.stamp.size.saturating_add(sum));
-    for log in &going {
-        let bytes_done = done.bytes;
-        observer.progress(&Progress { activity: Activity::Truncating, file: None, bytes_done, bytes_total });
-        if let Err(error) = stop.check() {
-            failure = Some(error.hint("The backup is published and safe. `jetbak truncate` goes on where this ended."));
-            break;
-        }
-        match engine.delete_log(log) {
-            Ok(Deletion::Deleted) => {
-                let path = log.path.to_string_lossy().into_owned();
-                context.session.append::<Error>(Durability::Lazy, |_| Ok(vec![Event::Truncated { path }]))?;
-                done.bytes += log.stamp.size;
-                done.deleted.push(log.path.clone());
-            }
-            Ok(Deletion::Missing) => done.missing.push(log.path.clone()),
-            Ok(Deletion::Changed(what)) => {
-                let message = format!("{} is not what was backed up: {what}; it was not deleted", printable(&log.path));
-                failure = Some(
-                    Error::new(ExitCode::Unfit, message)
-                        .file(&log.path)
-                        .hint("It and every newer log were left alone. The next backup will hold it."),
-                );
-                break;
-            }
-            Err(error) => {
-                failure = Some(error);
-                break;
-            }
-        }
-    }
-    engine.settle_deletions(&going)?;
+    // From here on the backup stands, whatever becomes of the logs.
+    let failure = delete(context, &*engine, &held, &mut done, observer, stop).err();
     done.remaining = remaining(&held, done.deleted.iter().chain(&done.missing));
     Ok((done, failure))
+}
+
+/// Decides anew what may go, and deletes it, oldest first, until something stands in the way.
+fn delete(
+    context: &Context,
+    engine: &dyn Engine,
+    held: &[HeldLog],
+    done: &mut Truncated,
+    observer: &mut dyn Observer,
+    stop: &StopToken,
+) -> Result<()> {
+    let needless = engine.truncatable(held, &history(context)?, stop)?;
+    tell(&needless.notices, observer);
+    done.missing = needless.missing;
+    let (going, witnesses): (Vec<_>, Vec<_>) = needless.logs.into_iter().unzip();
+    let count = going.len() as u64;
+    context.session.append::<Error>(Durability::Synced, |_| Ok(vec![Event::Truncating { logs: count }]))?;
+    let bytes_total = sum(&going);
+    let mut hashes = Hashes { context, known: HashMap::new() };
+    let mut each = || {
+        for (log, witness) in going.iter().zip(&witnesses) {
+            let bytes_done = done.bytes;
+            observer.progress(&Progress { activity: Activity::Truncating, file: None, bytes_done, bytes_total });
+            stop.check().map_err(|error| {
+                error.hint("The backup is published and safe. `jetbak truncate` goes on where this ended.")
+            })?;
+            match engine.delete_log(log, hashes.of(witness, &log.path)?.as_deref())? {
+                Deletion::Deleted => {
+                    let path = log.path.to_string_lossy().into_owned();
+                    context.session.append::<Error>(Durability::Lazy, |_| Ok(vec![Event::Truncated { path }]))?;
+                    done.bytes += log.stamp.size;
+                    done.deleted.push(log.path.clone());
+                }
+                Deletion::Missing => done.missing.push(log.path.clone()),
+                Deletion::Changed(what) => return Err(changed(&log.path, &what)),
+            }
+        }
+        Ok(())
+    };
+    let outcome = each();
+    engine.settle_deletions(&going)?;
+    outcome
+}
+
+fn changed(path: &Path, what: &str) -> Error {
+    let message = format!("{} is not what was backed up: {what}; it was not deleted", printable(path));
+    Error::new(ExitCode::Unfit, message)
+        .file(path)
+        .hint("It and every newer log were left alone. The next backup will hold it.")
+}
+
+/// The hashes of logs in published backups, read when they are asked for.
+struct Hashes<'a> {
+    context: &'a Context,
+    known: HashMap<u64, HashMap<u32, String>>,
+}
+
+impl Hashes<'_> {
+    /// What a log must hash to before it may go; none where it is known by its stamp.
+    fn of(&mut self, witness: &Witness, path: &Path) -> Result<Option<String>> {
+        let Witness::Backup(sequence, generation) = witness else { return Ok(None) };
+        if !self.known.contains_key(sequence) {
+            let hashes = self.context.require_partial()?.repository().log_hashes(*sequence)?;
+            self.known.insert(*sequence, hashes);
+        }
+        let hash = self.known.get(sequence).and_then(|hashes| hashes.get(generation));
+        hash.cloned().map(Some).ok_or_else(|| changed(path, &format!("backup {sequence} does not hold it")))
+    }
 }
 
 /// The logs that this session has read, oldest first, as they were when they were read.
@@ -154,6 +227,9 @@ fn held_logs(context: &Context) -> Result<Vec<HeldLog>> {
     let mut held = Vec::new();
     for (entry, stamp) in PlanReader::open(&plan, 0)?.zip(stamps) {
         let entry = entry?;
+        if entry.role != Role::Log {
+            continue; // a checkpoint is read along with the logs
+        }
         held.push(match stamp {
             Some(stamp) => HeldLog { path: entry.path, stamp },
             None => as_listed(entry), // a dry run before it was read; a real one has read all

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attributes::UNKNOWN_NS;
 use crate::engine::{Entry, Role};
+use crate::hex::hex;
 use crate::paths;
 use crate::roots::{self, Roots};
 use crate::session::event::Phase;
@@ -291,15 +292,6 @@ impl ReadRecord {
     pub fn attributes(&self) -> Attributes {
         Attributes::plain(self.stamp, self.mode, self.line.uid, self.line.gid)
     }
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}"); // a string takes every write
-        text
-    })
 }
 
 /// A line of `SHA256SUMS`, escaped as coreutils does it, so that `sha256sum -c` reads it back.

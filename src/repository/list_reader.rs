@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::catalogue::Backup;
-use super::file_list::{FileLine, LINE_BYTES_MAX, hex, sums_line};
+use super::file_list::{FileLine, LINE_BYTES_MAX, sums_line};
 use super::manifest::Manifest;
 use super::store::{Reading, Store};
 use crate::engine::Role;
 use crate::error::{Error, ExitCode, Jet, Result};
+use crate::hex::hex;
 use crate::roots::Roots;
 
 /// What a list of files must amount to.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::file_list::{FileLine, LINE_BYTES_MAX, ReadRecord, hex, sums_line};
+use super::file_list::{FileLine, LINE_BYTES_MAX, ReadRecord, sums_line};
 use super::manifest::{self, BackupId, DamagedPage, LogRange, Manifest, ProofTotals};
 use super::partial::Partial;
 use super::store::{Item, Reading, Store, Writing};
@@ -22,6 +22,7 @@ use crate::durable::{Put, TEMPORARY_PREFIX};
 use crate::engine::Role;
 use crate::engine::ese::facts::Named;
 use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::hex::hex;
 use crate::roots::Roots;
 use crate::session::event::Phase;
 use crate::stream::source::Got;

@@ -8,7 +8,7 @@ use std::thread;
 use sha2::{Digest, Sha256};
 
 use super::catalogue::Backup;
-use super::file_list::{FileLine, hex, sums_line};
+use super::file_list::{FileLine, sums_line};
 use super::list_reader::{Difference, Expected, Line, ListReader};
 use super::manifest::Manifest;
 use super::store::{Item, ItemKind, Store};
@@ -17,6 +17,7 @@ use crate::engine::Role;
 use crate::engine::ese::page::PageSize;
 use crate::engine::ese::prove::{Flaw, FlawKind, Prover, What};
 use crate::error::{Error, Jet, Result};
+use crate::hex::hex;
 use crate::roots::{DATA, Roots, folder_of};
 use crate::stream::pipeline::{CHUNK_BYTES, HOLE_BYTES, hash_zeros};
 use crate::stream::source::{Got, Proof};

@@ -1,6 +1,7 @@
 //! A backup host in a temporary directory: storages, repositories, a state directory, and the real binary.
 #![allow(dead_code, reason = "each story uses its part")]
 
+pub mod acceptance;
 pub mod ese;
 pub mod forge;
 pub mod mounts;

@@ -22,7 +22,9 @@ use super::recognise::{Claim, Content, recognise};
 use super::source::{DatabaseSource, LogSource, LogTerms, Policy};
 use crate::engine::files::{FilesEngine, Reached};
 use crate::engine::walk::{Kind as FileKind, Seen};
-use crate::engine::{Deletion, Engine, EngineName, Entry, HeldLog, LeftOut, Mark, Notice, Role, Surveyed};
+use crate::engine::{
+    Deletion, Engine, EngineName, Entry, HeldLog, History, LeftOut, Mark, Needless, Notice, Role, Surveyed,
+};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::roots::LOGS;
 use crate::stream::source::{Opened, Stamp};
@@ -31,9 +33,9 @@ use crate::stream::stop::StopToken;
 /// An instance, and how it is to be read.
 #[derive(Debug)]
 pub struct EseEngine {
-    files: FilesEngine,
-    storage: PathBuf,
-    terms: Terms,
+    pub(super) files: FilesEngine,
+    pub(super) storage: PathBuf,
+    pub(super) terms: Terms,
     keep_going: bool,
     /// What each generation must amount to, as the one after it has recorded; looked up once.
     recorded: Mutex<Option<HashMap<u32, u64>>>,
@@ -77,7 +79,7 @@ impl EseEngine {
     }
 
     /// Looks at the instance as it is now.
-    fn instance(&self, stop: &StopToken) -> Result<Instance> {
+    pub(super) fn instance(&self, stop: &StopToken) -> Result<Instance> {
         let named = |named: &Option<Named>| named.as_ref().map(Named::path);
         let options = Options {
             base: self.terms.base.clone(),
@@ -331,7 +333,7 @@ impl EseEngine {
         let (path, kind) = match seen {
             Seen::Entry { path, kind, .. } => (path, kind),
             Seen::LeftOut(path, why) => return Some(Surveyed::LeftOut(LeftOut::new(&path, why))),
-            Seen::Excluded(path, why) => return Some(Surveyed::Excluded(path, why)),
+            Seen::Excluded { path, reason, .. } => return Some(Surveyed::Excluded(path, reason)),
         };
         let why = match (kind, story.places.get(&path)) {
             (FileKind::Directory, _) if self.storage.starts_with(&path) => return None, // the directory itself, or above
@@ -388,6 +390,7 @@ impl Engine for EseEngine {
         take(Surveyed::Instance(Box::new(story.facts.clone())))?;
         let engines = story.places.iter().filter(|(_, place)| !matches!(place, Place::LeftOut(_)));
         let folders: HashSet<&Path> = engines.flat_map(|(path, _)| path.ancestors().skip(1)).collect();
+        let mut unused = None;
         self.files.survey(stop, &mut |found| match found {
             Surveyed::Entry(entry) if entry.path.as_os_str().is_empty() => {
                 take(Surveyed::Entry(entry))?;
@@ -398,12 +401,19 @@ impl Engine for EseEngine {
             Surveyed::Entry(entry) if self.terms.engine_files && !folders.contains(entry.path.as_path()) => {
                 take(Surveyed::Excluded(entry.path, "--engine-files".to_owned()))
             }
+            Surveyed::UnusedPatterns(numbers) => {
+                unused = Some(numbers);
+                Ok(())
+            }
             other => take(other),
         })?;
-        self.files.each_in(LOGS, stop, &mut |seen| match self.beside_the_logs(seen, &story) {
-            Some(left_out) => take(left_out),
-            None => Ok(()),
-        })
+        self.files.each_in(LOGS, stop, &mut |seen| {
+            if let (Some(unused), Seen::Excluded { patterns, .. }) = (&mut unused, &seen) {
+                unused.retain(|number| !patterns.contains(number));
+            }
+            self.beside_the_logs(seen, &story).map_or(Ok(()), &mut *take)
+        })?;
+        unused.map_or(Ok(()), |numbers| take(Surveyed::UnusedPatterns(numbers)))
     }
 
     fn list_logs(&self, stop: &StopToken) -> Result<Vec<Entry>> {
@@ -436,16 +446,20 @@ impl Engine for EseEngine {
         if self.terms.snapshot { Ok(None) } else { self.files.difference(path, stamp) }
     }
 
-    fn truncatable(&self, _: &[HeldLog], _: &StopToken) -> Result<Vec<HeldLog>> {
-        Ok(Vec::new())
+    fn require_deletable(&self, stop: &StopToken) -> Result<()> {
+        self.refuse_undeletable(stop)
     }
 
-    fn delete_log(&self, log: &HeldLog) -> Result<Deletion> {
-        self.files.delete_log(log)
+    fn truncatable(&self, held: &[HeldLog], history: &History, stop: &StopToken) -> Result<Needless> {
+        self.needless(held, history, stop)
+    }
+
+    fn delete_log(&self, log: &HeldLog, sha256: Option<&str>) -> Result<Deletion> {
+        self.delete(log, sha256)
     }
 
     fn settle_deletions(&self, logs: &[HeldLog]) -> Result<()> {
-        self.files.settle_deletions(logs)
+        self.settle(logs)
     }
 }
 
@@ -493,15 +507,20 @@ fn is_named_so(path: &Path, claim: Claim) -> bool {
     }
 }
 
-fn is_named_as_database(path: &Path) -> bool {
+pub(super) fn is_named_as_database(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default();
     ["edb", "dit", "mdb", "sdb"].iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 /// Whether one of the two headers has the mark of a database.
-fn has_the_mark(head: &[u8]) -> bool {
+pub(super) fn has_the_mark(head: &[u8]) -> bool {
     let shadows = PageSize::ALL.into_iter().map(PageSize::bytes);
     std::iter::once(0).chain(shadows).any(|begin| u32_at(head, begin + 4) == HEADER_SEED)
+}
+
+/// Whether a file has the length of whole sectors, as all databases and logs have, or a name that databases have.
+pub(super) fn may_be_database(path: &Path, size: u64) -> bool {
+    size >= 4096 && (size.is_multiple_of(512) || is_named_as_database(path))
 }
 
 /// Which engines a storage is of, by content.
@@ -518,10 +537,7 @@ pub struct Contents {
 pub fn look_for_engines(files: &FilesEngine, storage: &Path, stop: &StopToken) -> Result<Contents> {
     let mut seen = Contents::default();
     files.each_file(stop, &mut |relative, size| {
-        if size < 4096 || (seen.ese.is_some() && seen.sqlite.is_some()) {
-            return Ok(());
-        }
-        if !size.is_multiple_of(512) && !is_named_as_database(relative) {
+        if (seen.ese.is_some() && seen.sqlite.is_some()) || !may_be_database(relative, size) {
             return Ok(());
         }
         let path = storage.join(relative);

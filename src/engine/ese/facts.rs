@@ -26,6 +26,12 @@ pub struct Terms {
     /// `--checkpoint`: the checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Named>,
+    /// `--live-log-dir`: the log directory of the instance of which the storage is a snapshot; truncate deletes there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_log_directory: Option<Named>,
+    /// `--live-checkpoint`: the checkpoint of that instance, where it does not lie there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_checkpoint: Option<Named>,
     /// `--engine-files`: nothing but the engine's own files.
     #[serde(default)]
     pub engine_files: bool,

@@ -7,6 +7,8 @@ use std::fmt;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 
+use crate::hex::hex;
+
 /// The bytes at an offset; zeros where the block ends before.
 pub fn array_at<const N: usize>(block: &[u8], offset: usize) -> [u8; N] {
     block.get(offset..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
@@ -323,15 +325,6 @@ fn names_of(bytes: &[u8], utf16: bool) -> Vec<String> {
 /// A text of one byte a character, up to its first zero.
 pub fn ansi(bytes: &[u8]) -> String {
     bytes.iter().take_while(|byte| **byte != 0).copied().map(char::from).collect()
-}
-
-/// Bytes as hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    use fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}"); // a string takes every write
-        text
-    })
 }
 
 #[cfg(test)]

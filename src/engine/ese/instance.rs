@@ -185,7 +185,7 @@ fn may_be_foreign(content: &Content) -> bool {
 
 /// Whether a file is the engine's scratch space, which it deletes when it shuts down and when it starts: by its name, and
 /// because no log has ever told of it (§2).
-fn is_temporary(found: &Found) -> bool {
+pub(super) fn is_temporary(found: &Found) -> bool {
     let is_named = ["tmp.edb", "temp.edb"].iter().any(|name| found.name().eq_ignore_ascii_case(name));
     let is_scratch = match &found.content {
         Content::Database(header, _) => !header.has_log_stream() && header.state != State::Clean,

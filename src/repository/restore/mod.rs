@@ -15,7 +15,7 @@ use std::sync::Arc;
 use self::destination::{Destination, Purpose, base64};
 use self::layout::{Layout, Mapped, Mapping};
 use self::plan::{Plan, bad_list};
-use self::target::{NotGiven, Target};
+use self::target::{Dress, NotGiven, Target};
 use self::write::{Work, Written};
 use super::Repository;
 use super::catalogue::Backup;
@@ -210,14 +210,19 @@ fn fill(work: &Work, owner: OwnerRule, trees: &mut [Tree], witness: &mut dyn Wit
             Some(target) if !destination.is_inside() => target,
             _ => Arc::new(Target::open(destination.path(), owner)?),
         };
-        // The root comes last: taking the scratch directory out of it changes its time, and needs it to be writable.
-        for is_root in [false, true] {
-            if is_root {
-                destination.clear()?;
-            }
-            let late =
-                |path: &Path, mode: u32| path.as_os_str().is_empty() == is_root && destination.comes_late(path, mode);
-            dress(&Work { stop: &StopToken::never(), ..*work }, tree.number, &target, &late, witness)?;
+        let never = StopToken::never();
+        let work = Work { stop: &never, ..*work };
+        let is_root = |path: &Path| path.as_os_str().is_empty();
+        let late = |path: &Path, mode: u32| {
+            let how = if is_root(path) && destination.is_inside() { Dress::Open } else { Dress::Whole };
+            destination.comes_late(path, mode).then_some(how)
+        };
+        dress(&work, tree.number, &target, &late, witness)?;
+        // As long as the note is there, whoever repeats this restore finishes it: so as little as possible comes after.
+        destination.clear()?;
+        if destination.is_inside() {
+            let last = |path: &Path, _: u32| is_root(path).then_some(Dress::Last);
+            dress(&work, tree.number, &target, &last, witness)?;
         }
         target.sync()?;
     }
@@ -239,7 +244,7 @@ fn make(work: &Work, owner: OwnerRule, trees: &mut [Tree], witness: &mut dyn Wit
     for Tree { number, destination, made } in trees {
         let Some(target) = made else { continue };
         written.add(write::write(work, *number, target, witness)?);
-        let now = |path: &Path, mode: u32| !destination.comes_late(path, mode);
+        let now = |path: &Path, mode: u32| (!destination.comes_late(path, mode)).then_some(Dress::Whole);
         dress(work, *number, target, &now, witness)?;
         target.sync()?;
         written.not_given += target.not_given_count();
@@ -248,12 +253,12 @@ fn make(work: &Work, owner: OwnerRule, trees: &mut [Tree], witness: &mut dyn Wit
     Ok(written)
 }
 
-/// Gives the directories of a tree their attributes, those deep down first. `meant` says which, by path and mode.
+/// Gives the directories of a tree their attributes, those deep down first. `meant` says which and how, by path and mode.
 fn dress(
     work: &Work,
     tree: usize,
     target: &Target,
-    meant: &dyn Fn(&Path, u32) -> bool,
+    meant: &dyn Fn(&Path, u32) -> Option<Dress>,
     witness: &mut dyn Witness,
 ) -> Result<()> {
     let Work { repository, backup, layout, plan, stop, .. } = work;
@@ -266,8 +271,8 @@ fn dress(
             let (Some((_, path)), Some(attributes)) = (place, line.attributes()) else {
                 return Err(bad_list(backup, "it changed while it was read"));
             };
-            if meant(&path, attributes.mode) {
-                target.dress_directory(&path, &attributes)?;
+            if let Some(how) = meant(&path, attributes.mode) {
+                target.dress_directory(&path, &attributes, how)?;
             }
         }
         target.take_not_given().into_iter().for_each(|one| witness.not_given(layout.shown(tree, one)));

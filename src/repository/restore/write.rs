@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Role;
 use crate::error::{Error, ExitCode, Result, printable};
+use crate::hex::hex;
 use crate::named_paths::NamedPaths;
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
-use crate::repository::file_list::{FileLine, hex};
+use crate::repository::file_list::FileLine;
 use crate::repository::list_reader::{Expected, Line, ListReader};
 use crate::repository::store::Store;
 use crate::repository::stored::{StoredFile, damaged, not_as_listed};
