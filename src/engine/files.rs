@@ -161,20 +161,24 @@ impl FilesEngine {
         Ok(Opened::Link(attributes, PathBuf::from(OsStr::from_bytes(target.as_bytes()))))
     }
 
-    fn open_file(&self, entry: &Entry) -> Result<Opened> {
+    /// Opens a file to be read as it is.
+    pub(super) fn open_file(&self, entry: &Entry) -> Result<Opened> {
         match self.reach(entry)? {
             Reached::Opened(opened) => Ok(opened),
-            Reached::File { file, watched, allocated } => {
-                let content = SparseFile::new(file, 0, watched.before.stamp.size, allocated);
-                let content = content.map_err(|e| self.cannot_read(&entry.path, &e))?;
-                Ok(Opened::Data(Box::new(PlainFile { content, watched })))
-            }
+            Reached::File { file, watched, allocated } => Ok(Opened::Data(self.plain(file, watched, allocated)?)),
         }
     }
 
     /// The directories beside the storage.
     pub(super) fn roots(&self) -> &Roots {
         &self.roots
+    }
+
+    /// The content of a file that was reached, as it is.
+    pub(super) fn plain(&self, file: File, watched: Watched, allocated: u64) -> Result<Box<dyn Source>> {
+        let content = SparseFile::new(file, 0, watched.before.stamp.size, allocated);
+        let content = content.map_err(|e| self.cannot_read(&watched.path, &e))?;
+        Ok(Box::new(PlainFile { content, watched }))
     }
 
     /// Opens a file and looks at it, for whoever reads it on.
@@ -266,6 +270,16 @@ impl FilesEngine {
             Err(e) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&e.kind()) => {
                 Ok(Some("it was removed".to_owned()))
             }
+            Err(error) => Err(self.cannot_read(path, &error)),
+        }
+    }
+
+    /// The same, for a file system that may be gone: what is not there, or lies on another one, has not changed.
+    pub(super) fn difference_where_it_was(&self, path: &Path, before: &Stamp) -> Result<Option<String>> {
+        match self.stat(path) {
+            Ok(stat) if stat.st_dev == before.device => Ok(difference(before, &stamp(&stat))),
+            Ok(_) => Ok(None),
+            Err(e) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&e.kind()) => Ok(None),
             Err(error) => Err(self.cannot_read(path, &error)),
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{Context, Observer, Warning, heal, open_engine, open_files};
 use crate::durable;
-use crate::engine::ese::engine::look_for_engines;
+use crate::engine::ese::contents::look_for_engines;
 use crate::engine::ese::facts::{Facts, Named, Terms};
 use crate::engine::files::PERMISSION_HINT;
 use crate::engine::{Engine, EngineName, LeftOut, Notice, Role, Surveyed, plan};

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::StatVfsMountFlags;
 
 use super::check::look_inside;
-use super::engine::{EseEngine, has_the_mark, is_named_as_database, may_be_database};
+use super::contents::{has_the_mark, is_named_as_database, may_be_database};
+use super::engine::EseEngine;
 use super::facts::Named;
 use super::fields::{Generation, Signature};
 use super::files::{look, look_below, open, read_head};
@@ -154,7 +155,7 @@ impl EseEngine {
         let story = self.log_story(stop)?;
         refuse_doubts(&story)?;
         let decided = decide(&story.situation, &history.backups, Some(Generation(history.ceiling)));
-        let mut needless = Needless { notices: self.notices(&story, &decided), ..Needless::default() };
+        let mut needless = Needless { notices: self.remarks(&story, &decided), ..Needless::default() };
         for (told, decided) in story.with(&decided) {
             let Some(decided) = decided else { continue };
             let witness = match decided.fate {
@@ -179,7 +180,7 @@ impl EseEngine {
     }
 
     /// What there is to say about a truncate that deletes nothing, or not what one may think.
-    fn notices(&self, story: &LogStory, decided: &[Decided]) -> Vec<Notice> {
+    fn remarks(&self, story: &LogStory, decided: &[Decided]) -> Vec<Notice> {
         let mut notices = Vec::new();
         let file = self.deletion_directory();
         let mut say = |jet, message: String| notices.push(Notice { jet, message, file: file.clone() });

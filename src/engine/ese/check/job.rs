@@ -1,5 +1,6 @@
 //! What there is to prove in a file, and what decides how its parts count.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,9 +16,6 @@ use crate::engine::ese::patch::PatchPage;
 use crate::engine::ese::recognise::Content;
 use crate::engine::ese::space::last_owned_page;
 use crate::error::Result;
-
-/// No log is longer: 65535 segments are all that its header can count.
-const LOG_BYTES_MAX: u64 = 65535 * 4096;
 
 /// A file to be proven.
 #[derive(Clone, Debug)]
@@ -101,8 +99,7 @@ impl Job {
             Content::Log(header, _) => {
                 let is_archived =
                     LogName::parse(found.name()).is_some_and(|name| matches!(name.role, LogRole::Archived(_)));
-                // What follows the length of the header is no part of the log; that it is there is reported.
-                let size = found.size.min(header.file_bytes()).min(LOG_BYTES_MAX);
+                let size = header.bytes_to_prove(found.size); // that there is more is reported
                 Work::Log { header: header.clone(), size, is_tip: !is_archived }
             }
             _ => return None,
@@ -130,12 +127,18 @@ impl Job {
 /// Looks into a database for what decides how its pages count: the space it owns, and its trailer.
 pub fn look_inside(found: &Found, header: &DatabaseHeader) -> Result<Inside> {
     let (file, size) = files::open(&found.path)?;
+    Ok(look_into(&file, size, header))
+}
+
+/// The same, for a file of so many bytes that is open.
+pub fn look_into(file: &File, size: u64, header: &DatabaseHeader) -> Inside {
     let page_size = header.page_size;
     let pages = (size / page_size.bytes_u64()).saturating_sub(2);
     let last_page = Some(u32::try_from(pages).unwrap_or(u32::MAX)).filter(|pages| *pages > 0).map(PageNumber);
     let read = |number: PageNumber| {
-        let bytes = files::read_some(&file, &found.path, page_size.offset_of(number), page_size.bytes()).ok()?;
-        (bytes.len() == page_size.bytes()).then_some(bytes)
+        let mut bytes = vec![0; page_size.bytes()];
+        let read = files::read_full(file, &mut bytes, page_size.offset_of(number)).ok()?;
+        (read == bytes.len()).then_some(bytes)
     };
     let mut beyond = None;
     let owned = last_owned_page(page_size, &mut |number| {
@@ -152,5 +155,5 @@ pub fn look_inside(found: &Found, header: &DatabaseHeader) -> Result<Inside> {
     let root = last_page.and_then(|_| read(PageNumber(1)));
     let root_is_blank = root.is_some_and(|root| is_zero(&root));
     let trailer_page = trailer.as_ref().and(last_page);
-    Ok(Inside { owned, beyond, root_is_blank, trailer, trailer_page, last_page })
+    Inside { owned, beyond, root_is_blank, trailer, trailer_page, last_page }
 }

@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
-pub use self::job::{Job, Owner, Pages, Work, look_inside};
+pub use self::job::{Job, Owner, Pages, Work, look_inside, look_into};
 use self::pages::{PageJudge, is_hole};
-use super::body::{BodyVerifier, LogDamage, LogFacts, LogFault};
+use super::body::{Damages, LogFacts, LogFault, prove_body};
 use super::files;
 use super::finding::{Finding, Kind, Weight};
 use super::log::LogHeader;
@@ -278,23 +278,25 @@ impl Prover<'_> {
         buffer: &mut [u8],
         result: &mut UnitResult,
     ) -> Result<()> {
-        let mut attempt = self.read_log(path, file, header, size, buffer)?;
-        if attempt.as_ref().is_ok_and(|(damages, _)| damages.iter().any(|damage| damage.fault != LogFault::Torn)) {
+        let mut damages = Damages::default();
+        let mut facts = prove_body(file, header, size, buffer, self.stop, &mut |damage| damages.take(damage))?;
+        if facts.is_ok() && damages.first.iter().any(|damage| damage.fault != LogFault::Torn) {
             files::forget_cached(file, 0, size);
-            attempt = self.read_log(path, file, header, size, buffer)?;
+            damages = Damages::default();
+            facts = prove_body(file, header, size, buffer, self.stop, &mut |damage| damages.take(damage))?;
         }
         self.bytes.fetch_add(size, Ordering::Relaxed);
-        let (damages, facts) = match attempt {
-            Ok(read) => read,
+        let facts = match facts {
+            Ok(facts) => facts,
             Err(error) => {
-                result.findings.push(unreadable(path, &error));
+                result.findings.push(unreadable(path, &Error::io("read", path, &error)));
                 return Ok(());
             }
         };
         if file.metadata().is_ok_and(|metadata| metadata.len() < size) {
             result.lost = Some(cut_short(path, "its end is gone"));
         }
-        for damage in damages {
+        for damage in damages.first {
             let is_fine = damage.fault == LogFault::Torn && is_tip;
             result.tallied.correctable += u64::from(damage.fault == LogFault::OneBit);
             result.tallied.damaged += u64::from(!is_fine);
@@ -307,39 +309,17 @@ impl Prover<'_> {
             };
             result.findings.push(finding.segment(damage.segment).sums(damage.stored, damage.computed));
         }
+        if damages.more > 0 {
+            result.tallied.damaged += damages.more;
+            let message = format!("{} more pieces of it do not prove themselves", damages.more);
+            result.findings.push(Finding::damage(path, Kind::LogSegment, Jet::LogReadVerifyFailure, message));
+        }
         result.tallied.good = facts.data;
         result.tallied.blank = facts.empty;
         result.tallied.shadows = facts.shadows;
         result.tallied.stale = facts.stale;
         result.log = Some(facts);
         Ok(())
-    }
-
-    /// Reads and proves a log once; the outer result is a stop, the inner one what the disk says.
-    fn read_log(
-        &self,
-        path: &Path,
-        file: &File,
-        header: &LogHeader,
-        size: u64,
-        buffer: &mut [u8],
-    ) -> Result<Result<(Vec<LogDamage>, LogFacts)>> {
-        let mut verifier = BodyVerifier::new(header, size);
-        let mut damages = Vec::new();
-        let mut offset = 0;
-        while offset < size {
-            self.stop.check()?;
-            let wanted = buffer.len().min(usize::try_from(size - offset).unwrap_or(usize::MAX));
-            let read = match files::read_full(file, &mut buffer[..wanted], offset) {
-                Ok(0) => break,
-                Ok(read) => read,
-                Err(error) => return Ok(Err(Error::io("read", path, &error))),
-            };
-            verifier.feed(&buffer[..read], &mut |damage| damages.push(damage));
-            offset += read as u64;
-        }
-        let facts = verifier.finish(&mut |damage| damages.push(damage));
-        Ok(Ok((damages, facts)))
     }
 }
 
