@@ -218,15 +218,19 @@ fn case_50_the_checkpoint_is_read_again_and_the_smaller_one_wins() {
     let host = clean();
     host.ok(&["begin", "app", "--to", "repo"]);
     host.ok(&["read", "app"]);
-    // `end` would not publish over a source that changed; a truncate that is repeated looks anew.
+    // Published, and barred from deleting.
+    host.write("app/edb00004.log", LogFile { stream: 9, ..LogFile::new(4) }.build());
+    host.run(&["truncate", "app"]).exits(3);
+    fs::remove_file(host.path("app/edb00004.log")).expect("removed");
     host.ok(&["truncate", "app", "--dry-run"]).prints("edb00005.log\nedb00006.log\nedb00007.log\n");
     host.write("app/edb.chk", ese::checkpoint(6, STREAM));
-    host.ok(&["truncate", "app", "--dry-run"]).prints("edb00005.log\n");
-    host.write("app/edb.chk", ese::checkpoint(9, STREAM));
-    host.ok(&["truncate", "app", "--dry-run"]).prints("edb00005.log\nedb00006.log\nedb00007.log\n");
+    assert_eq!(host.ok(&["truncate", "app", "--dry-run"]).stdout, "edb00005.log\n");
     host.write("app/edb.chk", ese::checkpoint(5, STREAM));
-    host.ok(&["truncate", "app", "--dry-run"]).prints("").says("0 logs (0 B) would be deleted");
+    host.ok(&["truncate", "app", "--dry-run"]).says("0 logs (0 B) would be deleted");
     no_log_is_deleted(&host);
+    host.write("app/edb.chk", ese::checkpoint(9, STREAM));
+    host.ok(&["truncate", "app"]);
+    assert_eq!(logs_left(&host), TRUNCATED, "what was needed when the backup began stays");
 }
 
 #[test]

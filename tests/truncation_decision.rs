@@ -42,7 +42,7 @@ fn incremental(sequence: u64, logs: (u32, u32)) -> Backup {
 
 /// Closed logs of a range, and the current one after them.
 fn logs(low: u32, current: u32) -> Vec<LogState> {
-    let log = |number| LogState { generation: generation(number), is_closed: number != current };
+    let log = |number| LogState { generation: generation(number), is_closed: number != current, is_left_out: false };
     (low..=current).map(log).collect()
 }
 
@@ -151,8 +151,9 @@ fn what_cannot_be_known_keeps_everything() {
 fn the_newest_log_stays_also_where_no_current_one_is_there() {
     let mut headless = clean();
     headless.logs.retain(|log| log.is_closed);
-    headless.checkpoint = Some(Anchor::At(generation(12)));
-    assert_eq!(gone(&decide(&headless, &[full(1, (11, 12), &["a.edb"])], None)), [5, 6, 7, 8]);
+    headless.checkpoint = Some(Anchor::At(generation(10)));
+    assert_eq!(gone(&decide(&headless, &[full(1, (8, 9), &["a.edb"])], None)), [5, 6, 7, 8]);
+    assert_eq!(gone(&decide(&headless, &[full(1, (8, 10), &["a.edb"])], None)), [0; 0], "it knows of a later log");
 }
 
 #[test]
@@ -225,8 +226,13 @@ fn situations() -> impl Strategy<Value = Situation> {
         });
     (closed, prop::option::weighted(0.9, 12_u32..14), checkpoint, databases, prop::bool::weighted(0.05)).prop_map(
         |(closed, current, checkpoint, databases, has_doubtful_logs)| {
-            let closed = closed.into_iter().map(|number| LogState { generation: generation(number), is_closed: true });
-            let current = current.map(|number| LogState { generation: generation(number), is_closed: false });
+            let closed = closed.into_iter().map(|number| LogState {
+                generation: generation(number),
+                is_closed: true,
+                is_left_out: false,
+            });
+            let current =
+                current.map(|number| LogState { generation: generation(number), is_closed: false, is_left_out: false });
             Situation { logs: closed.chain(current).collect(), checkpoint, databases, has_doubtful_logs }
         },
     )
@@ -287,6 +293,10 @@ proptest! {
         prop_assert_eq!(decided.len(), situation.logs.len());
         let before: BTreeSet<u32> = situation.logs.iter().map(|log| log.generation.0).collect();
         let gone = gone(&decided);
+        // A backup that knows of later logs is of a time that was undone since.
+        let current = before.iter().max().copied().unwrap_or(0);
+        let is_of_these_times = |backup: &Backup| backup.logs.is_none_or(|(_, high)| high.0 <= current);
+        let backups: Vec<_> = backups.into_iter().filter(is_of_these_times).collect();
         let after: BTreeSet<u32> = before.iter().copied().filter(|number| !gone.contains(number)).collect();
 
         // No gap: everything below a log that goes, goes.

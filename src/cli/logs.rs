@@ -12,7 +12,7 @@ use crate::engine::ese::instance::Options;
 use crate::engine::ese::log_story::{LogStory, Told};
 use crate::engine::ese::ranges::span;
 use crate::engine::ese::truncation::{Anchor, Backup, Decided, Fate, Needs, Reason, Situation, decide};
-use crate::error::{ExitCode, printable};
+use crate::error::{Error, ExitCode};
 use crate::paths;
 use crate::repository::Repository;
 use crate::ui::table::{Align, table};
@@ -25,13 +25,16 @@ pub fn run(args: &LogsArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let options =
         Options { base: args.base.clone(), log_directory: args.log_dir.clone(), checkpoint: args.checkpoint.clone() };
     let stop = signal_token()?;
-    let story = story_of(&args.storage, &options, &stop)?;
-    let history = match (&args.repository, story.signature) {
-        (Some(repository), Some(signature)) => Repository::open(repository)?.log_history(&signature.to_hex())?,
-        (Some(repository), None) => Repository::open(repository).map(|_| Vec::new())?,
-        (None, _) => Vec::new(),
-    };
-    let asked = Asked { args, decided: decide(&story.situation, &history, None), story, history };
+    let (story, refused) = story_of(&args.storage, &options, &stop)?;
+    let (mut history, mut doubts) = (Vec::new(), Vec::new());
+    if let Some(repository) = &args.repository {
+        let repository = Repository::open(repository)?;
+        if let Some(signature) = story.signature {
+            history = repository.log_history(&signature.to_hex())?;
+            doubts = story.trust(&mut history, None, &|sequence, present| repository.log_doubt(sequence, present))?;
+        }
+    }
+    let asked = Asked { args, decided: decide(&story.situation, &history, None), story, history, doubts, refused };
     if ui.is_json() {
         ui.json(asked.to_json(args));
     } else {
@@ -46,6 +49,10 @@ struct Asked<'a> {
     story: LogStory,
     history: Vec<Backup>,
     decided: Vec<Decided>,
+    /// Backups that do not count, and why.
+    doubts: Vec<(u64, String)>,
+    /// Why a backup of the storage as it is would be refused.
+    refused: Option<Error>,
 }
 
 impl Asked<'_> {
@@ -133,6 +140,9 @@ impl Asked<'_> {
         for (low, high) in &self.story.gaps {
             lines.push(format!("The logs {} are not there.", span(*low, *high)));
         }
+        for (sequence, why) in &self.doubts {
+            lines.push(format!("Backup {sequence} makes no log needless: {why}."));
+        }
         if self.story.logs.is_empty() {
             lines.push("There are no logs.".to_owned());
             return lines;
@@ -157,9 +167,12 @@ impl Asked<'_> {
                 None => "no repository was named",
             };
             format!(
-                "None of {all} can go: {known}. A full backup with --truncate would delete {} ({}).",
+                "None of {all} can go: {known}. A full backup with --truncate would delete {} ({}){}.",
                 count(later, "log"),
-                BinaryBytes(later_bytes)
+                BinaryBytes(later_bytes),
+                self.refused
+                    .as_ref()
+                    .map_or_else(String::new, |error| format!(", but it would be refused now: {}", error.message()))
             )
         } else {
             let why = self.decided.first().and_then(|oldest| oldest.reasons.iter().find(|reason| reason.keeps()));
@@ -184,40 +197,7 @@ impl Asked<'_> {
     }
 
     fn reason(&self, reason: &Reason) -> String {
-        let database = |index: &usize| match self.story.situation.databases.get(*index) {
-            Some(database) => (printable(&database.key.path), Some(&database.needs)),
-            None => ("a database".to_owned(), None),
-        };
-        match reason {
-            Reason::Current => "the current log".to_owned(),
-            Reason::BelowCheckpoint(checkpoint) => format!("below checkpoint {checkpoint}"),
-            Reason::NotBelowCheckpoint(checkpoint) => format!("not below checkpoint {checkpoint}"),
-            Reason::NoCheckpoint(Anchor::Damaged) => "the checkpoint is damaged".to_owned(),
-            Reason::NoCheckpoint(Anchor::Foreign) => "the checkpoint is of another stream".to_owned(),
-            Reason::NoCheckpoint(_) => "there is no checkpoint".to_owned(),
-            Reason::RequiredBy(index) => match database(index) {
-                (name, Some(Needs::Logs(low, high))) => format!("required by {name} ({})", span(*low, *high)),
-                (name, _) => format!("required by {name}"),
-            },
-            Reason::AfterRequired(index) => format!("follows what {} requires", database(index).0),
-            Reason::UnknownNeeds(index) => match database(index) {
-                (name, Some(Needs::Unknown(why))) => format!("{name} may need it: {why}"),
-                (name, _) => format!("{name} may need it"),
-            },
-            Reason::NeededAtBegin(generation) => format!("needed from {generation} on when the backup began"),
-            Reason::SupersededBy(sequence) => format!("superseded by backup {sequence}"),
-            Reason::HeldBy(sequence) => format!("held by backup {sequence}"),
-            Reason::NotCovered(index, end) => {
-                format!("the backups that hold {} end with log {end}", database(index).0)
-            }
-            Reason::NeverBackedUp(index) if self.args.repository.is_some() => {
-                format!("{} is in no full backup that was proven", database(index).0)
-            }
-            Reason::NeverBackedUp(index) => format!("no backup of {} is known", database(index).0),
-            Reason::NoDatabase => "no database of its stream is in the storage".to_owned(),
-            Reason::DoubtfulLogs => "there are logs that cannot be believed".to_owned(),
-            Reason::AboveKept(generation) => format!("{generation} stays as well"),
-        }
+        self.story.words(reason, self.args.repository.is_some())
     }
 }
 

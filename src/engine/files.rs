@@ -225,31 +225,60 @@ impl FilesEngine {
         Walk { storage, root, limits, stop }.run(&mut |seen| visit(seen.below(storage)))
     }
 
-    /// Whether something is left out as asked, so that a survey does not see all that is there.
+    /// Whether something may be left out, so that a survey does not see all that is there.
     pub(super) fn leaves_out(&self) -> bool {
-        !self.limits.excludes.is_empty() || self.limits.exclude_caches || self.limits.device.is_some()
+        let Limits { excludes, exclude_caches, device, keep_going, .. } = &self.limits;
+        !excludes.is_empty() || *exclude_caches || device.is_some() || *keep_going
     }
 
-    /// Hands every regular file over, also those that are left out as asked; and every directory that cannot be listed.
-    pub(super) fn each_file_at_all(
-        &self,
-        stop: &StopToken,
-        visit: &mut dyn FnMut(&Path, Option<u64>) -> Result<()>,
-    ) -> Result<()> {
-        let limits = Limits {
+    /// The same directories, without anything left out as asked, and as far as they can be listed.
+    pub(super) fn unfiltered(&self) -> Self {
+        let all = |limits: &Limits| Limits {
             excludes: Excludes::default(),
             exclude_caches: false,
             device: None,
-            own: self.limits.own.clone(),
+            own: limits.own.clone(),
             keep_going: true,
-            is_flat: false,
+            is_flat: limits.is_flat,
         };
-        let walk = Walk { storage: &self.storage, root: &self.root, limits: &limits, stop };
-        walk.run(&mut |seen| match seen {
-            Seen::Entry { path, kind: Kind::File, stat, .. } => visit(&path, Some(stamp(&stat).size)),
-            Seen::Entry { path, unlisted: true, .. } => visit(&path, None),
+        let further = |one: &Further| Further {
+            name: one.name.clone(),
+            path: one.path.clone(),
+            root: Arc::clone(&one.root),
+            limits: all(&one.limits),
+        };
+        Self {
+            storage: self.storage.clone(),
+            root: Arc::clone(&self.root),
+            logs: Patterns::default(),
+            limits: all(&self.limits),
+            roots: self.roots.clone(),
+            further: self.further.iter().map(further).collect(),
+            attributes: attributes::Reading::default(),
+        }
+    }
+
+    /// Hands over what leads out of sight, by its path relative to the storage: a symbolic link (true), or a directory that
+    /// cannot be listed (false).
+    pub(super) fn each_blind_spot(
+        &self,
+        stop: &StopToken,
+        visit: &mut dyn FnMut(&Path, bool) -> Result<()>,
+    ) -> Result<()> {
+        self.walk(stop, &mut |seen| match seen {
+            Seen::Entry { path, kind: Kind::Link, .. } => visit(&path, true),
+            Seen::Entry { path, unlisted: true, .. } => visit(&path, false),
             _ => Ok(()),
         })
+    }
+
+    /// What a file is now; none where it is not there.
+    pub(super) fn stamp_if_there(&self, path: &Path) -> Result<Option<Stamp>> {
+        match self.stat(path) {
+            Ok(stat) => Ok(Some(stamp(&stat))),
+            Err(e) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&e.kind()) => Ok(None),
+            Err(error) => Err(self.cannot_read(path, &error)),
+        }
     }
 
     /// What a file that is there is now.
@@ -435,7 +464,7 @@ impl Engine for FilesEngine {
         }
     }
 
-    fn truncatable(&self, held: &[HeldLog], _: &History, stop: &StopToken) -> Result<Needless> {
+    fn truncatable(&self, held: &[HeldLog], _: &History<'_>, stop: &StopToken) -> Result<Needless> {
         let mut excluded = Vec::new();
         if !self.limits.excludes.is_empty() {
             self.walk(stop, &mut |seen| {
@@ -448,10 +477,15 @@ impl Engine for FilesEngine {
             })?;
         }
         let needless = log_names::needless(held, &excluded);
-        Ok(Needless { logs: needless.into_iter().map(|log| (log, Witness::Stamp)).collect(), ..Needless::default() })
+        let all = held.iter().map(|log| log.path.clone()).collect();
+        Ok(Needless {
+            all,
+            logs: needless.into_iter().map(|log| (log, Witness::Stamp)).collect(),
+            ..Needless::default()
+        })
     }
 
-    fn delete_log(&self, log: &HeldLog, sha256: Option<&str>) -> Result<Deletion> {
+    fn delete_log(&self, log: &HeldLog, sha256: Option<&str>, rehearse: bool) -> Result<Deletion> {
         let absolute = self.storage.join(&log.path);
         let file = match self.open_below(&log.path, OFlags::RDONLY) {
             Ok(file) => file,
@@ -469,6 +503,9 @@ impl Engine for FilesEngine {
             if computed != expected || difference(&log.stamp, &stamp(&after)).is_some() {
                 return Ok(Deletion::Changed("its content is not what the backup holds".to_owned()));
             }
+        }
+        if rehearse {
+            return Ok(Deletion::Deleted);
         }
         let (root, below) = self.locate(&log.path).map_err(|e| self.cannot_read(&log.path, &e))?;
         let deleted = beneath::parent(root, below)
@@ -591,7 +628,7 @@ impl Source for PlainFile {
     }
 }
 
-fn difference(before: &Stamp, after: &Stamp) -> Option<String> {
+pub(super) fn difference(before: &Stamp, after: &Stamp) -> Option<String> {
     let what = if (before.device, before.inode) != (after.device, after.inode) {
         "another file took its name".to_owned()
     } else if before.size != after.size {

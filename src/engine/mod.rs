@@ -203,6 +203,8 @@ pub enum Witness {
 pub struct Needless {
     /// The logs, oldest first.
     pub logs: Vec<(HeldLog, Witness)>,
+    /// Every log that is there, oldest first, those that may go among them.
+    pub all: Vec<PathBuf>,
     /// Logs that would go as well, and are not there.
     pub missing: Vec<PathBuf>,
     /// What there is to say about it.
@@ -210,12 +212,15 @@ pub struct Needless {
 }
 
 /// What the published backups say about which logs are needless, where the engine counts generations.
-#[derive(Clone, Debug, Default)]
-pub struct History {
+pub struct History<'a> {
     /// Complete full and incremental backups of the same stream, oldest first.
     pub backups: Vec<ese::truncation::Backup>,
+    /// The one that this session has published or would publish, by its sequence number.
+    pub own: Option<u64>,
     /// The generation from which on logs were needed when this session began; 0 where that is not known.
     pub ceiling: u32,
+    /// Why a backup (its sequence number) cannot be relied on, if it cannot, told which logs are there.
+    pub doubt: &'a dyn Fn(u64, &ese::log_story::Present) -> Result<Option<String>>,
 }
 
 /// What became of a log that was to go.
@@ -262,10 +267,11 @@ pub trait Engine: Send + Sync + fmt::Debug {
 
     /// Which logs may go, where this session holds those (oldest first); one that was left out as asked stays, and nothing
     /// that is newer goes.
-    fn truncatable(&self, held: &[HeldLog], history: &History, stop: &StopToken) -> Result<Needless>;
+    fn truncatable(&self, held: &[HeldLog], history: &History<'_>, stop: &StopToken) -> Result<Needless>;
 
-    /// Deletes one log, if it still is what was known, and has this hash (SHA-256, hexadecimal) where one is given.
-    fn delete_log(&self, log: &HeldLog, sha256: Option<&str>) -> Result<Deletion>;
+    /// Deletes one log, if it still is what was known, and has this hash (SHA-256, hexadecimal) where one is given. A
+    /// rehearsal only says what would become of it.
+    fn delete_log(&self, log: &HeldLog, sha256: Option<&str>, rehearse: bool) -> Result<Deletion>;
 
     /// Makes deletions durable.
     fn settle_deletions(&self, logs: &[HeldLog]) -> Result<()>;

@@ -63,7 +63,7 @@ fn run(
         while !context.session.live()?.is_empty() {
             stop.sleep(WATCH_INTERVAL)?;
         }
-        if !with_truncate || !context.session.state()?.excluded().is_empty() {
+        if !with_truncate || truncate::is_incomplete(&context)? {
             return Ok(None);
         }
         let (truncated, failure) = truncate::truncate(&context, observer, &stop)?;

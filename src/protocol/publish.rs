@@ -17,6 +17,7 @@ use crate::repository::verify::{Damage, DamageKind, Tally, Verification, check_s
 use crate::session::event::{Event, Failure, Outcome, Phase};
 use crate::session::journal::Durability;
 use crate::session::state::{Call, State};
+use crate::stream::source::Proof;
 use crate::stream::stop::StopToken;
 use crate::times;
 
@@ -106,7 +107,7 @@ pub fn publish(
 }
 
 /// Looks once more at every file of a storage whose files are worth nothing without each other.
-fn require_still(context: &Context, state: &State, stop: &StopToken) -> Result<()> {
+pub(super) fn require_still(context: &Context, state: &State, stop: &StopToken) -> Result<()> {
     if context.session.record().engine == EngineName::Files {
         return Ok(());
     }
@@ -137,10 +138,20 @@ fn require_still(context: &Context, state: &State, stop: &StopToken) -> Result<(
     })
 }
 
-/// Proves a backup that was published without a proof, by an `end` that got no further: no log goes before that.
+/// Whether damaged pages were copied as they are, because that was asked for.
+pub(super) fn has_damaged_pages(context: &Context, state: &State) -> Result<bool> {
+    let mut is_any = false;
+    gather(context, state)?.each(&mut |record| {
+        is_any |= record.line.pages.iter().flat_map(Proof::damaged).next().is_some();
+        Ok(())
+    })?;
+    Ok(is_any)
+}
+
+/// Proves a backup that stands since an earlier attempt, or since an `end` that got no further: no log goes before that.
 pub fn prove_published(context: &Context, observer: &mut dyn Observer, stop: &StopToken) -> Result<()> {
     let state = context.session.state()?;
-    let Some(publication) = state.publication().filter(|publication| !publication.proven) else { return Ok(()) };
+    let Some(publication) = state.publication() else { return Ok(()) };
     let repository = context.require_partial()?.repository();
     let backup = repository.resolve(&publication.id)?;
     let total = backup.manifest.as_ref().map_or(0, |manifest| manifest.bytes);

@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use super::publish::{self, How, Published};
 use super::{Activity, Context, Observer, Progress, Warning};
 use crate::engine::ese::fields::Generation;
+use crate::engine::ese::log_story::Present;
 use crate::engine::ese::truncation::Backup;
 use crate::engine::plan::PlanReader;
 use crate::engine::{Deletion, Engine, Entry, HeldLog, History, Notice, Role, Witness};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::repository::log_history::databases_of;
+use crate::repository::manifest::BackupId;
 use crate::session::event::{Event, Kind, Phase};
 use crate::session::journal::Durability;
-use crate::session::state::Call;
+use crate::session::state::{Call, Refusal, State};
 use crate::stream::source::Stamp;
 use crate::stream::stop::StopToken;
 
@@ -28,7 +30,7 @@ pub struct Truncated {
     pub bytes: u64,
     /// Logs that were gone before.
     pub missing: Vec<PathBuf>,
-    /// Logs that this backup holds and that stay, oldest first.
+    /// Logs that are still there, oldest first.
     pub remaining: Vec<PathBuf>,
     /// The backup that made them needless.
     pub published: Option<Published>,
@@ -37,43 +39,83 @@ pub struct Truncated {
 /// Says what truncate would delete. Changes nothing.
 pub fn dry_run(context: &Context, observer: &mut dyn Observer) -> Result<Truncated> {
     let state = context.session.decide(Call::DryRunTruncate)?;
-    let engine = context.engine()?;
-    let listed = match context.plan(Phase::Logs)? {
-        Some(plan) => PlanReader::open(&plan, 0)?.collect::<Result<Vec<_>>>()?,
+    let (engine, never) = (context.engine()?, StopToken::never());
+    engine.require_deletable(&never)?;
+    let held = match (state.publication(), context.plan(Phase::Logs)?) {
+        (Some(_), _) => read_held(context)?,
+        (None, Some(_)) => held_logs(context)?,
         // Not listed yet: what would be listed now.
-        None => engine.list_logs(&StopToken::never())?,
+        (None, None) => listed_now(&*engine)?.into_iter().map(as_listed).collect(),
     };
-    let mut history = history(context)?;
     if state.publication().is_none() {
-        let sequence = context.require_partial()?.repository().next_sequence()?;
-        history.backups.extend(as_published(context, sequence, &listed));
+        refuse_damaged(context, &state)?;
+        publish::require_still(context, &state, &never)?;
     }
-    let held = match context.plan(Phase::Logs)? {
-        Some(_) => held_logs(context)?,
-        None => listed.into_iter().filter(|entry| entry.role == Role::Log).map(as_listed).collect(),
-    };
-    let needless = engine.truncatable(&held, &history, &StopToken::never())?;
+    let doubt = |sequence, present: &Present| context.require_partial()?.repository().log_doubt(sequence, present);
+    let history = history(context, &*engine, &doubt)?;
+    let needless = engine.truncatable(&held, &history, &never)?;
     tell(&needless.notices, observer);
-    let going: Vec<_> = needless.logs.into_iter().map(|(log, _)| log).collect();
-    Ok(Truncated {
-        dry_run: true,
-        bytes: sum(&going),
-        remaining: remaining(&held, going.iter().map(|log| &log.path)),
-        deleted: going.into_iter().map(|log| log.path).collect(),
-        missing: needless.missing,
-        ..Truncated::default()
-    })
+    let mut would = Truncated { dry_run: true, missing: needless.missing, ..Truncated::default() };
+    let mut hashes = Hashes { context, known: HashMap::new() };
+    for (log, witness) in &needless.logs {
+        match engine.delete_log(log, hashes.of(witness, &log.path)?.as_deref(), true)? {
+            Deletion::Deleted => {
+                would.bytes = would.bytes.saturating_add(log.stamp.size);
+                would.deleted.push(log.path.clone());
+            }
+            Deletion::Missing => would.missing.push(log.path.clone()),
+            Deletion::Changed(what) => return Err(changed(&log.path, &what)),
+        }
+    }
+    would.remaining = remaining(&needless.all, &would);
+    Ok(would)
 }
 
-/// What the published backups say of the logs, and since when this session knows what was needed.
-fn history(context: &Context) -> Result<History> {
-    let Some(facts) = &context.session.record().instance else { return Ok(History::default()) };
-    let backups = match &facts.log_signature {
-        Some(signature) => context.require_partial()?.repository().log_history(signature)?,
-        None => Vec::new(),
-    };
+fn listed_now(engine: &dyn Engine) -> Result<Vec<Entry>> {
+    let listed = engine.list_logs(&StopToken::never())?;
+    Ok(listed.into_iter().filter(|entry| entry.role == Role::Log).collect())
+}
+
+/// A backup with damaged pages in it is incomplete, and never a reason to truncate (decision 17).
+fn refuse_damaged(context: &Context, state: &State) -> Result<()> {
+    if publish::has_damaged_pages(context, state)? { Err(Refusal::Incomplete.into()) } else { Ok(()) }
+}
+
+/// Whether a session will never truncate, because files were left out or copied with damaged pages.
+pub fn is_incomplete(context: &Context) -> Result<bool> {
+    let state = context.session.state()?;
+    Ok(!state.excluded().is_empty() || (state.publication().is_none() && publish::has_damaged_pages(context, &state)?))
+}
+
+/// What the published backups say of the logs, with the one of this session, and since when it knows what was needed.
+fn history<'a>(
+    context: &Context,
+    engine: &dyn Engine,
+    doubt: &'a dyn Fn(u64, &Present) -> Result<Option<String>>,
+) -> Result<History<'a>> {
+    let mut history = History { backups: Vec::new(), own: None, ceiling: 0, doubt };
+    let Some(facts) = &context.session.record().instance else { return Ok(history) };
+    let repository = context.require_partial()?.repository();
+    if let Some(signature) = &facts.log_signature {
+        history.backups = repository.log_history(signature)?;
+    }
+    if let Some(publication) = context.session.state()?.publication() {
+        // It was read back before anything else, whatever its manifest says.
+        history.own = BackupId::parse(&publication.id).map(|id| id.sequence);
+        let own = history.backups.iter_mut().filter(|backup| Some(backup.sequence) == history.own);
+        own.for_each(|backup| backup.is_proven = true);
+    } else {
+        let sequence = repository.next_sequence()?;
+        let logs = match context.plan(Phase::Logs)? {
+            Some(plan) => PlanReader::open(&plan, 0)?.collect::<Result<Vec<_>>>()?,
+            None => listed_now(engine)?,
+        };
+        history.own = Some(sequence);
+        history.backups.extend(as_published(context, sequence, &logs));
+    }
     let required = facts.required.map_or(u32::MAX, |required| required.low);
-    Ok(History { backups, ceiling: facts.checkpoint.unwrap_or(0).min(required) })
+    history.ceiling = facts.checkpoint.unwrap_or(0).min(required);
+    Ok(history)
 }
 
 /// The backup that this session would publish.
@@ -113,25 +155,40 @@ pub fn truncate(
     observer: &mut dyn Observer,
     stop: &StopToken,
 ) -> Result<(Truncated, Option<Error>)> {
-    context.session.decide(Call::Truncate)?;
+    let before = context.session.decide(Call::Truncate)?;
     let alone = publish::lock_finisher(context)?;
     let engine = context.engine()?;
-    engine.require_deletable(stop)?;
     // Which logs are held is known from the records, and those go when the backup is published: look first.
-    let held = match context.session.state()?.publication() {
+    let held = match before.publication() {
         None => held_logs(context)?,
         Some(_) => read_held(context)?,
     };
-    if context.session.state()?.publication().is_none() {
+    let doubt = |sequence, present: &Present| context.require_partial()?.repository().log_doubt(sequence, present);
+    let mut refused = None;
+    if before.publication().is_none() {
+        refuse_damaged(context, &before)?;
         keep_held(context, &held)?;
+        // What bars the deletion bars no backup; but the manifest says whether logs were to go.
+        let look = || engine.truncatable(&held, &history(context, &*engine, &doubt)?, stop);
+        refused = engine.require_deletable(stop).and_then(|()| look()).err();
+        stop.check()?;
     }
-    let how = How { prove: true, truncate: true };
+    let how = How { prove: true, truncate: refused.is_none() };
     let published = publish::publish(context, &alone, how, observer, stop)?;
-    publish::prove_published(context, observer, stop)?;
+    // A backup that stands since an earlier attempt may have rotted, or was never proven: no log goes before that.
+    if before.publication().is_some() {
+        publish::prove_published(context, observer, stop)?;
+    }
     let mut done = Truncated { published: Some(published), ..Truncated::default() };
     // From here on the backup stands, whatever becomes of the logs.
-    let failure = delete(context, &*engine, &held, &mut done, observer, stop).err();
-    done.remaining = remaining(&held, done.deleted.iter().chain(&done.missing));
+    let failure = match refused {
+        Some(error) => Some(error),
+        None => delete(context, &*engine, &held, &doubt, &mut done, observer, stop).err(),
+    };
+    if done.remaining.is_empty() && done.deleted.is_empty() {
+        let paths: Vec<_> = held.iter().map(|log| log.path.clone()).collect();
+        done.remaining = remaining(&paths, &done);
+    }
     Ok((done, failure))
 }
 
@@ -140,11 +197,13 @@ fn delete(
     context: &Context,
     engine: &dyn Engine,
     held: &[HeldLog],
+    doubt: &dyn Fn(u64, &Present) -> Result<Option<String>>,
     done: &mut Truncated,
     observer: &mut dyn Observer,
     stop: &StopToken,
 ) -> Result<()> {
-    let needless = engine.truncatable(held, &history(context)?, stop)?;
+    engine.require_deletable(stop)?;
+    let needless = engine.truncatable(held, &history(context, engine, doubt)?, stop)?;
     tell(&needless.notices, observer);
     done.missing = needless.missing;
     let (going, witnesses): (Vec<_>, Vec<_>) = needless.logs.into_iter().unzip();
@@ -159,12 +218,12 @@ fn delete(
             stop.check().map_err(|error| {
                 error.hint("The backup is published and safe. `jetbak truncate` goes on where this ended.")
             })?;
-            match engine.delete_log(log, hashes.of(witness, &log.path)?.as_deref())? {
+            match engine.delete_log(log, hashes.of(witness, &log.path)?.as_deref(), false)? {
                 Deletion::Deleted => {
-                    let path = log.path.to_string_lossy().into_owned();
-                    context.session.append::<Error>(Durability::Lazy, |_| Ok(vec![Event::Truncated { path }]))?;
                     done.bytes += log.stamp.size;
                     done.deleted.push(log.path.clone());
+                    let path = log.path.to_string_lossy().into_owned();
+                    context.session.append::<Error>(Durability::Lazy, |_| Ok(vec![Event::Truncated { path }]))?;
                 }
                 Deletion::Missing => done.missing.push(log.path.clone()),
                 Deletion::Changed(what) => return Err(changed(&log.path, &what)),
@@ -173,15 +232,16 @@ fn delete(
         Ok(())
     };
     let outcome = each();
-    engine.settle_deletions(&going)?;
-    outcome
+    done.remaining = remaining(&needless.all, done);
+    // The first failure is the one to tell.
+    outcome.and(engine.settle_deletions(&going))
 }
 
 fn changed(path: &Path, what: &str) -> Error {
     let message = format!("{} is not what was backed up: {what}; it was not deleted", printable(path));
     Error::new(ExitCode::Unfit, message)
         .file(path)
-        .hint("It and every newer log were left alone. The next backup will hold it.")
+        .hint("It and every newer log were left alone; the backup is published and safe.")
 }
 
 /// The hashes of logs in published backups, read when they are asked for.
@@ -238,10 +298,10 @@ fn held_logs(context: &Context) -> Result<Vec<HeldLog>> {
     Ok(held)
 }
 
-/// What stays of the held logs, oldest first.
-fn remaining<'a>(held: &[HeldLog], gone: impl Iterator<Item = &'a PathBuf>) -> Vec<PathBuf> {
-    let gone: HashSet<&PathBuf> = gone.collect();
-    held.iter().map(|log| &log.path).filter(|path| !gone.contains(path)).cloned().collect()
+/// What stays of these logs, oldest first.
+fn remaining(all: &[PathBuf], done: &Truncated) -> Vec<PathBuf> {
+    let gone: HashSet<&PathBuf> = done.deleted.iter().chain(&done.missing).collect();
+    all.iter().filter(|path| !gone.contains(path)).cloned().collect()
 }
 
 /// A line of the list of held logs.

@@ -1,17 +1,22 @@
 //! What the backups of a repository say about the logs of an instance of the Extensible Storage Engine.
 
 use std::collections::{BTreeSet, HashMap};
+use std::io::Read;
 use std::ops::ControlFlow;
 
 use super::Repository;
 use super::catalogue::Backup;
+use super::file_list::FileLine;
 use super::list_reader::read_proven;
 use super::manifest::Manifest;
 use crate::engine::Role;
 use crate::engine::ese::facts::{DatabaseFacts, Facts};
 use crate::engine::ese::fields::Generation;
+use crate::engine::ese::log::SEGMENT_BYTES;
+use crate::engine::ese::log_story::Present;
+use crate::engine::ese::recognise::{Content, recognise};
 use crate::engine::ese::truncation::{self, DatabaseKey};
-use crate::error::Result;
+use crate::error::{Result, printable};
 use crate::session::event::{Kind, Outcome};
 
 impl Repository {
@@ -29,7 +34,8 @@ impl Repository {
     }
 
     fn log_holder(&self, backup: &Backup, manifest: &Manifest, facts: &Facts) -> truncation::Backup {
-        let was_verified = || self.verified(backup).is_some_and(|verified| verified.damages == 0);
+        // What was found last counts: a backup that was good once may have rotted.
+        let last_verified = self.verified(backup).map(|verified| verified.damages == 0);
         let range = manifest.logs.first_generation.zip(manifest.logs.last_generation);
         // A range with holes in it holds nobody's logs for certain.
         let is_whole = |(low, high): &(u32, u32)| {
@@ -38,9 +44,48 @@ impl Repository {
         truncation::Backup {
             sequence: manifest.sequence,
             is_full: manifest.kind == Kind::Full,
-            is_proven: manifest.proven || was_verified(),
+            is_proven: last_verified.unwrap_or(manifest.proven),
             logs: range.filter(is_whole).map(|(low, high)| (Generation(low), Generation(high))),
             databases: databases_of(facts),
+        }
+    }
+
+    /// Why a backup cannot be relied on any more, if it cannot, where these logs are there: its databases and logs are not
+    /// all there, or its logs are of another time than those of the same number.
+    pub fn log_doubt(&self, sequence: u64, present: &Present) -> Result<Option<String>> {
+        let backup = self.resolve(&sequence.to_string())?;
+        let manifest = backup.manifest.as_ref().map_err(Clone::clone)?;
+        let mut doubt = None;
+        let listed = read_proven(&**self.store(), &backup, manifest, &mut |line| {
+            if matches!(line.role, Role::Database | Role::Log) {
+                doubt = self.doubt_of(&backup, &line, present)?;
+            }
+            Ok(if doubt.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        });
+        match listed {
+            Err(error) if doubt.is_none() => Ok(Some(error.message().to_owned())),
+            _ => Ok(doubt),
+        }
+    }
+
+    fn doubt_of(&self, backup: &Backup, line: &FileLine, present: &Present) -> Result<Option<String>> {
+        let Some((stored, path)) = line.stored_path().zip(line.path()) else { return Ok(None) };
+        let lacks = |what: &str| Ok(Some(format!("its {} {what}", printable(&path))));
+        let mut head = Vec::with_capacity(2 * SEGMENT_BYTES);
+        let opened = self.store().open(&backup.folder().join(&stored), 0, false);
+        let read = match opened {
+            Ok(input) => input.take(2 * SEGMENT_BYTES as u64).read_to_end(&mut head),
+            Err(_) => return lacks("is not there"),
+        };
+        if read.is_err() || (head.len() as u64) < line.size.min(2 * SEGMENT_BYTES as u64) {
+            return lacks("cannot be read");
+        }
+        let Content::Log(header, _) = recognise(&head, line.size) else { return Ok(None) };
+        match present.get(&header.generation.0) {
+            Some(created) if *created != header.created => {
+                lacks("was begun at another time than the log of that number that is there now")
+            }
+            _ => Ok(None),
         }
     }
 

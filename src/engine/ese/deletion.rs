@@ -1,59 +1,85 @@
 //! Which logs of an instance may go now, and letting them go: the files are looked at anew for every decision.
 
 use std::collections::HashSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::StatVfsMountFlags;
 
 use super::check::look_inside;
-use super::contents::{has_the_mark, is_named_as_database, may_be_database};
-use super::engine::EseEngine;
-use super::facts::Named;
+use super::engine::{EseEngine, STRANGER};
+use super::facts::{Named, Terms};
 use super::fields::{Generation, Signature};
-use super::files::{look, look_below, open, read_head};
-use super::instance::{Instance, Options, is_temporary};
+use super::files::{look, look_below};
+use super::fitness;
+use super::instance::{Instance, Options};
 use super::judge::{Inside, Judgement, judge_instance};
-use super::log_story::{LogStory, Told, state_of, tell, unknown};
+use super::log::{LogName, LogRole};
+use super::log_story::{Beside, LogStory, Told, state_of, tell, unknown};
 use super::ranges::{need, span};
 use super::recognise::{Claim, Content};
 use super::truncation::{Anchor, DatabaseState, Decided, Fate, Needs, Reason, decide};
 use crate::durable;
-use crate::engine::files::{FilesEngine, FilesOptions};
+use crate::engine::files::{FilesEngine, FilesOptions, difference};
 use crate::engine::{Deletion, Engine, HeldLog, History, Needless, Notice, Witness};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::stream::stop::StopToken;
 
 /// How many logs that should have gone and are not there are named one by one.
-const MISSING_NAMED_MAX: u32 = 100;
+const MISSING_NAMED_MAX: usize = 100;
 
-/// What there is to tell of the logs of a storage, whatever state it is in.
-pub fn story_of(storage: &Path, options: &Options, stop: &StopToken) -> Result<LogStory> {
+/// What there is to tell of the logs of a storage, whatever state it is in; and why a backup would refuse it, if it would
+/// even as a snapshot.
+pub fn story_of(storage: &Path, options: &Options, stop: &StopToken) -> Result<(LogStory, Option<Error>)> {
     let instance = Instance::discover(storage, options, stop)?;
     if instance.is_empty() && instance.failed.is_empty() {
         let message = format!("no file of the Extensible Storage Engine in {}", printable(storage));
         let hint = "`jetbak logs` tells of the logs of an ESE storage; `jetbak inspect FILE` says what a file is.";
         return Err(Error::new(ExitCode::Failed, message).file(storage).hint(hint));
     }
-    let Judgement { needs, signature, .. } = judge_instance(&instance, &insides_of(&instance));
-    Ok(tell(&instance, storage, signature, &needs, Vec::new()))
+    let Judgement { findings, needs, signature, .. } = judge_instance(&instance, &insides_of(&instance));
+    let range = fitness::range(&instance, signature.as_ref(), &needs);
+    let terms = Terms { snapshot: true, ..Terms::default() };
+    let (refused, _) = fitness::judge(&instance, findings, signature.as_ref(), &needs, range, &terms, false);
+    Ok((tell(&instance, storage, signature, &needs, Beside::default()), refused))
 }
 
 impl EseEngine {
     /// What there is to tell of the logs that truncate would delete: those of the storage, or of the live instance of
-    /// which it is a snapshot.
+    /// which it is a snapshot. Everything counts that lies there, also what a backup leaves out.
     pub(super) fn log_story(&self, stop: &StopToken) -> Result<LogStory> {
-        let instance = self.instance(stop)?;
-        let Judgement { needs, signature, .. } = judge_instance(&instance, &insides_of(&instance));
-        let hidden = if self.files.leaves_out() { self.hidden(&instance, signature, stop)? } else { Vec::new() };
-        let story = tell(&instance, &self.storage, signature, &needs, hidden);
+        let seen = self.instance(stop)?;
+        let Judgement { signature, .. } = judge_instance(&seen, &insides_of(&seen));
+        let files = self.files.unfiltered();
+        let whole = match &seen.stream {
+            Some(stream) if self.files.leaves_out() => {
+                let options = Options {
+                    base: Some(stream.base.clone()),
+                    log_directory: Some(stream.directory.clone()),
+                    checkpoint: self.terms.checkpoint.as_ref().map(Named::path),
+                };
+                &self.gather(&files, &options, stop)?
+            }
+            _ => &seen,
+        };
+        let logs_of = |instance: &Instance| -> HashSet<PathBuf> {
+            instance.stream.iter().flat_map(|stream| &stream.logs).map(|log| log.found.path.to_path_buf()).collect()
+        };
+        let beside = Beside {
+            databases: self.out_of_sight(&files, whole, signature, stop)?,
+            left_out: logs_of(whole).difference(&logs_of(&seen)).cloned().collect(),
+        };
+        let Judgement { needs, .. } = judge_instance(whole, &insides_of(whole));
+        let story = tell(whole, &self.storage, signature, &needs, beside);
         match self.terms.live_log_directory.as_ref().map(Named::path) {
-            Some(live) => self.live_story(&live, story, &instance, stop),
+            Some(live) => self.live_story(&live, story, &seen, stop),
             None => Ok(story),
         }
     }
 
     /// The same of the live instance: its own logs and checkpoint, and the databases that the snapshot holds. What its
-    /// databases need, its checkpoint says; they may be locked, or change while one looks.
+    /// databases need, its checkpoint says; they may be locked, or change while one looks. One that was not shut down
+    /// and can be read is asked all the same.
     fn live_story(&self, live: &Path, snapshot: LogStory, instance: &Instance, stop: &StopToken) -> Result<LogStory> {
         let options = Options {
             base: self.terms.base.clone().or_else(|| Some(instance.stream.as_ref()?.base.clone())),
@@ -72,51 +98,80 @@ impl EseEngine {
                 .file(live)
                 .hint("--live-log-dir names the log directory of the instance of which the storage is a snapshot."));
         }
-        let only_logs = Instance { databases: Vec::new(), damaged: Vec::new(), ..found };
-        let mut story = tell(&only_logs, live, ours, &[], Vec::new());
-        story.situation.databases = snapshot.situation.databases;
+        let insides = insides_of(&found);
+        let dirty = found.headers().zip(&insides).filter_map(|((file, header), inside)| {
+            let need = need(header, inside.trailer.as_ref());
+            let state = state_of(file, header, need, live, ours);
+            matches!(state.needs, Needs::Logs(..)).then_some(DatabaseState { is_of_stream: false, ..state })
+        });
+        let databases = snapshot.situation.databases.into_iter().chain(dirty).collect();
+        let only_logs = Instance {
+            databases: Vec::new(),
+            damaged: Vec::new(),
+            suspects: Vec::new(),
+            failed: found.failed.into_iter().filter(|(path, _)| is_named_as_log(path)).collect(),
+            ..found
+        };
+        let mut story = tell(&only_logs, live, ours, &[], Beside::default());
+        story.situation.databases = databases; // those that the live log lists as attached are the snapshot's
         Ok(story)
     }
 
-    /// Databases of the storage that are left out as asked: they need their logs all the same.
-    fn hidden(&self, seen: &Instance, stream: Option<Signature>, stop: &StopToken) -> Result<Vec<DatabaseState>> {
-        let known = seen.databases.iter().chain(seen.damaged.iter().map(|(found, _)| found));
-        let mut known: HashSet<PathBuf> = known.map(|found| found.path.to_path_buf()).collect();
-        known.extend(seen.left_out.iter().map(|(path, _)| path.clone()));
-        known.extend(seen.failed.iter().map(|(path, _)| path.clone()));
-        let mut hidden = Vec::new();
-        self.files.each_file_at_all(stop, &mut |relative, size| {
+    /// Databases, and places where some may lie, that no list of the storage shows: behind symbolic links, beside the
+    /// logs, in directories that cannot be listed.
+    fn out_of_sight(
+        &self,
+        files: &FilesEngine,
+        whole: &Instance,
+        stream: Option<Signature>,
+        stop: &StopToken,
+    ) -> Result<Vec<DatabaseState>> {
+        let mut states = Vec::new();
+        let real = self.storage.canonicalize().unwrap_or_else(|_| self.storage.clone());
+        let mut hidden = |path: &Path, what: &str| states.push(unknown(path, &self.storage, what));
+        let mut found = Vec::new();
+        files.each_blind_spot(stop, &mut |relative, is_link| {
             let path = self.storage.join(relative);
-            let Some(size) = size else {
-                hidden.push(unknown(&path, &self.storage, "it cannot be listed, and may hold databases"));
-                return Ok(());
-            };
-            if known.contains(&path) || !may_be_database(relative, size) {
+            if !is_link {
+                hidden(&path, "it cannot be listed, and may hold databases");
                 return Ok(());
             }
+            let target = match path.canonicalize() {
+                Ok(target) if target.starts_with(&real) => return Ok(()), // met on its own
+                Ok(target) => target,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(_) => {
+                    hidden(&path, "it leads to where nobody may look, and databases may lie there");
+                    return Ok(());
+                }
+            };
+            if target.is_dir() {
+                hidden(&path, "it leads to a directory outside of the storage, where databases may lie");
+                return Ok(());
+            }
+            found.push(path);
+            Ok(())
+        })?;
+        let beside_the_logs = whole.left_out.iter().filter(|(_, why)| why == STRANGER).map(|(path, _)| path.clone());
+        for path in found.into_iter().chain(beside_the_logs) {
             match look(&path, stop) {
-                Ok(found) if is_temporary(&found) => {}
-                Ok(found) => match &found.content {
+                Ok(file) => match &file.content {
                     Content::Database(header, _) => {
-                        let trailer = look_inside(&found, header).unwrap_or_default().trailer;
+                        let trailer = look_inside(&file, header).unwrap_or_default().trailer;
                         let need = need(header, trailer.as_ref());
-                        hidden.push(state_of(&found, header, need, &self.storage, stream));
+                        states.push(state_of(&file, header, need, &self.storage, stream));
                     }
-                    Content::DamagedHeader(Claim::Database, ..) if is_one_for_certain(&path) => {
-                        hidden.push(unknown(&path, &self.storage, "its header is damaged"));
+                    Content::DamagedHeader(Claim::Database, ..) => {
+                        states.push(unknown(&path, &self.storage, "its header is damaged"));
                     }
                     _ => {}
                 },
                 Err(error) if stop.cause().is_some() => return Err(error),
                 Err(error) if error.is_not_found() => {}
-                Err(error) if is_named_as_database(&path) => {
-                    hidden.push(unknown(&path, &self.storage, error.message()));
-                }
-                Err(_) => {} // a file of nobody's that nobody can read
+                Err(error) => states.push(unknown(&path, &self.storage, error.message())),
             }
-            Ok(())
-        })?;
-        Ok(hidden)
+        }
+        Ok(states)
     }
 
     /// Where logs are deleted.
@@ -151,50 +206,88 @@ impl EseEngine {
     }
 
     /// Decides anew which logs may go.
-    pub(super) fn needless(&self, held: &[HeldLog], history: &History, stop: &StopToken) -> Result<Needless> {
+    pub(super) fn needless(&self, held: &[HeldLog], history: &History<'_>, stop: &StopToken) -> Result<Needless> {
+        self.require_unchanged(held)?;
         let story = self.log_story(stop)?;
         refuse_doubts(&story)?;
-        let decided = decide(&story.situation, &history.backups, Some(Generation(history.ceiling)));
+        let mut backups = history.backups.clone();
+        let doubts = story.trust(&mut backups, history.own, history.doubt)?;
+        let decided = decide(&story.situation, &backups, Some(Generation(history.ceiling)));
         let mut needless = Needless { notices: self.remarks(&story, &decided), ..Needless::default() };
+        let directory = self.deletion_directory();
+        let mut say = |message: String| needless.notices.push(Notice { jet: None, message, file: directory.clone() });
+        for (sequence, why) in doubts {
+            say(format!("backup {sequence} makes no log needless: {why}"));
+        }
+        let newest = decided.iter().rev().find(|log| log.fate != Fate::Kept).map(|log| log.generation);
+        for (low, high) in story.gaps.iter().filter(|(low, _)| newest.is_some_and(|newest| *low < newest)) {
+            say(format!("the logs {} should go, and are not there", span(*low, *high)));
+            let room = MISSING_NAMED_MAX.saturating_sub(needless.missing.len());
+            needless.missing.extend(self.names_of(*low, *high, &story).take(room));
+        }
         for (told, decided) in story.with(&decided) {
-            let Some(decided) = decided else { continue };
-            let witness = match decided.fate {
-                Fate::Kept => continue,
-                Fate::Superseded(_) => Witness::Stamp,
-                Fate::Held(sequence) => Witness::Backup(sequence, decided.generation.0),
-            };
             let path = told.path.strip_prefix(&self.storage).unwrap_or(&told.path).to_owned();
-            let (log, witness) = match held.iter().find(|log| log.path == path) {
+            needless.all.push(path.clone());
+            let witness = match decided.map(|decided| (decided.fate, decided.generation)) {
+                None | Some((Fate::Kept, _)) => continue,
+                Some((Fate::Superseded(_), _)) => Witness::Stamp,
+                Some((Fate::Held(sequence), generation)) => Witness::Backup(sequence, generation.0),
+            };
+            let (log, witness) = match held.iter().find(|log| log.path == path && is_known(log)) {
                 Some(known) => (known.clone(), Witness::Stamp),
                 None => (HeldLog { stamp: self.stamp_of(&path)?, path }, witness),
             };
             needless.logs.push((log, witness));
         }
-        let newest = decided.iter().rev().find(|log| log.fate != Fate::Kept).map(|log| log.generation);
-        for (low, high) in story.gaps.iter().filter(|(low, _)| newest.is_some_and(|newest| *low < newest)) {
-            needless.missing.extend(self.names_of(*low, *high, &story));
-            let message = format!("the logs {} should go, and are not there", span(*low, *high));
-            needless.notices.push(Notice { jet: None, message, file: self.deletion_directory() });
-        }
         Ok(needless)
+    }
+
+    /// Demands that the logs of this backup which are still there are those that were read, and that some are: otherwise
+    /// something else stands in the storage's place by now. The one that was written last may have gone on since.
+    fn require_unchanged(&self, held: &[HeldLog]) -> Result<()> {
+        let mut is_there = held.iter().all(|log| !is_known(log));
+        for log in held.iter().filter(|log| is_known(log)) {
+            let Some(now) = self.files.stamp_if_there(&log.path)? else { continue };
+            if let Some(what) = difference(&log.stamp, &now) {
+                if !is_closed(&log.path) {
+                    continue;
+                }
+                let message = format!("{} is not what was backed up: {what}; no log was deleted", printable(&log.path));
+                return Err(Error::new(ExitCode::Unfit, message)
+                    .file(&log.path)
+                    .hint("The application is at work, or another storage stands in its place. Back it up again."));
+            }
+            is_there = true;
+        }
+        if is_there || self.terms.live_log_directory.is_some() {
+            return Ok(()); // a snapshot may be gone by now
+        }
+        let message = "none of the logs that were backed up is there any more as it was; no log was deleted";
+        Err(Error::new(ExitCode::Unfit, message)
+            .file(&self.storage)
+            .hint("Something else stands in the place of the storage. Look what became of it."))
     }
 
     /// What there is to say about a truncate that deletes nothing, or not what one may think.
     fn remarks(&self, story: &LogStory, decided: &[Decided]) -> Vec<Notice> {
         let mut notices = Vec::new();
-        let file = self.deletion_directory();
-        let mut say = |jet, message: String| notices.push(Notice { jet, message, file: file.clone() });
+        let directory = self.deletion_directory();
+        let mut say = |jet, message: String, file: &Path| notices.push(Notice { jet, message, file: file.to_owned() });
+        let is_none = !decided.is_empty() && decided.iter().all(|log| log.fate == Fate::Kept);
         match story.situation.checkpoint {
-            Some(Anchor::Missing) | None => say(
-                Some(Jet::CheckpointFileNotFound),
-                "there is no checkpoint, so that every log may be needed and none can be deleted".to_owned(),
-            ),
-            Some(Anchor::Damaged) => say(
-                Some(Jet::CheckpointCorrupt),
-                "both copies of the checkpoint are damaged, so that every log may be needed and none can be deleted"
-                    .to_owned(),
-            ),
-            Some(Anchor::At(_) | Anchor::Foreign) => {}
+            None | Some(Anchor::At(_) | Anchor::Foreign) => {}
+            Some(anchor) => {
+                let jet = match anchor {
+                    Anchor::Missing => Jet::CheckpointFileNotFound,
+                    Anchor::Beyond(_) => Jet::RequiredLogFilesMissing,
+                    _ => Jet::CheckpointCorrupt,
+                };
+                say(
+                    Some(jet),
+                    format!("{}, so that every log may be needed and none can go", anchor.words()),
+                    &directory,
+                );
+            }
         }
         for (index, database) in story.situation.databases.iter().enumerate() {
             let Some((log, why)) = decided.iter().find_map(|log| Some((log, kept_only_by(&log.reasons, index)?)))
@@ -206,12 +299,22 @@ impl EseEngine {
                 (Reason::NotCovered(_, end), _) => format!("the last full backup that holds it ends with log {end}"),
                 _ => "no full backup that was proven holds it".to_owned(),
             };
-            let path = printable(&database.key.path);
-            say(None, format!("{path} keeps the logs from {} on: {why}", log.generation));
+            let path = &database.key.path;
+            say(None, format!("{} keeps the logs from {} on: {why}", printable(path), log.generation), path);
         }
         if self.terms.snapshot && self.terms.live_log_directory.is_none() {
             let message = "the storage is a snapshot: no log of the live instance was freed (--live-log-dir does that)";
-            say(None, message.to_owned());
+            say(None, message.to_owned(), &directory);
+        }
+        // That the oldest log is still needed for a recovery is as it should be; anything else is worth a word.
+        if let Some(oldest) = decided.first().filter(|_| is_none && notices.is_empty()) {
+            let is_usual = |reason: &&Reason| {
+                matches!(reason, Reason::NotBelowCheckpoint(_) | Reason::RequiredBy(_) | Reason::Current)
+            };
+            if let Some(reason) = oldest.reasons.iter().find(|reason| reason.keeps() && !is_usual(reason)) {
+                let message = format!("no log can go, not even {}: {}", oldest.generation, story.words(reason, true));
+                notices.push(Notice { jet: None, message, file: directory });
+            }
         }
         notices
     }
@@ -224,19 +327,18 @@ impl EseEngine {
     }
 
     /// How logs that are not there would be called.
-    fn names_of(&self, low: Generation, high: Generation, story: &LogStory) -> Vec<PathBuf> {
-        let Some(model) = story.logs.iter().find(|log| !log.is_current) else { return Vec::new() };
-        (low.0..=high.0.min(low.0.saturating_add(MISSING_NAMED_MAX)))
-            .filter_map(|generation| name_like(model, Generation(generation)))
-            .map(|path| path.strip_prefix(&self.storage).unwrap_or(&path).to_owned())
-            .collect()
+    fn names_of(&self, low: Generation, high: Generation, story: &LogStory) -> impl Iterator<Item = PathBuf> {
+        let model = story.logs.iter().find(|log| !log.is_current);
+        (low.0..=high.0)
+            .filter_map(move |generation| name_like(model?, Generation(generation)))
+            .map(|path| path.strip_prefix(&self.storage).map(Path::to_owned).unwrap_or(path))
     }
 
     /// Deletes one log.
-    pub(super) fn delete(&self, log: &HeldLog, sha256: Option<&str>) -> Result<Deletion> {
+    pub(super) fn delete(&self, log: &HeldLog, sha256: Option<&str>, rehearse: bool) -> Result<Deletion> {
         match self.elsewhere(&log.path)? {
-            Some((files, name)) => files.delete_log(&HeldLog { path: name, stamp: log.stamp }, sha256),
-            None => self.files.delete_log(log, sha256),
+            Some((files, name)) => files.delete_log(&HeldLog { path: name, stamp: log.stamp }, sha256, rehearse),
+            None => self.files.delete_log(log, sha256, rehearse),
         }
     }
 
@@ -293,9 +395,18 @@ fn insides_of(instance: &Instance) -> Vec<Inside> {
     instance.headers().map(|(found, header)| look_inside(found, header).unwrap_or_default()).collect()
 }
 
-fn is_one_for_certain(path: &Path) -> bool {
-    is_named_as_database(path)
-        || open(path).and_then(|(file, _)| read_head(&file, path)).is_ok_and(|head| has_the_mark(&head))
+fn is_named_as_log(path: &Path) -> bool {
+    path.file_name().and_then(LogName::parse).is_some()
+}
+
+fn is_closed(path: &Path) -> bool {
+    let name = path.file_name().and_then(LogName::parse);
+    name.is_some_and(|name| matches!(name.role, LogRole::Archived(_)))
+}
+
+/// Whether a log was read, so that its stamp says which file it was.
+fn is_known(log: &HeldLog) -> bool {
+    (log.stamp.device, log.stamp.inode) != (0, 0)
 }
 
 /// The name that a log of this generation has in the manner of another one.

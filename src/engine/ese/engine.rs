@@ -103,6 +103,11 @@ impl EseEngine {
             log_directory: named(&self.terms.log_directory),
             checkpoint: named(&self.terms.checkpoint),
         };
+        self.gather(&self.files, &options, stop)
+    }
+
+    /// The same, of the files that somebody sees.
+    pub(super) fn gather(&self, files: &FilesEngine, options: &Options, stop: &StopToken) -> Result<Instance> {
         let look = |path: PathBuf| match look(&path, stop).and_then(without_vague_claim) {
             Ok(found) => Ok(Some(Below::File(found))),
             Err(error) if stop.cause().is_some() => Err(error),
@@ -110,12 +115,12 @@ impl EseEngine {
             Err(error) => Ok(Some(Below::Failed(path, error))),
         };
         let mut strangers = Vec::new();
-        let mut instance = Instance::gather(&self.storage, &options, stop, &mut |take| {
-            self.files.each_file(stop, &mut |relative, _| {
+        let mut instance = Instance::gather(&self.storage, options, stop, &mut |take| {
+            files.each_file(stop, &mut |relative, _| {
                 look(self.storage.join(relative))?.into_iter().for_each(&mut *take);
                 Ok(())
             })?;
-            self.files.each_in(LOGS, stop, &mut |seen| {
+            files.each_in(LOGS, stop, &mut |seen| {
                 let Seen::Entry { path, kind: FileKind::File, .. } = seen else { return Ok(()) };
                 match look(path)? {
                     Some(below) if is_of_the_logs(&below) => take(below),
@@ -506,6 +511,8 @@ impl Engine for EseEngine {
         take(Surveyed::Instance(Box::new(story.facts.clone())))?;
         let engines = story.places.iter().filter(|(_, place)| !matches!(place, Place::LeftOut(_)));
         let folders: HashSet<&Path> = engines.flat_map(|(path, _)| path.ancestors().skip(1)).collect();
+        let databases = story.places.iter().filter(|(_, place)| matches!(place, Place::Database));
+        let mut expected: HashSet<&Path> = databases.map(|(path, _)| path.as_path()).collect();
         let mut unused = None;
         self.files.survey(stop, &mut |found| match found {
             Surveyed::Entry(entry) if entry.path.as_os_str().is_empty() => {
@@ -513,7 +520,10 @@ impl Engine for EseEngine {
                 let mut further = self.files.roots().iter();
                 further.try_for_each(|root| take(Surveyed::Entry(self.files.entry_of(&root.path, Role::Directory)?)))
             }
-            Surveyed::Entry(entry) if entry.role.is_file() => self.take_file(entry, &story, take),
+            Surveyed::Entry(entry) if entry.role.is_file() => {
+                expected.remove(entry.path.as_path());
+                self.take_file(entry, &story, take)
+            }
             Surveyed::Entry(entry) if self.terms.engine_files && !folders.contains(entry.path.as_path()) => {
                 take(Surveyed::Excluded(entry.path, "--engine-files".to_owned()))
             }
@@ -523,6 +533,10 @@ impl Engine for EseEngine {
             }
             other => take(other),
         })?;
+        if let Some(gone) = expected.into_iter().next() {
+            let message = format!("{} vanished while the backup began", printable(gone));
+            return Err(Error::new(ExitCode::Unfit, message).file(gone).hint("Repeat the backup."));
+        }
         self.files.each_in(LOGS, stop, &mut |seen| {
             if let (Some(unused), Seen::Excluded { patterns, .. }) = (&mut unused, &seen) {
                 unused.retain(|number| !patterns.contains(number));
@@ -574,12 +588,12 @@ impl Engine for EseEngine {
         self.refuse_undeletable(stop)
     }
 
-    fn truncatable(&self, held: &[HeldLog], history: &History, stop: &StopToken) -> Result<Needless> {
+    fn truncatable(&self, held: &[HeldLog], history: &History<'_>, stop: &StopToken) -> Result<Needless> {
         self.needless(held, history, stop)
     }
 
-    fn delete_log(&self, log: &HeldLog, sha256: Option<&str>) -> Result<Deletion> {
-        self.delete(log, sha256)
+    fn delete_log(&self, log: &HeldLog, sha256: Option<&str>, rehearse: bool) -> Result<Deletion> {
+        self.delete(log, sha256, rehearse)
     }
 
     fn settle_deletions(&self, logs: &[HeldLog]) -> Result<()> {
@@ -588,7 +602,7 @@ impl Engine for EseEngine {
 }
 
 /// Why a database beside the logs is left out.
-const STRANGER: &str = "a database that does not lie below the storage";
+pub(super) const STRANGER: &str = "a database that does not lie below the storage";
 
 /// Whether a file in a directory of logs may be one of theirs: by its name, or by what is in it.
 fn is_of_the_logs(below: &Below) -> bool {

@@ -1,6 +1,7 @@
 //! What there is to tell of the logs of an instance: for whoever decides which of them may go, and for whoever asks why.
 //! Pure: headers in, values out.
 
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::chain::{Link, Misfit, misfits};
@@ -9,10 +10,26 @@ use super::files::Found;
 use super::header::DatabaseHeader;
 use super::instance::{Instance, LogFile};
 use super::log::{LogName, LogRole};
-use super::ranges::Need;
+use super::ranges::{Need, span};
 use super::recognise::{Claim, Content};
-use super::truncation::{Anchor, DatabaseKey, DatabaseState, Decided, LogState, Needs, Situation};
-use crate::error::Jet;
+use super::truncation::{
+    Anchor, Backup, DatabaseKey, DatabaseState, Decided, LogState, Needs, Reason, Situation, relied_on,
+};
+use crate::error::{Jet, Result, printable};
+
+impl Anchor {
+    /// Why nothing can go, or what there is, in words for people.
+    pub fn words(self) -> String {
+        match self {
+            Self::At(generation) => format!("the checkpoint is {generation}"),
+            Self::Missing => "there is no checkpoint".to_owned(),
+            Self::Damaged => "both copies of the checkpoint are damaged".to_owned(),
+            Self::Differs => "the checkpoint says two different things".to_owned(),
+            Self::Beyond(generation) => format!("the checkpoint names log {generation}, which is not there"),
+            Self::Foreign => "the checkpoint is of another stream".to_owned(),
+        }
+    }
+}
 
 /// The logs of an instance, and what decides about them.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +62,71 @@ pub struct Told {
 }
 
 impl LogStory {
+    /// When each log that is there was begun.
+    pub fn present(&self) -> Present {
+        let times = self.logs.iter().filter(|log| log.doubt.is_none());
+        times.filter_map(|log| Some((log.generation?.0, log.created?))).collect()
+    }
+
+    /// Withdraws the proof of those backups on which the decision would rest and about which there are doubts: `doubt`
+    /// says which. What this session has published (`own`) was looked at. Returns the doubts, by sequence number.
+    pub fn trust(
+        &self,
+        backups: &mut [Backup],
+        own: Option<u64>,
+        doubt: &dyn Fn(u64, &Present) -> Result<Option<String>>,
+    ) -> Result<Vec<(u64, String)>> {
+        let (present, mut looked_at, mut doubts) = (self.present(), HashSet::new(), Vec::new());
+        looked_at.extend(own);
+        while let Some(next) =
+            relied_on(&self.situation, backups).into_iter().find(|sequence| !looked_at.contains(sequence))
+        {
+            looked_at.insert(next);
+            let Some(why) = doubt(next, &present)? else { continue };
+            backups.iter_mut().filter(|backup| backup.sequence == next).for_each(|backup| backup.is_proven = false);
+            doubts.push((next, why));
+        }
+        Ok(doubts)
+    }
+
+    /// A reason in words for people; `knows_backups` says whether a repository was asked.
+    pub fn words(&self, reason: &Reason, knows_backups: bool) -> String {
+        let database = |index: &usize| match self.situation.databases.get(*index) {
+            Some(database) => (printable(&database.key.path), Some(&database.needs)),
+            None => ("a database".to_owned(), None),
+        };
+        match reason {
+            Reason::Current => "the current log".to_owned(),
+            Reason::LeftOut => "left out as asked".to_owned(),
+            Reason::BelowCheckpoint(checkpoint) => format!("below checkpoint {checkpoint}"),
+            Reason::NotBelowCheckpoint(checkpoint) => format!("not below checkpoint {checkpoint}"),
+            Reason::NoCheckpoint(anchor) => anchor.words(),
+            Reason::RequiredBy(index) => match database(index) {
+                (name, Some(Needs::Logs(low, high))) => format!("required by {name} ({})", span(*low, *high)),
+                (name, _) => format!("required by {name}"),
+            },
+            Reason::AfterRequired(index) => format!("follows what {} requires", database(index).0),
+            Reason::UnknownNeeds(index) => match database(index) {
+                (name, Some(Needs::Unknown(why))) => format!("{name} may need it: {why}"),
+                (name, _) => format!("{name} may need it"),
+            },
+            Reason::NeededAtBegin(Generation(0)) => "what was needed when the backup began is not known".to_owned(),
+            Reason::NeededAtBegin(generation) => format!("needed from {generation} on when the backup began"),
+            Reason::SupersededBy(sequence) => format!("superseded by backup {sequence}"),
+            Reason::HeldBy(sequence) => format!("held by backup {sequence}"),
+            Reason::NotCovered(index, end) => {
+                format!("the backups that hold {} end with log {end}", database(index).0)
+            }
+            Reason::NeverBackedUp(index) if knows_backups => {
+                format!("{} is in no full backup that was proven", database(index).0)
+            }
+            Reason::NeverBackedUp(index) => format!("no backup of {} is known", database(index).0),
+            Reason::NoDatabase => "no database of its stream is in the storage".to_owned(),
+            Reason::DoubtfulLogs => "there are logs that cannot be believed".to_owned(),
+            Reason::AboveKept(generation) => format!("{generation} stays as well"),
+        }
+    }
+
     /// Each log with what was decided about it; nothing is decided about a doubtful one.
     pub fn with<'a>(&'a self, decided: &'a [Decided]) -> impl Iterator<Item = (&'a Told, Option<&'a Decided>)> {
         let mut decided = decided.iter();
@@ -53,16 +135,66 @@ impl LogStory {
     }
 }
 
-/// Tells of an instance. `signature` is that of its stream, `needs` what each of its databases needs, in its order;
-/// `hidden` are databases of the storage that are no part of it, because they are left out as asked.
+/// When each log that is there was begun, by its generation.
+pub type Present = BTreeMap<u32, LogTime>;
+
+/// What is known beside an instance itself.
+#[derive(Clone, Debug, Default)]
+pub struct Beside {
+    /// Databases, or what may hold some, that are no part of the instance.
+    pub databases: Vec<DatabaseState>,
+    /// Logs that are left out as asked.
+    pub left_out: HashSet<PathBuf>,
+}
+
+/// Tells of an instance. `signature` is that of its stream, `needs` what each of its databases needs, in its order.
 pub fn tell(
     instance: &Instance,
     storage: &Path,
     signature: Option<Signature>,
     needs: &[Need],
-    hidden: Vec<DatabaseState>,
+    beside: Beside,
 ) -> LogStory {
     let mut story = LogStory { signature, ..LogStory::default() };
+    tell_logs(instance, signature, &beside.left_out, &mut story);
+    for (path, error) in &instance.failed {
+        let role = path.file_name().and_then(LogName::parse).map(|name| name.role);
+        if matches!(role, Some(LogRole::Current | LogRole::Temporary | LogRole::Reserve)) {
+            continue; // an engine at work locks the current one; then the newest closed one stays as well
+        }
+        if role.is_some() {
+            story.situation.has_doubtful_logs = true;
+            let doubt = Some((error.jet_code().unwrap_or(Jet::DiskIO), error.message().to_owned()));
+            let (path, generation) = (path.clone(), None);
+            story.logs.push(Told { path, size: 0, generation, created: None, is_current: false, doubt });
+        } else {
+            story.situation.databases.push(unknown(path, storage, error.message()));
+        }
+    }
+    story.logs.sort_by_key(|log| (log.generation, log.is_current));
+    story.gaps = gaps(&story.situation.logs);
+    story.situation.checkpoint = Some(anchor(instance, signature, &story.situation.logs));
+    for ((found, header), need) in instance.headers().zip(needs) {
+        story.situation.databases.push(state_of(found, header, *need, storage, signature));
+    }
+    for (found, claim) in &instance.damaged {
+        if *claim == Claim::Database {
+            story.situation.databases.push(unknown(&found.path, storage, "its header is damaged"));
+        }
+    }
+    for suspect in instance.suspects.iter().filter(|suspect| is_wiped(suspect)) {
+        story.situation.databases.push(unknown(
+            &suspect.path,
+            storage,
+            "it has the name of a database, and holds none",
+        ));
+    }
+    story.situation.databases.extend(beside.databases);
+    tell_attached(instance, &mut story);
+    story
+}
+
+fn tell_logs(instance: &Instance, signature: Option<Signature>, left_out: &HashSet<PathBuf>, story: &mut LogStory) {
     let logs = instance.stream.as_ref().map_or(&[][..], |stream| &stream.logs);
     let misfits = misfits_of(logs, signature);
     for (index, log) in logs.iter().enumerate() {
@@ -84,37 +216,38 @@ pub fn tell(
         if told.doubt.is_some() {
             story.situation.has_doubtful_logs = true;
         } else if let Some(generation) = told.generation {
-            story.situation.logs.push(LogState { generation, is_closed: !told.is_current });
+            let is_left_out = left_out.contains(&told.path);
+            story.situation.logs.push(LogState { generation, is_closed: !told.is_current, is_left_out });
         }
         story.logs.push(told);
     }
-    for (path, error) in &instance.failed {
-        let role = path.file_name().and_then(LogName::parse).map(|name| name.role);
-        if matches!(role, Some(LogRole::Current | LogRole::Temporary | LogRole::Reserve)) {
-            continue; // an engine at work locks the current one; then the newest closed one stays as well
-        }
-        if role.is_some() {
-            story.situation.has_doubtful_logs = true;
-            let doubt = Some((error.jet_code().unwrap_or(Jet::DiskIO), error.message().to_owned()));
-            let (path, generation) = (path.clone(), None);
-            story.logs.push(Told { path, size: 0, generation, created: None, is_current: false, doubt });
-        } else {
-            story.situation.databases.push(unknown(path, storage, error.message()));
+}
+
+/// Whether a file that holds nothing of the engine stands where a database stood, as far as its name tells: nothing but
+/// the engine's databases is called `.edb` or `.dit`, and no program's file is empty.
+fn is_wiped(suspect: &Found) -> bool {
+    let extension = suspect.path.extension().map(std::ffi::OsStr::to_ascii_lowercase).unwrap_or_default();
+    let is_empty = matches!(suspect.content, Content::Empty | Content::Zero | Content::Fill | Content::LfsPointer);
+    extension == "edb" || extension == "dit" || (is_empty && (extension == "mdb" || extension == "sdb"))
+}
+
+/// The newest log lists the databases that are attached to the stream; one that lies elsewhere needs it as well (§3.3).
+fn tell_attached(instance: &Instance, story: &mut LogStory) {
+    let headers = instance.stream.iter().flat_map(|stream| &stream.logs).filter_map(LogFile::header);
+    let ours = headers.filter(|header| Some(header.signature) == story.signature);
+    let newest = ours.max_by_key(|header| header.generation).map(|header| &header.attachments[..]);
+    for attachment in newest.unwrap_or_default() {
+        let signature = attachment.signature.to_hex();
+        let is_known = story.situation.databases.iter().any(|database| database.key.signature == signature);
+        if !is_known && !attachment.signature.is_unset() {
+            let path = attachment.names.first().cloned().unwrap_or_default().into();
+            story.situation.databases.push(DatabaseState {
+                key: DatabaseKey { path, signature },
+                is_of_stream: true,
+                needs: Needs::Nothing, // the checkpoint of the stream takes care of what it needs for a recovery
+            });
         }
     }
-    story.logs.sort_by_key(|log| (log.generation, log.is_current));
-    story.gaps = gaps(&story.situation.logs);
-    story.situation.checkpoint = Some(anchor(instance, signature));
-    for ((found, header), need) in instance.headers().zip(needs) {
-        story.situation.databases.push(state_of(found, header, *need, storage, signature));
-    }
-    for (found, claim) in &instance.damaged {
-        if *claim == Claim::Database {
-            story.situation.databases.push(unknown(&found.path, storage, "its header is damaged"));
-        }
-    }
-    story.situation.databases.extend(hidden);
-    story
 }
 
 /// What a database needs of the logs of a stream.
@@ -186,15 +319,29 @@ fn doubt(log: &LogFile, misfit: Option<Misfit>, signature: Option<Signature>) ->
     Some((misfit.jet(), what))
 }
 
-fn anchor(instance: &Instance, signature: Option<Signature>) -> Anchor {
-    match instance.checkpoint.as_ref().map(|found| &found.content) {
-        None => Anchor::Missing,
-        Some(Content::Checkpoint(checkpoint, _)) if Some(checkpoint.log_signature) == signature => {
-            Anchor::At(checkpoint.position.generation)
-        }
-        Some(Content::Checkpoint(..)) => Anchor::Foreign,
-        Some(_) => Anchor::Damaged,
+/// What the checkpoints of this stream say; where there are several, none of them is believed if one disagrees.
+fn anchor(instance: &Instance, signature: Option<Signature>, logs: &[LogState]) -> Anchor {
+    let (checkpoint, copies) = match instance.checkpoint.as_ref().map(|found| &found.content) {
+        None => return Anchor::Missing,
+        Some(Content::Checkpoint(checkpoint, copies)) => (checkpoint, copies),
+        Some(_) => return Anchor::Damaged,
+    };
+    if Some(checkpoint.log_signature) != signature {
+        return Anchor::Foreign;
     }
+    let generation = checkpoint.position.generation;
+    let disagrees = |other: &Found| match &other.content {
+        Content::Checkpoint(other, _) => {
+            Some(other.log_signature) == signature && other.position.generation != generation
+        }
+        _ => false,
+    };
+    if copies.differ() || instance.other_checkpoints.iter().any(disagrees) {
+        return Anchor::Differs;
+    }
+    // Where the current log is missing, the checkpoint may name it all the same.
+    let next = logs.iter().map(|log| if log.is_closed { log.generation.next() } else { log.generation }).max();
+    if next.is_some_and(|next| generation > next) { Anchor::Beyond(generation) } else { Anchor::At(generation) }
 }
 
 fn gaps(logs: &[LogState]) -> Vec<(Generation, Generation)> {

@@ -15,6 +15,10 @@ pub enum Anchor {
     Missing,
     /// Both of its copies are damaged, or it is no checkpoint.
     Damaged,
+    /// It was caught between the writes of its two copies, or there are two checkpoints of this stream that differ.
+    Differs,
+    /// It names a log beyond the newest one.
+    Beyond(Generation),
     /// It is of another stream.
     Foreign,
 }
@@ -26,6 +30,8 @@ pub struct LogState {
     pub generation: Generation,
     /// It has its number in its name, and is not written any more.
     pub is_closed: bool,
+    /// It is left out as asked, so that nobody may touch it.
+    pub is_left_out: bool,
 }
 
 /// Which database: by its place, and by what it says that it is. A copy beside the original has the same signature.
@@ -104,6 +110,8 @@ pub enum Fate {
 pub enum Reason {
     /// It is the one that is written.
     Current,
+    /// It is left out as asked.
+    LeftOut,
     /// Recovery would not begin before the checkpoint's generation, and this log lies below.
     BelowCheckpoint(Generation),
     /// Recovery may need it: it does not lie below the checkpoint's generation.
@@ -172,6 +180,7 @@ pub fn decide(situation: &Situation, backups: &[Backup], ceiling: Option<Generat
     logs.sort_by_key(|log| (log.generation, !log.is_closed));
     // Where the current one is missing, the newest stands for it.
     let current = logs.iter().map(|log| log.generation).max().unwrap_or_default();
+    let backups = &of_these_times(backups, current);
     let covers: Vec<Option<Cover>> = situation.databases.iter().map(|database| cover(&database.key, backups)).collect();
     let mut oldest_kept = None;
     let decide_one = |log: LogState| {
@@ -179,6 +188,9 @@ pub fn decide(situation: &Situation, backups: &[Backup], ceiling: Option<Generat
         let mut reasons = needs_of(situation, generation);
         if !log.is_closed || generation >= current {
             reasons.insert(0, Reason::Current);
+        }
+        if log.is_left_out {
+            reasons.push(Reason::LeftOut);
         }
         if let Some(ceiling) = ceiling.filter(|ceiling| generation >= *ceiling) {
             reasons.push(Reason::NeededAtBegin(ceiling));
@@ -194,6 +206,27 @@ pub fn decide(situation: &Situation, backups: &[Backup], ceiling: Option<Generat
         Decided { generation, fate: if stays { Fate::Kept } else { fate }, reasons }
     };
     logs.into_iter().map(decide_one).collect()
+}
+
+/// The sequence numbers of the backups on which the decision rests: somebody should look whether they are still what they
+/// were.
+pub fn relied_on(situation: &Situation, backups: &[Backup]) -> BTreeSet<u64> {
+    let current = situation.logs.iter().map(|log| log.generation).max().unwrap_or_default();
+    let backups = &of_these_times(backups, current);
+    let of_stream = situation.databases.iter().filter(|database| database.is_of_stream);
+    let covers: Vec<_> = of_stream.filter_map(|database| cover(&database.key, backups)).collect();
+    let increments = backups.iter().filter(|backup| {
+        let joins = |cover: &Cover| backup.logs.is_some_and(|(low, high)| low < cover.end && high > cover.first);
+        backup.is_proven && !backup.is_full && covers.iter().any(joins)
+    });
+    increments.map(|backup| backup.sequence).chain(covers.iter().map(|cover| cover.full)).collect()
+}
+
+/// Without those that hold later logs than there are: the instance was put back to an earlier state since, and its logs of
+/// the same numbers are other ones now.
+fn of_these_times(backups: &[Backup], current: Generation) -> Vec<Backup> {
+    let is_earlier = |backup: &&Backup| backup.logs.is_none_or(|(_, high)| high <= current);
+    backups.iter().filter(is_earlier).cloned().collect()
 }
 
 /// What the instance itself says of a log.
