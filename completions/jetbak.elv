@@ -274,8 +274,8 @@ set edit:completion:arg-completer[jetbak] = {|@words|
         &'jetbak;logs'= {
             cand --repository 'Ask the backups in this repository which logs they make needless'
             cand --base 'The three characters that the names of the logs begin with, where there are several streams'
-            cand --log-dir 'The directory of the logs, where that is not below the storage'
-            cand --checkpoint 'The checkpoint, where it is not beside the logs'
+            cand --log-dir 'The directory of the logs, where that is not below the storage, or one of several'
+            cand --checkpoint 'The checkpoint, where that is neither beside the logs nor below the storage'
             cand --state-dir 'Keep the state of sessions in this directory, on a local file system'
             cand --color 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb'
             cand --json 'Print JSON: one document, or one object a line with the summary last'

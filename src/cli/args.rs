@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
+
+use crate::engine::ese::instance::Options;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 const AFTER_HELP: &str = "\
@@ -501,15 +503,9 @@ pub enum OwnerArg {
     Current,
 }
 
-/// check
-#[derive(Args, Debug)]
-#[command(
-    after_help = "Every page, every log segment, both copies of every header, and how the logs follow each other. Every damage is listed, and the exit code is 3 if there is any; 6 for a database in a state that nobody can use. A dirty database is fine, if the logs that it needs are there and sound. A FILE is judged on its own. Nothing is changed.\n\nExamples:\n  jetbak check /mnt/snapshot/ntds\n  jetbak check /mnt/db --log-dir /mnt/logs --checkpoint /mnt/logs/e00.chk\n  jetbak check Web.edb --json | jq -c 'select(.type == \"damage\")'"
-)]
-pub struct CheckArgs {
-    /// Storages (directories with the files of one instance each), or files
-    #[arg(value_name = "STORAGE|FILE", required = true)]
-    pub targets: Vec<PathBuf>,
+/// Where an instance of the Extensible Storage Engine keeps its files.
+#[derive(Args, Clone, Debug)]
+pub struct InstanceArgs {
     /// The three characters that the names of the logs begin with, where there are several streams
     #[arg(long, value_name = "NAME")]
     pub base: Option<String>,
@@ -519,6 +515,28 @@ pub struct CheckArgs {
     /// The checkpoint, where that is neither beside the logs nor below the storage
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
+}
+
+impl InstanceArgs {
+    /// What was typed, as plain values.
+    pub fn options(&self) -> Options {
+        let Self { base, log_dir, checkpoint } = self.clone();
+        Options { base, log_directory: log_dir, checkpoint }
+    }
+}
+
+/// check
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Every page, every log segment, both copies of every header, and how the logs follow each other. Every damage is listed, and the exit code is 3 if there is any; 6 for a database in a state that nobody can use. A dirty database is fine, if the logs that it needs are there and sound. A FILE is judged on its own. Nothing is changed.\n\nExamples:\n  jetbak check /mnt/snapshot/ntds\n  jetbak check /mnt/db --log-dir /mnt/logs --checkpoint /mnt/logs/e00.chk\n  jetbak check Web.edb --json | jq -c 'select(.type == \"damage\")'"
+)]
+pub struct CheckArgs {
+    /// Storages (directories with the files of one instance each), or files
+    #[arg(value_name = "STORAGE|FILE", required = true)]
+    pub targets: Vec<PathBuf>,
+    /// Where its files are.
+    #[command(flatten)]
+    pub instance: InstanceArgs,
 }
 
 /// logs
@@ -533,15 +551,9 @@ pub struct LogsArgs {
     /// Ask the backups in this repository which logs they make needless
     #[arg(long, value_name = "REPO", env = "JETBAK_REPOSITORY", hide_env_values = true)]
     pub repository: Option<PathBuf>,
-    /// The three characters that the names of the logs begin with, where there are several streams
-    #[arg(long, value_name = "NAME")]
-    pub base: Option<String>,
-    /// The directory of the logs, where that is not below the storage
-    #[arg(long, value_name = "DIR")]
-    pub log_dir: Option<PathBuf>,
-    /// The checkpoint, where it is not beside the logs
-    #[arg(long, value_name = "FILE")]
-    pub checkpoint: Option<PathBuf>,
+    /// Where its files are.
+    #[command(flatten)]
+    pub instance: InstanceArgs,
 }
 
 /// inspect

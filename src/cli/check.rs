@@ -13,7 +13,7 @@ use super::signal_token;
 use super::summary::{count, rate, seconds};
 use crate::engine::ese::check::{Listener, Report, Tallied, prove};
 use crate::engine::ese::finding::{Finding, Kind, Weight, Worst};
-use crate::engine::ese::instance::{Instance, Options};
+use crate::engine::ese::instance::Instance;
 use crate::engine::ese::ranges::{Need, span};
 use crate::engine::ese::recognise::Content;
 use crate::engine::ese::survey::{Database, Survey};
@@ -24,8 +24,7 @@ use crate::times;
 use crate::ui::{Ui, json as objects};
 
 pub fn run(args: &CheckArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
-    let options =
-        Options { base: args.base.clone(), log_directory: args.log_dir.clone(), checkpoint: args.checkpoint.clone() };
+    let options = args.instance.options();
     let stop = signal_token()?;
     let started = Instant::now();
     let (mut surveys, mut failed) = (Vec::new(), None);

@@ -8,7 +8,6 @@ use super::signal_token;
 use super::summary::count;
 use crate::engine::ese::deletion::story_of;
 use crate::engine::ese::fields::Generation;
-use crate::engine::ese::instance::Options;
 use crate::engine::ese::log_story::{LogStory, Told};
 use crate::engine::ese::ranges::span;
 use crate::engine::ese::truncation::{Anchor, Backup, Decided, Fate, Needs, Reason, Situation, decide};
@@ -22,8 +21,7 @@ use crate::ui::{Ui, json as objects};
 const REASONS_SHOWN_MAX: usize = 4;
 
 pub fn run(args: &LogsArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
-    let options =
-        Options { base: args.base.clone(), log_directory: args.log_dir.clone(), checkpoint: args.checkpoint.clone() };
+    let options = args.instance.options();
     let stop = signal_token()?;
     let (story, refused) = story_of(&args.storage, &options, &stop)?;
     let (mut history, mut doubts) = (Vec::new(), Vec::new());
