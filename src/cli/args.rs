@@ -180,6 +180,16 @@ pub struct SessionArgs {
     /// The databases can be recovered without them, and lose those changes.
     #[arg(long)]
     pub accept_loss: bool,
+    /// Try so long to read a database that another process has locked, such as 30s (SQLite) [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub busy_timeout: Option<Duration>,
+    /// Keep writers of a database with a rollback journal waiting no longer than this, such as 2s (SQLite)
+    ///
+    /// Such a database is copied in small steps, and anew where somebody commits between two of them (as often as
+    /// --retries says), and then at once: meanwhile no writer can commit. Where that takes longer, the exit code is 5. In
+    /// WAL mode no writer ever waits.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub max_lock: Option<Duration>,
     /// Leave out what matches, and everything below a directory that matches
     ///
     /// Patterns match bytes: `*` and `?` within one name, `**` across directories, `[ab]` one of several characters,
@@ -230,10 +240,12 @@ pub enum KindArg {
 /// The engines that can be named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EngineArg {
-    /// By content: ESE where a database or log of it is found, else any directory
+    /// By content: ESE where a database or log of it is found, else SQLite where a database of it is, else any directory
     Auto,
     /// Databases and logs of the Extensible Storage Engine, every page and segment proven
     Ese,
+    /// Databases of SQLite, while applications write to them, and whatever lies beside them
+    Sqlite,
     /// Any directory, as it is
     Files,
 }
@@ -436,6 +448,9 @@ pub struct VerifyArgs {
     /// Backups: a number, the beginning of an id, or `latest` [default: all]
     #[arg(value_name = "ID")]
     pub ids: Vec<String>,
+    /// Compare also every index of an SQLite database with its table (`integrity_check`, not `quick_check`)
+    #[arg(long)]
+    pub deep: bool,
 }
 
 /// restore
@@ -502,6 +517,9 @@ pub struct CheckArgs {
     /// The checkpoint, where that is neither beside the logs nor below the storage
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
+    /// Compare also every index of an SQLite database with its table (`integrity_check`, not `quick_check`)
+    #[arg(long)]
+    pub deep: bool,
 }
 
 /// inspect

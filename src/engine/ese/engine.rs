@@ -435,53 +435,19 @@ fn is_named_so(path: &Path, claim: Claim) -> bool {
     }
 }
 
-pub(super) fn is_named_as_database(path: &Path) -> bool {
+/// Whether a file is named as databases are.
+pub fn is_named_as_database(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default();
     ["edb", "dit", "mdb", "sdb"].iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 /// Whether one of the two headers has the mark of a database.
-pub(super) fn has_the_mark(head: &[u8]) -> bool {
+pub fn has_the_mark(head: &[u8]) -> bool {
     let shadows = PageSize::ALL.into_iter().map(PageSize::bytes);
     std::iter::once(0).chain(shadows).any(|begin| u32_at(head, begin + 4) == HEADER_SEED)
 }
 
 /// Whether a file has the length of whole sectors, as all databases and logs have, or a name that databases have.
-pub(super) fn may_be_database(path: &Path, size: u64) -> bool {
+pub fn may_be_database(path: &Path, size: u64) -> bool {
     size >= 4096 && (size.is_multiple_of(512) || is_named_as_database(path))
-}
-
-/// Which engines a storage is of, by content.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Contents {
-    /// A database or log of the Extensible Storage Engine.
-    pub ese: Option<PathBuf>,
-    /// A database of `SQLite`.
-    pub sqlite: Option<PathBuf>,
-}
-
-/// Looks whose files lie in a storage. Only files are opened that have the length of whole sectors, as all databases and
-/// logs have, or a name that databases have: in a directory with a million other files that is nearly none.
-pub fn look_for_engines(files: &FilesEngine, storage: &Path, stop: &StopToken) -> Result<Contents> {
-    let mut seen = Contents::default();
-    files.each_file(stop, &mut |relative, size| {
-        if (seen.ese.is_some() && seen.sqlite.is_some()) || !may_be_database(relative, size) {
-            return Ok(());
-        }
-        let path = storage.join(relative);
-        // What cannot be read now fails when it is read.
-        let Ok((file, size)) = files::open(&path) else { return Ok(()) };
-        let Ok(head) = read_head(&file, &path) else { return Ok(()) };
-        if head.starts_with(b"SQLite format 3\0") {
-            seen.sqlite.get_or_insert(path);
-        } else if match recognise(&head, size) {
-            Content::Database(..) | Content::Log(..) => true,
-            Content::DamagedHeader(Claim::Database, ..) => is_named_as_database(relative) || has_the_mark(&head),
-            _ => false,
-        } {
-            seen.ese.get_or_insert(path);
-        }
-        Ok(())
-    })?;
-    Ok(seen)
 }
