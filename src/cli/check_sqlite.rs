@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::engine::contents::find_databases;
 use crate::engine::ese::finding::{Finding, Kind, Weight};
-use crate::engine::sqlite::check::{Depth, Verdict, live};
+use crate::engine::sqlite::check::{Depth, Looked, Verdict, live};
 use crate::engine::sqlite::facts::CopyFacts;
 use crate::error::{Jet, Result, printable};
 use crate::paths;
@@ -35,7 +35,7 @@ impl Target {
 /// Checks one database, tells what it is, and hands over what is found.
 pub fn check(path: &Path, depth: Depth, stop: &StopToken, ui: &mut Ui) -> Result<Vec<Finding>> {
     let file: Arc<Path> = Arc::from(path);
-    let (facts, verdict) = match live(path, depth, &std::env::temp_dir(), stop) {
+    let Looked { facts, verdict, warning } = match live(path, depth, &std::env::temp_dir(), stop) {
         Ok(looked) => looked,
         Err(error) if stop.cause().is_some() => return Err(error),
         Err(error) => {
@@ -46,17 +46,20 @@ pub fn check(path: &Path, depth: Depth, stop: &StopToken, ui: &mut Ui) -> Result
         }
     };
     tell(path, &facts, &verdict, depth, ui);
-    Ok(match verdict {
-        Verdict::Sound => Vec::new(),
+    let warn = |message: String| Finding::warning(&file, Kind::Integrity, None, message);
+    let mut findings: Vec<_> =
+        warning.map(|warning| warn(format!("was recovered in a copy: {warning}"))).into_iter().collect();
+    match verdict {
+        Verdict::Sound => {}
         Verdict::Damaged(found) => {
             let damage = |what| Finding::damage(&file, Kind::Integrity, Jet::DatabaseCorrupted, what);
-            found.into_iter().map(damage).collect()
+            findings.extend(found.into_iter().map(damage));
         }
         Verdict::Unknown(why) => {
-            let message = format!("could not be checked with what SQLite has here: {why}");
-            vec![Finding::warning(&file, Kind::Integrity, None, message)]
+            findings.push(warn(format!("could not be checked with what SQLite has here: {why}")));
         }
-    })
+    }
+    Ok(findings)
 }
 
 fn tell(path: &Path, facts: &CopyFacts, verdict: &Verdict, depth: Depth, ui: &mut Ui) {

@@ -5,6 +5,7 @@ pub mod acceptance;
 pub mod ese;
 pub mod forge;
 pub mod mounts;
+pub mod sqlite;
 pub mod tree;
 
 use std::ffi::{OsStr, OsString};

@@ -48,6 +48,17 @@ pub enum Verdict {
     Unknown(String),
 }
 
+/// A database that was looked at where it lies.
+#[derive(Clone, Debug)]
+pub struct Looked {
+    /// What it is.
+    pub facts: CopyFacts,
+    /// What SQLite says.
+    pub verdict: Verdict,
+    /// What everybody should hear of it.
+    pub warning: Option<String>,
+}
+
 /// Looks at a stored copy, to which nobody writes; nothing is changed or left beside it.
 pub fn stored(path: &Path, depth: Depth, stop: &StopToken) -> Result<Verdict> {
     match connection::open(path, Access::Immutable) {
@@ -58,7 +69,7 @@ pub fn stored(path: &Path, depth: Depth, stop: &StopToken) -> Result<Verdict> {
 
 /// Looks at a database where it lies, whoever writes to it: inside one read transaction in WAL mode, else on a copy below
 /// `scratch`, so that nobody waits for more than that.
-pub fn live(path: &Path, depth: Depth, scratch: &Path, stop: &StopToken) -> Result<(CopyFacts, Verdict)> {
+pub fn live(path: &Path, depth: Depth, scratch: &Path, stop: &StopToken) -> Result<Looked> {
     let policy = Policy {
         terms: Terms::default(),
         scratch: scratch.to_owned(),
@@ -78,13 +89,17 @@ pub fn live(path: &Path, depth: Depth, scratch: &Path, stop: &StopToken) -> Resu
     };
     if !opened.keeps_writers_waiting() {
         view.believe_schema().map_err(|e| failure(path, path, &e))?;
-        return Ok((facts, ask(view.connection(), depth, stop)?));
+        return Ok(Looked {
+            facts,
+            verdict: ask(view.connection(), depth, stop)?,
+            warning: opened.warning().map(str::to_owned),
+        });
     }
     let copy = Scratch::create(scratch, view.bytes())?;
     drain(view, path, &copy.database(), &|| stop.check())?;
     view.end();
     drop(opened);
-    Ok((facts, stored(&copy.database(), depth, stop)?))
+    Ok(Looked { facts, verdict: stored(&copy.database(), depth, stop)?, warning: None })
 }
 
 /// Runs the check, and interrupts it when somebody asks to stop.

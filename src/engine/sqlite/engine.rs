@@ -14,7 +14,7 @@ use crate::engine::ese::at_rest::is_at_rest;
 use crate::engine::ese::files;
 use crate::engine::files::{FilesEngine, Reached};
 use crate::engine::{
-    Deletion, Engine, EngineName, Entry, HeldLog, History, LeftOut, Needless, Notice, Role, Surveyed, Witness,
+    Deletion, Engine, EngineName, Entry, HeldLog, History, LeftOut, Mark, Needless, Notice, Role, Surveyed, Witness,
 };
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::stream::source::{Opened, Stamp};
@@ -259,6 +259,12 @@ impl Engine for SqliteEngine {
             return Err(Error::new(ExitCode::Failed, message).file(&self.storage).hint(hint));
         }
         Ok(())
+    }
+
+    fn mark(&self, stop: &StopToken) -> Result<Option<Mark>> {
+        // An unfit storage is told before anything is made for it.
+        self.survey(stop, &mut |_| Ok(()))?;
+        Ok(None)
     }
 
     fn list_logs(&self, _: &StopToken) -> Result<Vec<Entry>> {

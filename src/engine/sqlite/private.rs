@@ -198,3 +198,48 @@ fn drain_by_backup(view: &View, file: &Path, target: &Path, go_on: &dyn Fn() -> 
     drop(copy);
     File::open(target).map_err(|e| Error::io("read", target, &e))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::sqlite::connection::Access;
+
+    #[test]
+    fn both_ways_to_copy_at_once_give_the_same_database() {
+        let home = tempfile::tempdir().expect("temporary directory");
+        let source = home.path().join("source");
+        let application = Connection::open(&source).expect("opened");
+        let sql =
+            "PRAGMA journal_mode = wal; CREATE TABLE t(x); INSERT INTO t VALUES (zeroblob(3000000)), ('it is there')";
+        application.execute_batch(sql).expect("made");
+        let view = View::open(&source, Access::Shared).expect("opened");
+        application.execute_batch("DELETE FROM t").expect("deleted after the view was opened");
+        for (name, copy) in [("pages", drain as fn(&_, &_, &_, &_) -> _), ("backup", drain_by_backup)] {
+            let target = home.path().join(name);
+            let _file: File = copy(&view, &source, &target, &|| Ok(())).expect("copied");
+            let copy = super::super::connection::open(&target, Access::Immutable).expect("opened");
+            let bytes: i64 = copy.query_row("SELECT sum(length(x)) FROM t", [], |row| row.get(0)).expect("asked");
+            assert_eq!(bytes, 3_000_011, "{name}");
+            let stopped =
+                drain(&view, &source, &home.path().join("stopped"), &|| Err(Error::new(ExitCode::Stopped, "")));
+            assert!(stopped.is_err());
+            let _ = std::fs::remove_file(home.path().join("stopped"));
+        }
+    }
+
+    #[test]
+    fn a_copy_belongs_together_where_the_log_was_not_begun_anew() {
+        let stamp = |size| Stamp { device: 1, inode: 1, size, modified_ns: 0, changed_ns: 0 };
+        let look = |size, wal: Option<u8>, journal: Option<u64>| Look {
+            database: stamp(size),
+            wal: wal.map(|salt| [salt; wal::HEADER_BYTES]),
+            journal: journal.map(stamp),
+        };
+        assert!(look(1, None, None).holds_until(&look(1, None, None)));
+        assert!(!look(1, None, None).holds_until(&look(2, None, None)), "somebody wrote");
+        assert!(look(1, Some(7), None).holds_until(&look(2, Some(7), None)), "a checkpoint, and the log has it all");
+        assert!(!look(1, Some(7), None).holds_until(&look(1, Some(8), None)), "another round of the log");
+        assert!(!look(1, None, None).holds_until(&look(1, Some(7), None)), "a log came");
+        assert!(!look(1, None, Some(5)).holds_until(&look(1, None, None)), "somebody rolled back");
+    }
+}

@@ -101,7 +101,7 @@ impl Opened {
         let scratch = copy_aside(path, name, &policy.scratch, policy.terms.busy_timeout(), &policy.stop)?;
         let copy = scratch.database();
         let view = View::open(&copy, Access::Writable).map_err(|e| failure(path, name, &e))?;
-        let warning = "a writer was interrupted in the middle of a transaction; the backup holds the state before it, \
+        let warning = "a writer was interrupted in the middle of a transaction; what counts is the state before it, as \
              recovered in a copy. The source is as it was: its application recovers it when it opens it";
         Ok(Self {
             scratch: Some(scratch),
@@ -115,6 +115,11 @@ impl Opened {
     /// The database as it is now.
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// What everybody should hear of it.
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
     }
 
     /// Whether reading it keeps writers waiting.
@@ -237,14 +242,26 @@ impl DatabaseSource {
     fn copy_at_once(&mut self) -> Result<()> {
         let shared = Arc::clone(&self.opened);
         let mut guard = lock(&shared);
-        let Some(opened) = guard.as_mut() else { return Err(self.given_up()) };
-        let is_held = matches!(self.reading, Reading::Held(_));
-        let scratch = Scratch::create(&self.policy.scratch, opened.view.bytes())?;
-        if !is_held {
+        if matches!(self.reading, Reading::Stepped(..)) {
+            let Some(opened) = guard.as_mut() else { return Err(self.given_up()) };
             let timeout = self.policy.terms.busy_timeout();
-            let begun = patiently(&self.path, self.name(), timeout, &self.policy.stop, || opened.view.begin())?;
-            begun.map_err(|e| self.failure(&e))?;
+            match patiently(&self.path, self.name(), timeout, &self.policy.stop, || opened.view.begin())? {
+                Ok(_) => {}
+                // A writer was killed since: what it left is rolled back in a copy, once nothing of ours is open here.
+                Err(error) if trouble(&error) == Trouble::NeedsCopy => {
+                    *guard = None;
+                    *guard = Some(Opened::open_copy(&self.path, self.name(), &self.policy, Some(&error))?);
+                }
+                Err(error) => return Err(self.failure(&error)),
+            }
         }
+        let Some(opened) = guard.as_mut() else { return Err(self.given_up()) };
+        (self.page_size, self.pages) = (opened.view.page_size, opened.view.pages);
+        if opened.is_alone && opened.view.gives_pages {
+            self.reading = Reading::Held(Instant::now());
+            return Ok(());
+        }
+        let scratch = Scratch::create(&self.policy.scratch, opened.view.bytes())?;
         let begun = Instant::now();
         let limit = self.policy.terms.max_lock().filter(|_| opened.keeps_writers_waiting());
         let go_on = || {
@@ -254,15 +271,12 @@ impl DatabaseSource {
                 _ => Ok(()),
             }
         };
-        // Not beside the copy that the view may be on.
         let drained = drain(&opened.view, self.watched.path(), &scratch.database(), &go_on);
         opened.view.end();
         let held = Some(begun.elapsed()).filter(|_| opened.keeps_writers_waiting());
-        self.page_size = opened.view.page_size;
-        self.pages = opened.view.pages;
         let file = drained?;
         let bytes = file.metadata().map_err(|e| Error::io("look at", &scratch.database(), &e))?.len();
-        opened.scratch = Some(scratch); // the database itself is not needed any more, and its copy only by its handle
+        opened.scratch = Some(scratch); // an earlier one is not needed any more
         self.reading = Reading::Copied(file, held, bytes);
         Ok(())
     }
@@ -291,11 +305,19 @@ impl DatabaseSource {
         let (name, timeout) = (self.watched.path(), self.policy.terms.busy_timeout());
         let begun = patiently(&self.path, name, timeout, &self.policy.stop, || opened.view.begin())?;
         let since = Instant::now();
-        let is_same = begun.map_err(|e| failure(&self.path, name, &e))?;
-        if !is_same {
-            opened.view.end();
-            self.was_disturbed = true;
-            return Ok(0);
+        match begun {
+            Ok(true) => {}
+            Ok(false) => {
+                opened.view.end();
+                self.was_disturbed = true;
+                return Ok(0);
+            }
+            // A writer was killed since; another attempt reads a copy in which that is rolled back.
+            Err(error) if trouble(&error) == Trouble::NeedsCopy => {
+                self.was_disturbed = true;
+                return Ok(0);
+            }
+            Err(error) => return Err(failure(&self.path, name, &error)),
         }
         let read = opened.view.read(self.next, buffer);
         opened.view.end();
@@ -394,5 +416,27 @@ impl Source for DatabaseSource {
             warning: opened.warning.clone(),
         }));
         Ok(Settled::Still(attributes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_for_a_reader_that_is_stuck_elsewhere_is_given_up() {
+        let home = tempfile::tempdir().expect("temporary directory");
+        let path = home.path().join("bank.db");
+        let application = rusqlite::Connection::open(&path).expect("opened");
+        application.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE t(x)").expect("made");
+        drop(application);
+        let (terms, scratch) = (Terms::default(), home.path().to_owned());
+        let policy = Policy { terms, scratch, is_at_rest: false, stop: StopToken::never() };
+        let readings = Readings::default();
+        let reading = readings.add(Opened::open(&path, &path, None, &policy).expect("opened"));
+        assert!(Companion::Shm.of(&path).exists());
+        readings.let_go();
+        assert!(lock(&reading).is_none());
+        assert!(!Companion::Shm.of(&path).exists() && !Companion::Wal.of(&path).exists());
     }
 }
