@@ -46,8 +46,9 @@ complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "show" -d 'Show what a
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "cat" -d 'Write one file of a backup to stdout, proven before the first byte'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "verify" -d 'Prove backups: every hash, every size, nothing missing, nothing extra'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "restore" -d 'Restore a backup into a directory that is empty or does not exist yet'
-complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "check" -d 'Prove the files of the Extensible Storage Engine where they lie; no backup'
-complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "inspect" -d 'Show what the header of a file of the Extensible Storage Engine says'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "check" -d 'Prove databases of ESE and SQLite where they lie; no backup'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "logs" -d 'Tell of each log of an ESE storage whether it is needed, and why'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "inspect" -d 'Show what the header of a file of ESE or SQLite says'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "completions" -d 'Print the completions of a shell'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "man" -d 'Print the man page, or write all of them into a directory'
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l kind -d 'What is asked for' -r -f -a "full\t'Complete; a parent for later kinds; may truncate'
@@ -246,6 +247,18 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand check" -l json -d 'Print J
 complete -c jetbak -n "__fish_jetbak_using_subcommand check" -s q -l quiet -d 'Print errors only'
 complete -c jetbak -n "__fish_jetbak_using_subcommand check" -s v -l verbose -d 'Say what was decided, and why'
 complete -c jetbak -n "__fish_jetbak_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l repository -d 'Ask the backups in this repository which logs they make needless' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l base -d 'The three characters that the names of the logs begin with, where there are several streams' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l log-dir -d 'The directory of the logs, where that is not below the storage' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l checkpoint -d 'The checkpoint, where it is not beside the logs' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c jetbak -n "__fish_jetbak_using_subcommand inspect" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand inspect" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
 always\t'Always'

@@ -263,6 +263,12 @@ impl Giving {
         Ok(not_given)
     }
 
+    /// Gives an open directory that has all its attributes its mode and time once more, after names in it have gone.
+    pub fn to_directory_once_more(folder: impl AsFd, attributes: &Attributes) -> io::Result<()> {
+        rustix::fs::fchmod(&folder, Mode::from_raw_mode(attributes.mode))?;
+        Ok(rustix::fs::futimens(&folder, &modified(attributes))?)
+    }
+
     /// Whether the file belongs to whom it should.
     fn chown(
         &self,

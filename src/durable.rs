@@ -1,12 +1,12 @@
 //! The one way in which files that stand alone are written, so that they are there whole or not at all.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, renameat_with};
 
 use crate::error::{Error, Result};
 
@@ -21,6 +21,8 @@ pub enum Put {
 
 /// Begins the name of every temporary file, so that a sweep can know it.
 pub const TEMPORARY_PREFIX: &str = ".jetbak-tmp-";
+/// How often a temporary file is made anew where a sweep takes it away before it is locked.
+const TEMPORARY_ATTEMPTS: u32 = 100;
 
 /// Writes a file that stands alone; when this returns, it is durable under its name with exactly this content.
 ///
@@ -28,8 +30,9 @@ pub const TEMPORARY_PREFIX: &str = ".jetbak-tmp-";
 /// error the temporary file goes. The file is readable by its owner only.
 pub fn write(path: &Path, content: &[u8], put: Put) -> Result<()> {
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
-    let temporary = folder.join(format!("{TEMPORARY_PREFIX}{:016x}", random()));
-    let result = write_temporary(&temporary, content).and_then(|()| rename(&temporary, path, put));
+    // Locked until it has its name: no sweep takes it for one that a crash left.
+    let (temporary, mut file) = create_temporary(folder).map_err(|e| Error::io("write", path, &e))?;
+    let result = fill(&mut file, content).and_then(|()| rename(&temporary, path, put));
     if result.is_err() {
         let _ = fs::remove_file(&temporary); // the first error is the one to report
     }
@@ -37,8 +40,22 @@ pub fn write(path: &Path, content: &[u8], put: Put) -> Result<()> {
     sync_folder(folder)
 }
 
-fn write_temporary(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+/// Makes a temporary file that only its owner can read; no sweep takes it away as long as it is open.
+///
+/// Where the file system has no locks, it is not locked, and a sweep takes nothing away.
+pub fn create_temporary(folder: &Path) -> io::Result<(PathBuf, File)> {
+    for _ in 0..TEMPORARY_ATTEMPTS {
+        let path = folder.join(format!("{TEMPORARY_PREFIX}{:016x}", random()));
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let is_being_swept = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+        if !is_being_swept && file.metadata()?.nlink() > 0 {
+            return Ok((path, file));
+        } // else a sweep takes it away, or has done so between its making and its locking
+    }
+    Err(io::ErrorKind::ResourceBusy.into())
+}
+
+fn fill(file: &mut File, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     if file.metadata()?.len() != content.len() as u64 {
         return Err(io::Error::other("the file has another length than was written"));
@@ -76,22 +93,27 @@ pub fn make_folder(path: &Path) -> Result<()> {
     sync_folder(path.parent().unwrap_or_else(|| Path::new(".")))
 }
 
-/// Removes temporary files that a crash left in a directory, except those that somebody holds locked.
-///
-/// Call it under the lock of those who write there without locking each file.
-pub fn sweep_temporaries(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut swept = Vec::new();
+/// Removes temporary files that a crash left in a directory; returns how many. One that somebody holds locked is in use,
+/// and one that cannot be opened and locked may be: those stay.
+pub fn sweep_temporaries(folder: &Path) -> Result<u64> {
+    let mut swept = 0;
     for entry in fs::read_dir(folder).map_err(|e| Error::io("list", folder, &e))? {
         let entry = entry.map_err(|e| Error::io("list", folder, &e))?;
-        if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
-            let path = entry.path();
-            // Held until the file is gone: whoever locks it after us sees that it has lost its name.
-            let file = File::open(&path).ok();
-            if file.as_ref().is_some_and(|file| file.try_lock().is_err()) {
-                continue;
-            }
-            fs::remove_file(&path).map_err(|e| Error::io("remove", &path, &e))?;
-            swept.push(path);
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if !is_file || !entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
+            continue;
+        }
+        let path = entry.path();
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(file) = rustix::fs::open(&path, flags, Mode::empty()).map(File::from) else { continue };
+        // Held until the file is gone: whoever locks it after us sees that it has lost its name.
+        if file.try_lock().is_err() {
+            continue;
+        }
+        match fs::remove_file(&path) {
+            Ok(()) => swept += 1,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // it has got its name, or another sweep was quicker
+            Err(error) => return Err(Error::io("remove", &path, &error)),
         }
     }
     Ok(swept)
@@ -107,6 +129,8 @@ pub fn random() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
 
     #[test]
     fn what_exists_is_replaced_only_when_asked() {
@@ -118,5 +142,28 @@ mod tests {
         write(&path, b"three", Put::Replace).expect("replaced");
         assert_eq!(fs::read(&path).expect("read"), b"three");
         assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_sweep_takes_nothing_away_from_those_who_write() {
+        let folder = tempfile::tempdir().expect("temporary directory");
+        let left = folder.path().join(format!("{TEMPORARY_PREFIX}0"));
+        fs::write(&left, "left by a crash").expect("written");
+        let written = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !written.load(Ordering::Relaxed) {
+                        sweep_temporaries(folder.path()).expect("swept");
+                    }
+                });
+            }
+            let write_all = || (0..300).try_for_each(|_| write(&folder.path().join("record"), b"one", Put::Replace));
+            let result = write_all();
+            written.store(true, Ordering::Relaxed);
+            result.expect("written");
+        });
+        sweep_temporaries(folder.path()).expect("swept");
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1, "what a crash left is gone");
     }
 }

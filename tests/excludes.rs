@@ -137,7 +137,76 @@ fn what_is_left_out_as_asked_is_said_and_kept_with_the_backup() {
         (&summary["outcome"], &summary["excluded"], &summary["files"]),
         (&"completed".into(), &json!([]), &11.into())
     );
-    assert_eq!(summary["warnings"], 0);
+    assert_eq!(summary["warnings"], 1, "one of the patterns leaves nothing out");
+}
+
+#[test]
+fn a_pattern_that_leaves_nothing_out_is_named_once_and_harms_nothing() {
+    let host = storage();
+    // Two of them match one file: both leave it out.
+    let used = ["--exclude", "*.tmp", "--exclude", "cache/", "--exclude", "Upper*", "--exclude", "*.TMP"];
+    let backup = [&["backup", "app", "--to", "repo"][..], &used].concat();
+    let ran = host.ok(&backup);
+    assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
+
+    // A mistyped one, one of directories only, and one of what another one takes along.
+    let typed = [&backup[..], &["--exclude", "*.tpm", "--exclude", "main.db/", "--exclude", "cache/*"]].concat();
+    let warning = "warning: nothing is left out by --exclude *.tpm --exclude main.db/ --exclude cache/*\n";
+    let ran = host.ok(&typed);
+    assert_eq!(ran.stderr.matches("nothing is left out").count(), 1, "{}", ran.stderr);
+    ran.says(warning).says("1 warning");
+    assert_eq!(host.ok(&[&typed[..], &["--quiet"]].concat()).stderr, "");
+    host.ok(&[&typed[..], &["--dry-run"]].concat()).says(warning);
+    let dry = host.ok(&[&typed[..], &["--dry-run", "--json"]].concat()).summary();
+    assert_eq!(dry["unused_patterns"], json!(["*.tpm", "main.db/", "cache/*"]));
+
+    // The same where the session is begun and ended by commands of its own: begin tells.
+    let session = [&["begin", "app", "--to", "repo"][..], &typed[4..]].concat();
+    host.ok(&session).says(warning);
+    host.ok(&["read", "app"]);
+    assert!(!host.ok(&["end", "app"]).stderr.contains("left out by"), "it is told once");
+    let ran = host.ok(&[&session[..], &["--json"]].concat());
+    let objects: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(objects[0]["type"], "warning");
+    assert_eq!(objects[0]["message"], warning.trim_start_matches("warning: ").trim_end());
+    assert_eq!(objects[1]["unused_patterns"], json!(["*.tpm", "main.db/", "cache/*"]));
+    host.ok(&["end", "app", "--abort"]);
+}
+
+#[test]
+fn of_a_file_of_patterns_for_many_storages_only_verbose_and_json_name_what_leaves_nothing_out() {
+    let host = storage();
+    let many: Vec<_> = (1..=25).map(|number| format!("*.{number}")).collect();
+    host.write("common", "*.tmp\nnode_modules/\n# editors\n*.swp\n*~\ncache/\n");
+    host.write("many", many.join("\n"));
+    let backup = ["backup", "app", "--to", "repo", "--exclude", "*.db", "--exclude-from", "common"];
+    let ran = host.ok(&backup);
+    assert!(!ran.stderr.contains("warning") && !ran.stderr.contains("swp"), "{}", ran.stderr);
+    let ran = host.ok(&[&backup[..], &["--exclude-from", "many", "-v"]].concat());
+    ran.says("nothing is left out by 3 of 5 patterns in common: node_modules/, *.swp, *~\n")
+        .says("nothing is left out by 25 of 25 patterns in many: *.1, ")
+        .says(", *.20 and 5 more\n");
+    let ran = host.ok(&[&backup[..], &["--json"]].concat());
+    let begun: Value = serde_json::from_str(ran.stdout.lines().next().expect("a line")).expect("JSON");
+    assert_eq!(begun["unused_patterns"], json!(["node_modules/", "*.swp", "*~"]));
+    assert_eq!(ran.summary()["warnings"], 0);
+}
+
+#[test]
+fn a_pattern_is_not_called_useless_where_a_directory_could_not_be_listed() {
+    use std::os::unix::fs::PermissionsExt;
+    let host = Host::with_app();
+    host.write("app/closed/file.tpm", "secret");
+    common::open_to_all(&host, "app");
+    fs::set_permissions(host.path("app/closed"), fs::Permissions::from_mode(0o000)).expect("closed");
+    let run = |more: &[&str]| {
+        let arguments = [&["backup", "app", "--to", "repo", "--keep-going", "--exclude", "*.tpm"][..], more].concat();
+        common::finish(common::as_ordinary_user(&host, host.command(&arguments)))
+    };
+    let ran = run(&[]).exits(1);
+    assert!(!ran.stderr.contains("nothing is left out"), "{}", ran.stderr);
+    assert_eq!(run(&["--dry-run", "--json"]).exits(0).summary()["unused_patterns"], Value::Null);
+    fs::set_permissions(host.path("app/closed"), fs::Permissions::from_mode(0o755)).expect("opened");
 }
 
 #[test]

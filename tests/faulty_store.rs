@@ -194,6 +194,9 @@ impl Store for FaultyStore {
     fn remove(&self, path: &Path) -> Result<()> {
         self.call("remove", path, || self.inner.remove(path))
     }
+    fn sweep(&self, path: &Path) -> Result<u64> {
+        self.call("list", path, || self.inner.sweep(path))
+    }
     fn sync(&self) -> Result<()> {
         self.call("sync", Path::new(""), || self.inner.sync())
     }
@@ -262,6 +265,7 @@ impl Machine {
             name: None,
             logs: vec!["wal.*".to_owned()],
             exclusion: Exclusion::default(),
+            pattern_files: Vec::new(),
             keep_going: false,
             keep_partial: false,
             retries: 0,
@@ -583,6 +587,9 @@ impl Store for LyingStore {
     }
     fn remove(&self, path: &Path) -> Result<()> {
         self.inner.remove(path)
+    }
+    fn sweep(&self, path: &Path) -> Result<u64> {
+        self.inner.sweep(path)
     }
     fn sync(&self) -> Result<()> {
         self.inner.sync()

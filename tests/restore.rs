@@ -513,6 +513,7 @@ fn broad() -> Host {
     }
     fs::create_dir(host.path("app/folder")).expect("created");
     fs::set_permissions(host.path("app/folder"), fs::Permissions::from_mode(0o500)).expect("set");
+    fs::set_permissions(host.path("app"), fs::Permissions::from_mode(0o711)).expect("set");
     set_time(&host.path("app"), 1_100_000_000, 7);
     host.ok(&["backup", "app", "--to", "repo"]);
     host
@@ -605,8 +606,11 @@ fn a_restore_from_inside_killed_at_any_moment_is_healed_by_the_next_one() {
         running.kill();
         let again = finish(restore_here(&host, &[]));
         assert!(matches!(again.code, Some(0 | 5)), "{}", again.stderr);
-        source.is_like(&Listing::of(&host.path("here")), Alike::Fully);
         is_swept(&host.path("here"));
+        let differences = source.differences(&Listing::of(&host.path("here")), Alike::Fully);
+        // The one moment that cannot be closed: the scratch directory was just taken out, which changes the target's time.
+        let is_last_moment = differences.starts_with(": the time is ") && differences.lines().count() == 1;
+        assert!(differences.is_empty() || (again.code == Some(5) && is_last_moment), "{differences}");
     }
 }
 

@@ -108,7 +108,7 @@ fn case_47_a_database_that_never_was_in_a_full_keeps_everything() {
         Situation { databases: vec![database("a.edb", Needs::Nothing), database("b.edb", Needs::Nothing)], ..clean() };
     let decided = decide(&two, &[full(2, (8, 10), &["a.edb"])], Some(generation(8)));
     assert_eq!(gone(&decided), [0; 0]);
-    assert!(reasons_of(&decided, 5).contains(&Reason::NeverBackedUp(1)));
+    assert_eq!(reasons_of(&decided, 5), [Reason::BelowCheckpoint(generation(8)), Reason::NeverBackedUp(1)]);
 }
 
 #[test]
@@ -153,6 +153,16 @@ fn the_newest_log_stays_also_where_no_current_one_is_there() {
     headless.logs.retain(|log| log.is_closed);
     headless.checkpoint = Some(Anchor::At(generation(12)));
     assert_eq!(gone(&decide(&headless, &[full(1, (11, 12), &["a.edb"])], None)), [5, 6, 7, 8]);
+}
+
+#[test]
+fn a_log_that_is_still_written_stays_wherever_it_stands_and_so_does_what_follows() {
+    let mut odd = clean();
+    odd.logs[1].is_closed = false;
+    let decided = decide(&odd, &[full(1, (8, 10), &["a.edb"])], Some(generation(8)));
+    assert_eq!(gone(&decided), [5]);
+    assert_eq!(reasons_of(&decided, 6)[0], Reason::Current);
+    assert!(reasons_of(&decided, 7).contains(&Reason::AboveKept(generation(6))));
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 mod common;
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::{Host, as_ordinary_user, eventually, finish, open_to_all};
+use common::{Host, as_ordinary_user, eventually, finish, names, open_to_all};
 use serde_json::Value;
 
 /// A machine with two backups in `repo`.
@@ -177,7 +177,46 @@ fn a_link_in_the_place_of_the_records_is_not_followed() {
     fs::create_dir(host.path("elsewhere")).expect("created");
     symlink(host.path("elsewhere"), host.path("repo/verified")).expect("linked");
     host.ok(&["verify", "repo", "-v"]).says("the result is not recorded: ");
+    fs::write(host.path("elsewhere/.jetbak-tmp-0"), "somebody else's").expect("written");
+    host.ok(&["backup", "app", "--to", "repo", "-v"]).says("verified is no directory");
+    fs::remove_file(host.path("elsewhere/.jetbak-tmp-0")).expect("still there");
     assert_eq!(fs::read_dir(host.path("elsewhere")).expect("listed").count(), 0);
+}
+
+#[test]
+fn what_a_verification_left_that_died_while_it_recorded_is_removed_by_the_next_backup() {
+    let host = two_backups();
+    host.ok(&["verify", "repo"]);
+    let good = fs::read_to_string(record(&host, 0)).expect("read");
+    let folder = host.path("repo/verified");
+    let [left, in_use] = ["0011223344556677", "8899aabbccddeeff"].map(|n| folder.join(format!(".jetbak-tmp-{n}")));
+    fs::write(&left, &good[..good.len() / 2]).expect("written");
+    let living = File::create(&in_use).expect("created");
+    living.lock().expect("locked");
+    fs::create_dir(folder.join(".jetbak-tmp-folder")).expect("created");
+    assert!(Command::new("mkfifo").arg(folder.join(".jetbak-tmp-pipe")).status().expect("mkfifo runs").success());
+
+    host.run_soon(&["backup", "app", "--to", "repo"]).exits(0);
+    assert!(!left.exists(), "nobody is at it");
+    assert!(in_use.exists(), "another verification is about to give it its name");
+    drop(living);
+    host.ok(&["backup", "app", "--to", "repo"]);
+    let mut stay = [".jetbak-tmp-folder", ".jetbak-tmp-pipe"].map(str::to_owned).to_vec();
+    stay.extend(host.backups("repo")[..2].iter().map(|id| format!("{id}.json")));
+    assert_eq!(names(&folder), stay, "the records, and what no verification makes");
+}
+
+#[test]
+fn records_of_another_user_hold_up_no_backup() {
+    let host = two_backups();
+    open_to_all(&host, "");
+    fs::create_dir(host.path("repo/verified")).expect("created");
+    fs::write(host.path("repo/verified/.jetbak-tmp-0"), "").expect("written");
+    fs::set_permissions(host.path("repo/verified"), fs::Permissions::from_mode(0o300)).expect("closed");
+    let backup = host.command(&["backup", "app", "--to", "repo", "-v"]);
+    let ran = finish(as_ordinary_user(&host, backup)).exits(0);
+    ran.says("left what interrupted verifications may have left alone: cannot list ").says("permission denied");
+    fs::set_permissions(host.path("repo/verified"), fs::Permissions::from_mode(0o700)).expect("opened");
 }
 
 #[test]

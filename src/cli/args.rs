@@ -106,9 +106,11 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Restore a backup into a directory that is empty or does not exist yet
     Restore(RestoreArgs),
-    /// Prove the files of the Extensible Storage Engine where they lie; no backup
+    /// Prove databases of ESE and SQLite where they lie; no backup
     Check(CheckArgs),
-    /// Show what the header of a file of the Extensible Storage Engine says
+    /// Tell of each log of an ESE storage whether it is needed, and why
+    Logs(LogsArgs),
+    /// Show what the header of a file of ESE or SQLite says
     Inspect(InspectArgs),
     /// Print the completions of a shell
     Completions(CompletionsArgs),
@@ -195,10 +197,13 @@ pub struct SessionArgs {
     /// Patterns match bytes: `*` and `?` within one name, `**` across directories, `[ab]` one of several characters,
     /// `{a,b}` either; a backslash takes the next character as it is. Without a slash a pattern is matched with names
     /// anywhere, with one with the path from the storage; a slash at its end means directories only. Can be given
-    /// several times. The manifest keeps the patterns, and -v names what they leave out.
+    /// several times. The manifest keeps the patterns, and -v names what they leave out. A warning names those that leave
+    /// nothing out.
     #[arg(long = "exclude", value_name = "GLOB")]
     pub excludes: Vec<String>,
     /// Leave out what the patterns in a file match: one a line, `#` begins a comment
+    ///
+    /// The file may be one for many storages: only -v and JSON name those of its patterns that leave nothing out.
     #[arg(long = "exclude-from", value_name = "FILE")]
     pub exclude_from: Vec<PathBuf>,
     /// Leave out what lies in directories that a CACHEDIR.TAG marks as caches
@@ -502,7 +507,7 @@ pub enum OwnerArg {
 /// check
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Every page, every log segment, both copies of every header, and how the logs follow each other. Every damage is listed, and the exit code is 3 if there is any; 6 for a database in a state that nobody can use. A dirty database is fine, if the logs that it needs are there and sound. A FILE is judged on its own. Nothing is changed.\n\nExamples:\n  jetbak check /mnt/snapshot/ntds\n  jetbak check /mnt/db --log-dir /mnt/logs --checkpoint /mnt/logs/e00.chk\n  jetbak check Web.edb --json | jq -c 'select(.type == \"damage\")'"
+    after_help = "Every page, every log segment, both copies of every header, and how the logs follow each other. Every damage is listed, and the exit code is 3 if there is any; 6 for a database in a state that nobody can use. A dirty database is fine, if the logs that it needs are there and sound. A FILE is judged on its own. Databases of SQLite are asked by SQLite itself, while applications write. Nothing is changed.\n\nExamples:\n  jetbak check /mnt/snapshot/ntds\n  jetbak check /mnt/db --log-dir /mnt/logs --checkpoint /mnt/logs/e00.chk\n  jetbak check Web.edb --json | jq -c 'select(.type == \"damage\")'"
 )]
 pub struct CheckArgs {
     /// Storages (directories with the files of one instance each), or files
@@ -522,10 +527,33 @@ pub struct CheckArgs {
     pub deep: bool,
 }
 
+/// logs
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Nothing is changed. What can go goes with the next `jetbak backup STORAGE --to REPO --truncate`; delete no log by hand.\n\nExample:\n  jetbak logs /mnt/snapshot/exchange --repository /backup/exchange"
+)]
+pub struct LogsArgs {
+    /// The storage: a directory with the files of one instance
+    #[arg(value_name = "STORAGE")]
+    pub storage: PathBuf,
+    /// Ask the backups in this repository which logs they make needless
+    #[arg(long, value_name = "REPO", env = "JETBAK_REPOSITORY", hide_env_values = true)]
+    pub repository: Option<PathBuf>,
+    /// The three characters that the names of the logs begin with, where there are several streams
+    #[arg(long, value_name = "NAME")]
+    pub base: Option<String>,
+    /// The directory of the logs, where that is not below the storage
+    #[arg(long, value_name = "DIR")]
+    pub log_dir: Option<PathBuf>,
+    /// The checkpoint, where it is not beside the logs
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+}
+
 /// inspect
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Databases, logs, checkpoints, flush maps and patch files, by their content, whatever their names. The checksum of every copy is computed; the exit code is 3 where one does not hold. Positions in logs read generation:segment:offset in hexadecimal.\n\nExample:\n  jetbak inspect Web.edb edb.log edb.chk"
+    after_help = "Databases, logs, checkpoints, flush maps and patch files of ESE, databases and logs of SQLite, by their content, whatever their names. The checksum of every copy is computed; the exit code is 3 where one does not hold. Positions in logs of ESE read generation:segment:offset in hexadecimal. Of a write-ahead log of SQLite every frame is proven, and how far the committed ones go.\n\nExample:\n  jetbak inspect Web.edb edb.log edb.chk"
 )]
 pub struct InspectArgs {
     /// The files

@@ -108,6 +108,7 @@ fn dry_run(
             "logs_bytes": survey.logs_bytes,
             "left_out": survey.left_out,
             "left_out_as_asked": survey.excluded,
+            "unused_patterns": super::begin::unused_patterns(&survey, &options.exclusion),
         })));
         return Ok(ExitCode::Done);
     }

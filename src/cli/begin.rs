@@ -1,5 +1,7 @@
 //! `jetbak begin`
 
+use std::path::PathBuf;
+
 use serde_json::json;
 
 use super::args::{BeginArgs, EngineArg, Global, KindArg, SessionArgs};
@@ -19,6 +21,7 @@ use crate::ui::{Ui, json as objects};
 impl SessionArgs {
     /// What was typed, as plain values.
     pub fn options(&self, repository: Option<&std::path::Path>, one_shot: bool) -> Result<Options> {
+        let (exclusion, pattern_files) = self.exclusion()?;
         Ok(Options {
             storage: self.storage.clone(),
             repository: repository.map(std::path::Path::to_owned),
@@ -47,7 +50,8 @@ impl SessionArgs {
             },
             sqlite: self.sqlite_terms(),
             truncate: false,
-            exclusion: self.exclusion()?,
+            exclusion,
+            pattern_files,
             keep_going: self.keep_going,
             keep_partial: self.keep_partial,
             retries: self.retries,
@@ -69,16 +73,20 @@ impl SessionArgs {
         Some(terms)
     }
 
-    /// What is left out as asked, the patterns of files read.
-    fn exclusion(&self) -> Result<Exclusion> {
+    /// What is left out as asked, and the files of patterns, whose patterns come last, with how many each has.
+    fn exclusion(&self) -> Result<(Exclusion, Vec<(PathBuf, usize)>)> {
         let mut globs = self.excludes.clone();
+        let mut files = Vec::new();
         for path in &self.exclude_from {
             let text = std::fs::read(path).map_err(|e| Error::io("read", path, &e).exit(ExitCode::Usage))?;
-            globs.extend(globs::parse_list(&text).map_err(|reason| {
+            let patterns = globs::parse_list(&text).map_err(|reason| {
                 Error::jet(Jet::InvalidParameter, format!("{}: {reason}", printable(path))).file(path)
-            })?);
+            })?;
+            files.push((path.clone(), patterns.len()));
+            globs.extend(patterns);
         }
-        Ok(Exclusion { globs, caches: self.exclude_caches, other_file_systems: self.one_file_system })
+        let exclusion = Exclusion { globs, caches: self.exclude_caches, other_file_systems: self.one_file_system };
+        Ok((exclusion, files))
     }
 }
 
@@ -95,6 +103,12 @@ pub fn run(global: &Global, args: &BeginArgs, ui: &mut Ui) -> anyhow::Result<Exi
     let begun = begin::begin(&state_directory(global)?, &options, ui, &signals)?;
     show(&begun.context.session, &begun.survey, ui);
     Ok(ExitCode::Done)
+}
+
+/// The patterns that leave nothing out; none where that is not known.
+pub fn unused_patterns<'a>(survey: &Survey, exclusion: &'a Exclusion) -> Option<Vec<&'a String>> {
+    let unused = survey.unused_patterns.as_ref()?;
+    Some(unused.iter().filter_map(|number| exclusion.globs.get(*number)).collect())
 }
 
 /// Tells of a session that was just begun.
@@ -121,6 +135,7 @@ pub fn show(session: &Session, survey: &Survey, ui: &mut Ui) {
         "files": survey.files,
         "bytes": survey.bytes,
         "logs": survey.logs,
+        "unused_patterns": unused_patterns(survey, &record.exclusion),
     }));
     paths::insert(&mut object, "storage", &record.storage());
     if let Some(repository) = record.repository() {

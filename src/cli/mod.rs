@@ -11,6 +11,7 @@ mod end;
 mod files;
 mod inspect;
 mod list;
+mod logs;
 mod read;
 mod restore;
 mod shell;
@@ -76,6 +77,7 @@ fn run(cli: &Cli) -> ExitCode {
         Command::Verify(args) => verify::run(args, &mut ui),
         Command::Restore(args) => restore::run(args, &mut ui),
         Command::Check(args) => check::run(args, &mut ui),
+        Command::Logs(args) => logs::run(args, &mut ui),
         Command::Inspect(args) => inspect::run(args, &mut ui),
         Command::Completions(args) => documents::completions(args),
         Command::Man(args) => documents::man(args),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::ese::engine::{has_the_mark, is_named_as_database, may_be_database};
+use super::ese::contents::{has_the_mark, is_named_as_database, may_be_database};
 use super::ese::files::{self, read_head};
 use super::ese::recognise::{Claim, Content, recognise};
 use super::files::{FilesEngine, FilesOptions};

@@ -131,15 +131,19 @@ impl FilesEngine {
         Ok(Opened::Link(attributes, PathBuf::from(OsStr::from_bytes(target.as_bytes()))))
     }
 
-    fn open_file(&self, entry: &Entry) -> Result<Opened> {
+    /// Opens a file to be read as it is.
+    pub(super) fn open_file(&self, entry: &Entry) -> Result<Opened> {
         match self.reach(entry)? {
             Reached::Opened(opened) => Ok(opened),
-            Reached::File { file, watched, allocated } => {
-                let content = SparseFile::new(file, 0, watched.before.stamp.size, allocated);
-                let content = content.map_err(|e| self.cannot_read(&entry.path, &e))?;
-                Ok(Opened::Data(Box::new(PlainFile { content, watched })))
-            }
+            Reached::File { file, watched, allocated } => Ok(Opened::Data(self.plain(file, watched, allocated)?)),
         }
+    }
+
+    /// The content of a file that was reached, as it is.
+    pub(super) fn plain(&self, file: File, watched: Watched, allocated: u64) -> Result<Box<dyn Source>> {
+        let content = SparseFile::new(file, 0, watched.before.stamp.size, allocated);
+        let content = content.map_err(|e| self.cannot_read(&watched.path, &e))?;
+        Ok(Box::new(PlainFile { content, watched }))
     }
 
     /// Opens a file and looks at it, for whoever reads it on.
@@ -217,6 +221,15 @@ impl FilesEngine {
         }
     }
 
+    /// The same, for a file system that may be gone: what is not there, or lies on another one, has not changed.
+    pub(super) fn difference_where_it_was(&self, path: &Path, before: &Stamp) -> Result<Option<String>> {
+        match beneath::stat(&self.root, path) {
+            Ok(stat) if stat.st_dev == before.device => Ok(difference(before, &stamp(&stat))),
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(errno) => Err(self.cannot_read(path, &errno.into())),
+        }
+    }
+
     /// Whether a path still is the file with this device and inode.
     fn is_same(&self, path: &Path, other: &Stamp) -> bool {
         let found = beneath::stat(&self.root, path);
@@ -288,12 +301,20 @@ impl Engine for FilesEngine {
 
     fn survey(&self, stop: &StopToken, take: &mut dyn FnMut(Surveyed) -> Result<()>) -> Result<()> {
         let mut hard_links = HardLinks::default();
+        let mut used = vec![false; self.limits.excludes.given().len()];
+        let mut all_listed = true;
         self.walk(stop, &mut |seen| {
             let (path, kind, stat, unlisted) = match seen {
                 Seen::Entry { path, kind, stat, unlisted } => (path, kind, stat, unlisted),
                 Seen::LeftOut(path, reason) => return take(Surveyed::LeftOut(LeftOut::new(&path, reason))),
-                Seen::Excluded(path, reason) => return take(Surveyed::Excluded(path, reason)),
+                Seen::Excluded { path, reason, patterns } => {
+                    for number in patterns {
+                        used[number] = true;
+                    }
+                    return take(Surveyed::Excluded(path, reason));
+                }
             };
+            all_listed &= !unlisted;
             let role = match kind {
                 Kind::File if self.logs.is_match(&path) => return Ok(()),
                 Kind::File => Role::Database,
@@ -302,7 +323,12 @@ impl Engine for FilesEngine {
             };
             let hard_link = if kind == Kind::File { hard_links.earlier(&path, &stat) } else { None };
             take(Surveyed::Entry(Entry { hard_link, unlisted, ..entry(path, role, &stat) }))
-        })
+        })?;
+        if all_listed {
+            let unused = used.iter().enumerate().filter(|(_, used)| !**used).map(|(number, _)| number);
+            take(Surveyed::UnusedPatterns(unused.collect()))?;
+        }
+        Ok(())
     }
 
     fn list_logs(&self, stop: &StopToken) -> Result<Vec<Entry>> {
@@ -334,7 +360,7 @@ impl Engine for FilesEngine {
         let mut excluded = Vec::new();
         if !self.limits.excludes.is_empty() {
             self.walk(stop, &mut |seen| {
-                if let Seen::Excluded(path, _) = seen
+                if let Seen::Excluded { path, .. } = seen
                     && self.logs.is_match(&path)
                 {
                     excluded.push(path);

@@ -25,11 +25,11 @@ struct Set {
 }
 
 impl Set {
-    fn find(&self, path: &Path) -> Option<usize> {
+    fn matching(&self, path: &Path) -> Vec<usize> {
         if self.globs.is_empty() || !self.globs.is_match(path) {
-            return None;
+            return Vec::new();
         }
-        self.globs.matches(path).into_iter().next().map(|index| self.numbers[index])
+        self.globs.matches(path).into_iter().map(|index| self.numbers[index]).collect()
     }
 }
 
@@ -74,13 +74,14 @@ impl Patterns {
 
     /// Whether one of them matches a path (relative to the storage).
     pub fn is_match(&self, path: &Path) -> bool {
-        self.find(path).is_some()
+        !self.matching(path).is_empty()
     }
 
-    /// The number of one that matches.
-    fn find(&self, path: &Path) -> Option<usize> {
-        let name = || self.names.find(Path::new(path.file_name()?));
-        name().or_else(|| self.paths.find(path))
+    /// The numbers of all that match.
+    fn matching(&self, path: &Path) -> Vec<usize> {
+        let mut numbers = path.file_name().map(|name| self.names.matching(Path::new(name))).unwrap_or_default();
+        numbers.extend(self.paths.matching(path));
+        numbers
     }
 }
 
@@ -169,10 +170,18 @@ impl Excludes {
         self.given.is_empty()
     }
 
-    /// The pattern that excludes a path, if one does.
-    pub fn find(&self, path: &Path, is_directory: bool) -> Option<&str> {
-        let of_directories = || if is_directory { self.directories.find(path) } else { None };
-        self.anything.find(path).or_else(of_directories).map(|number| self.given[number].as_str())
+    /// The patterns, as they were given.
+    pub fn given(&self) -> &[String] {
+        &self.given
+    }
+
+    /// The patterns that exclude a path, by their numbers as they were given; none where it is not excluded.
+    pub fn matching(&self, path: &Path, is_directory: bool) -> Vec<usize> {
+        let mut numbers = self.anything.matching(path);
+        if is_directory {
+            numbers.extend(self.directories.matching(path));
+        }
+        numbers
     }
 }
 
@@ -226,7 +235,10 @@ mod tests {
     fn an_exclude_can_mean_directories_only_and_says_which_pattern_it_was() {
         let given = ["*.tmp", "cache/", "/top", "a/*/c", "odd?", "\\*star", "{x,y}.[ch]"].map(str::to_owned);
         let excludes = Excludes::new(&given, Path::new("/srv/app")).expect("patterns");
-        let find = |path: &[u8], directory| excludes.find(Path::new(OsStr::from_bytes(path)), directory);
+        let find = |path: &[u8], directory| {
+            let numbers = excludes.matching(Path::new(OsStr::from_bytes(path)), directory);
+            numbers.first().map(|number| excludes.given()[*number].as_str())
+        };
         assert_eq!(find(b"deep/er/x.tmp", false), Some("*.tmp"));
         assert_eq!((find(b"a/cache", true), find(b"a/cache", false)), (Some("cache/"), None));
         assert_eq!((find(b"top", false), find(b"a/top", false)), (Some("/top"), None));
@@ -234,6 +246,10 @@ mod tests {
         assert_eq!((find(b"odd\xff", false), find(b"odd", false)), (Some("odd?"), None));
         assert_eq!((find(b"*star", false), find(b"a-star", false)), (Some("\\*star"), None));
         assert_eq!((find(b"y.h", false), find(b"z.h", false)), (Some("{x,y}.[ch]"), None));
+        assert_eq!(excludes.matching(Path::new("a/*star.tmp/c"), true), [3]);
+        let several = ["cache", "c*", "/cache/", "x", "/c?che"].map(str::to_owned);
+        let several = Excludes::new(&several, Path::new("/srv/app")).expect("patterns");
+        assert_eq!(several.matching(Path::new("cache"), true), [0, 1, 4, 2], "all of them");
         assert!(Excludes::new(&["/".to_owned()], Path::new("/srv/app")).is_err());
     }
 
@@ -241,7 +257,7 @@ mod tests {
     fn nothing_but_a_slash_matches_a_slash() {
         let find = |glob: &str, path: &str| {
             let excludes = Excludes::new(&[glob.to_owned()], Path::new("/srv/app")).expect("a pattern");
-            excludes.find(Path::new(path), false).is_some()
+            !excludes.matching(Path::new(path), false).is_empty()
         };
         assert!(find("a[!x]b", "azb") && find("a[!x]b", "deep/azb") && !find("a[!x]b", "a/b"));
         assert!(find("d/a[!x]b", "d/azb") && !find("d/a[!x]b", "d/a/b") && !find("d/a[^x]b", "d/a/b"));

@@ -128,6 +128,9 @@ pub enum Surveyed {
     LeftOut(LeftOut),
     /// Something that is not taken, as asked; relative to the storage, and why.
     Excluded(PathBuf, String),
+    /// The patterns for what is not taken that match nothing but what others leave out with all below it, by their
+    /// numbers. Not said where that cannot be known, because a directory could not be listed.
+    UnusedPatterns(Vec<usize>),
     /// Something odd that stands in nobody's way.
     Notice(Notice),
     /// What is known of an instance of the Extensible Storage Engine.

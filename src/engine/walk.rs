@@ -61,8 +61,22 @@ pub enum Seen {
     },
     /// Something that is left out though nobody asked for that, and why.
     LeftOut(PathBuf, &'static str),
-    /// Something that is left out as asked, and why.
-    Excluded(PathBuf, String),
+    /// Something that is left out as asked.
+    Excluded {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+        /// All patterns that match it, by their numbers; none where it is left out for another reason.
+        patterns: Vec<usize>,
+    },
+}
+
+impl Seen {
+    /// Something that is left out by another option than a pattern.
+    fn excluded(path: PathBuf, reason: impl Into<String>) -> Self {
+        Self::Excluded { path, reason: reason.into(), patterns: Vec::new() }
+    }
 }
 
 /// Directories that are held open on the way down; those deeper down are opened again on the way back.
@@ -166,8 +180,10 @@ impl Walk<'_> {
             Err(errno) => return Err(Error::io("look at", &self.storage.join(path), &errno.into())),
         };
         let file_type = FileType::from_raw_mode(stat.st_mode);
-        if let Some(glob) = self.limits.excludes.find(&path, file_type.is_dir()) {
-            return Ok(Child::Leaf(Seen::Excluded(path, format!("--exclude {}", crate::error::printable(glob)))));
+        let patterns = self.limits.excludes.matching(&path, file_type.is_dir());
+        if let Some(first) = patterns.first() {
+            let reason = format!("--exclude {}", crate::error::printable(&self.limits.excludes.given()[*first]));
+            return Ok(Child::Leaf(Seen::Excluded { path, reason, patterns }));
         }
         let kind = match file_type {
             FileType::Directory => return Ok(Child::Directory(stat)),
@@ -177,7 +193,7 @@ impl Walk<'_> {
         };
         let other_device = self.limits.device.is_some_and(|device| device != stat.st_dev);
         if kind == Kind::File && other_device && is_mount_point(folder, name) {
-            return Ok(Child::Leaf(Seen::Excluded(path, "another file system".to_owned())));
+            return Ok(Child::Leaf(Seen::excluded(path, "another file system")));
         }
         Ok(Child::Leaf(Seen::Entry { path, kind, stat, unlisted: false }))
     }
@@ -198,7 +214,7 @@ impl Walk<'_> {
         let entry = |unlisted| Seen::Entry { path: path.clone(), kind: Kind::Directory, stat, unlisted };
         if other_device {
             visit(entry(false))?;
-            visit(Seen::Excluded(path, "another file system is mounted there".to_owned()))?;
+            visit(Seen::excluded(path, "another file system is mounted there"))?;
             return Ok(None);
         }
         let listed = self.open(&path).and_then(|folder| Ok((list(&folder)?, folder)));
@@ -219,7 +235,7 @@ impl Walk<'_> {
             let others = names.len().saturating_sub(1);
             names.retain(|name| name == CACHE_TAG);
             if others > 0 {
-                visit(Seen::Excluded(path.clone(), format!("what a {CACHE_TAG} marks: {others} names")))?;
+                visit(Seen::excluded(path.clone(), format!("what a {CACHE_TAG} marks: {others} names")))?;
             }
         }
         Ok(Some(Level { path, names: names.into_iter(), identity, handle: Some(folder) }))

@@ -1,14 +1,14 @@
 //! begin: judge the storage, fix the list of databases, make the session.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Context, Observer, Warning, heal, open_engine, open_files};
-use crate::durable::{self, TEMPORARY_PREFIX};
+use crate::durable;
 use crate::engine::contents::look_for_engines;
 use crate::engine::ese::facts::{Facts, Named, Terms};
 use crate::engine::files::PERMISSION_HINT;
@@ -52,6 +52,8 @@ pub struct Options {
     pub truncate: bool,
     /// What is left out as asked.
     pub exclusion: Exclusion,
+    /// The files that the last of its patterns were read from, with how many came from each.
+    pub pattern_files: Vec<(PathBuf, usize)>,
     /// Leave out what cannot be read.
     pub keep_going: bool,
     /// Keep the partial of a session that is stopped or aborted.
@@ -99,6 +101,8 @@ pub struct Survey {
     pub left_out: Vec<LeftOut>,
     /// How many entries, or directories with all below them, are left out as asked.
     pub excluded: u64,
+    /// The patterns that leave nothing out, by their numbers, where that is known.
+    pub unused_patterns: Option<Vec<usize>>,
     /// What is known of an instance of the Extensible Storage Engine.
     pub instance: Option<Facts>,
 }
@@ -127,7 +131,9 @@ pub fn dry_run(
         let identity = Identity::of(&places.storage, options.name.as_deref(), engine.mark(stop)?);
         Repository::check(repository, &identity, places.engine)?;
     }
-    survey(&*engine, Wanted::Everything, observer, stop, &mut std::io::sink(), Path::new(""))
+    let survey = survey(&*engine, Wanted::Everything, observer, stop, &mut std::io::sink(), Path::new(""))?;
+    tell_of_unused_patterns(options, &survey, observer);
+    Ok(survey)
 }
 
 /// Begins a session.
@@ -180,6 +186,7 @@ pub fn begin(
     record.excluded = survey.excluded;
     record.instance.clone_from(&survey.instance);
     warn_of_left_out(&survey.left_out, observer);
+    tell_of_unused_patterns(options, &survey, observer);
     if survey.logs == 0 && !options.logs.is_empty() && places.engine == EngineName::Files {
         let message = format!("no file matches --log {}", printable(options.logs.join(" --log ")));
         observer.warning(&Warning { jet: None, message, file: None });
@@ -303,6 +310,42 @@ fn warn_of_left_out(left_out: &[LeftOut], observer: &mut dyn Observer) {
     }
 }
 
+/// Names the patterns that leave nothing out. One that was typed may be mistyped, and is a warning; a file of patterns is
+/// often kept for many storages, in none of which all of them match, so that those are told only to who asks for more.
+fn tell_of_unused_patterns(options: &Options, survey: &Survey, observer: &mut dyn Observer) {
+    let globs = &options.exclusion.globs;
+    let Some(unused) = &survey.unused_patterns else { return };
+    let unused_in = |range: &Range<usize>| -> Vec<String> {
+        let numbers = unused.iter().filter(|number| range.contains(number));
+        numbers.filter_map(|number| globs.get(*number)).map(printable).collect()
+    };
+    let of_files: usize = options.pattern_files.iter().map(|(_, patterns)| patterns).sum();
+    let mut range = 0..globs.len().saturating_sub(of_files);
+    let typed = unused_in(&range);
+    if !typed.is_empty() {
+        let message = format!("nothing is left out by --exclude {}", some_of(&typed, " --exclude "));
+        observer.warning(&Warning { jet: None, message, file: None });
+    }
+    for (path, patterns) in &options.pattern_files {
+        range = range.end..range.end + patterns;
+        let read = unused_in(&range);
+        if !read.is_empty() {
+            let (count, path) = (read.len(), printable(path));
+            let some = some_of(&read, ", ");
+            observer.decided(&format!("nothing is left out by {count} of {patterns} patterns in {path}: {some}"));
+        }
+    }
+}
+
+/// The first few of many names.
+fn some_of(names: &[String], between: &str) -> String {
+    let some = names[..names.len().min(LEFT_OUT_NAMED_MAX)].join(between);
+    match names.len().saturating_sub(LEFT_OUT_NAMED_MAX) {
+        0 => some,
+        more => format!("{some} and {more} more"),
+    }
+}
+
 /// Makes the session, unless somebody else was quicker.
 fn create(
     state: &StateDirectory,
@@ -415,6 +458,10 @@ fn survey(
                 survey.instance = Some(*facts);
                 return Ok(());
             }
+            Surveyed::UnusedPatterns(numbers) => {
+                survey.unused_patterns = Some(numbers);
+                return Ok(());
+            }
             Surveyed::Excluded(name, why) => {
                 survey.excluded += 1;
                 observer.decided(&format!("left out as asked: {} ({why})", printable(&name)));
@@ -460,18 +507,12 @@ struct Spool {
 
 impl Spool {
     fn create(state: &StateDirectory) -> Result<Self> {
-        loop {
-            let path = state.path().join(format!("{TEMPORARY_PREFIX}{:016x}", durable::random()));
-            let out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(|e| {
-                Error::io("write in the state directory", &path, &e)
-                    .hint("Name another one with --state-dir or JETBAK_STATE_DIR.")
-            })?;
-            out.lock().map_err(|e| Error::io("lock", &path, &e))?;
-            let links = out.metadata().map_err(|e| Error::io("look at", &path, &e))?.nlink();
-            if links > 0 {
-                return Ok(Self { path, out });
-            } // else another begin has swept it away between its making and its locking
-        }
+        let made = durable::create_temporary(state.path());
+        let (path, out) = made.map_err(|e| {
+            Error::io("write in the state directory", state.path(), &e)
+                .hint("Name another one with --state-dir or JETBAK_STATE_DIR.")
+        })?;
+        Ok(Self { path, out })
     }
 
     fn finish(&mut self) -> Result<()> {

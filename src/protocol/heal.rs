@@ -142,7 +142,8 @@ pub fn stop_and_wait(session: &Session, who: &str, signals: &StopToken) -> Resul
     }
 }
 
-/// Removes what dead sessions left in a repository: trash, and partials that no living session owns.
+/// Removes what dead processes left in a repository: trash, unfinished records of verifications, and partials that no
+/// living session owns.
 ///
 /// `published` says that a backup was just published: partials that were kept on purpose have had their time.
 pub fn sweep(
@@ -153,6 +154,10 @@ pub fn sweep(
     stop: &StopToken,
 ) -> Result<()> {
     repository.empty_trash()?;
+    if let Err(error) = repository.sweep_verified() {
+        // Whoever verifies may be another user, whose records are in nobody's way.
+        observer.decided(&format!("left what interrupted verifications may have left alone: {}", error.message()));
+    }
     for found in repository.partials()? {
         match fate(&found, state, published, stop)? {
             Fate::Lives => {}

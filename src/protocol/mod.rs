@@ -207,7 +207,7 @@ pub fn open_engine(record: &Record, state: &StateDirectory) -> Result<Arc<dyn En
         }
         EngineName::Ese => {
             let terms = record.ese.clone().unwrap_or_default();
-            Arc::new(EseEngine::new(files, &record.storage(), &terms, record.keep_going))
+            Arc::new(EseEngine::new(files, &record.storage(), &terms, record.keep_going, record.instance.clone()))
         }
     })
 }

@@ -110,7 +110,17 @@ fn require_still(context: &Context, state: &State, stop: &StopToken) -> Result<(
     if context.session.record().engine == EngineName::Files {
         return Ok(());
     }
-    let engine = context.engine()?;
+    let is_snapshot = context.session.record().instance.as_ref().is_some_and(|instance| instance.snapshot);
+    let engine = match context.engine() {
+        Err(error) if is_snapshot && error.is_not_found() => return Ok(()), // it is gone, as snapshots are
+        engine => engine?,
+    };
+    let hint = if is_snapshot {
+        "Nothing was published: what somebody writes to is no snapshot. Back up while the application is shut down, or a \
+         snapshot of the volume."
+    } else {
+        "Nothing was published. Back up while the application is shut down, or from a snapshot."
+    };
     gather(context, state)?.each(&mut |record| {
         stop.check()?;
         let of_engine = matches!(record.line.role, Role::Database | Role::Log | Role::Checkpoint);
@@ -120,9 +130,7 @@ fn require_still(context: &Context, state: &State, stop: &StopToken) -> Result<(
             None => Ok(()),
             Some(what) => {
                 let message = format!("{} changed before the backup was complete: {what}", printable(&path));
-                Err(Error::new(ExitCode::Unfit, message)
-                    .file(&path)
-                    .hint("Nothing was published. Back up while the application is shut down, or from a snapshot."))
+                Err(Error::new(ExitCode::Unfit, message).file(&path).hint(hint))
             }
         }
     })

@@ -381,6 +381,15 @@ impl Store for LocalStore {
         }
     }
 
+    fn sweep(&self, path: &Path) -> Result<u64> {
+        match self.stat(path) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_dir() => durable::sweep_temporaries(&self.at(path)),
+            Ok(_) => Err(not_as_expected(&self.at(path), "no directory")),
+            Err(Errno::NOENT) => Ok(0),
+            Err(errno) => Err(self.error("look at", path, errno)),
+        }
+    }
+
     fn sync(&self) -> Result<()> {
         rustix::fs::syncfs(self.folders.root()).map_err(|e| Error::io("sync", &self.root, &e.into()))
     }

@@ -112,6 +112,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Removes a file, or a directory with all that is in it; one that is missing is fine.
     fn remove(&self, path: &Path) -> Result<()>;
 
+    /// Removes what interrupted [`Store::put`]s left in a directory, and nothing that one is at now; returns how many files.
+    fn sweep(&self, path: &Path) -> Result<u64>;
+
     /// Makes everything written so far durable. An error is final: what was written may be lost.
     fn sync(&self) -> Result<()>;
 

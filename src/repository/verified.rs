@@ -86,6 +86,11 @@ impl Repository {
         self.store().make_directory(Path::new(FOLDER))?;
         self.store().put(&place(backup), &text, Put::Replace)
     }
+
+    /// Removes what verifications left that died while they recorded; returns how many files.
+    pub fn sweep_verified(&self) -> Result<u64> {
+        self.store().sweep(Path::new(FOLDER))
+    }
 }
 
 fn place(backup: &Backup) -> PathBuf {

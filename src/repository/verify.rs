@@ -77,6 +77,10 @@ pub enum DamageKind {
     LogHeader,
     /// What SQLite finds in a database.
     Integrity,
+    /// A copy of the header of a database.
+    Header,
+    /// A copy of a checkpoint.
+    Checkpoint,
 }
 
 impl DamageKind {
@@ -99,6 +103,8 @@ impl DamageKind {
             Self::LogSegment => "log-segment",
             Self::LogHeader => "log-header",
             Self::Integrity => "integrity",
+            Self::Header => "header",
+            Self::Checkpoint => "checkpoint",
         }
     }
 }
@@ -111,12 +117,23 @@ impl Damage {
 
     /// A page or segment that does not prove itself; known where it was backed up like that.
     fn of_flaw(file: &Path, line: &FileLine, flaw: Flaw) -> Self {
+        if flaw.is_of_a_copy() {
+            let (stored, computed) = match flaw.number {
+                0 => (format!("first copy {}", flaw.stored), format!("second copy {}", flaw.computed)),
+                1 => (format!("first copy {}", flaw.stored), flaw.computed),
+                _ => (format!("second copy {}", flaw.stored), flaw.computed),
+            };
+            let kind = if flaw.kind == FlawKind::Checkpoint { DamageKind::Checkpoint } else { DamageKind::Header };
+            return Self::new(file, kind, stored, computed);
+        }
         let kind = match flaw.kind {
             FlawKind::PageChecksum => DamageKind::PageChecksum,
             FlawKind::PageNumber => DamageKind::PageNumber,
             FlawKind::Correctable => DamageKind::Correctable,
             FlawKind::LogSegment => DamageKind::LogSegment,
             FlawKind::LogHeader => DamageKind::LogHeader,
+            FlawKind::Checkpoint => DamageKind::Checkpoint,
+            FlawKind::Header | FlawKind::NoHeader => DamageKind::Header,
         };
         let known = |proof: &Option<Proof>| proof.as_ref().is_some_and(|proof| proof.knows(flaw.number));
         Self {
@@ -386,11 +403,16 @@ pub fn check_file(
             }
         }
     }
+    let computed = hex(&hasher.finalize());
+    let is_as_stored = bytes == size && computed == stored;
     if let Some(prover) = prover {
-        prover.finish(&mut |flaw| flaws.take(flaw));
+        prover.finish(&mut |flaw| {
+            // One copy of a header is enough: where the hash holds, the other was so when it was backed up.
+            let is_known = is_as_stored && matches!(flaw.kind, FlawKind::Header | FlawKind::Checkpoint);
+            flaws.take_as(flaw, is_known);
+        });
     }
     how.tally.files.fetch_add(1, Ordering::Relaxed);
-    let computed = hex(&hasher.finalize());
     if bytes != size {
         (how.report)(Damage::new(path, DamageKind::Size, size.to_string(), bytes.to_string()));
     } else if computed != stored {
@@ -425,6 +447,7 @@ fn prover_of(line: &FileLine) -> Option<Prover> {
     let what = match (&line.pages, &line.segments) {
         (Some(pages), _) => What::Database(PageSize::from_field(pages.size)?),
         (None, Some(_)) => What::Log,
+        (None, None) if line.role == Role::Checkpoint => What::Checkpoint,
         (None, None) => return None,
     };
     Some(Prover::new(what, line.size, line.pages.as_ref().is_some_and(|pages| pages.trailer)))
@@ -443,9 +466,15 @@ struct Flaws<'a> {
 
 impl Flaws<'_> {
     fn take(&mut self, flaw: Flaw) {
+        self.take_as(flaw, false);
+    }
+
+    /// The same, for one that is known by itself.
+    fn take_as(&mut self, flaw: Flaw, is_known: bool) {
         self.count += 1;
         if self.count <= FLAWS_NAMED_MAX {
-            (self.how.report)(Damage::of_flaw(self.path, self.line, flaw));
+            let damage = Damage::of_flaw(self.path, self.line, flaw);
+            (self.how.report)(Damage { is_known: is_known || damage.is_known, ..damage });
         }
     }
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::StatVfsMountFlags;
 
 use super::check::look_inside;
-use super::engine::{EseEngine, has_the_mark, is_named_as_database, may_be_database};
+use super::contents::{has_the_mark, is_named_as_database, may_be_database};
+use super::engine::EseEngine;
 use super::facts::Named;
 use super::fields::{Generation, Signature};
 use super::files::{look, look_below, open, read_head};
@@ -24,6 +25,18 @@ use crate::stream::stop::StopToken;
 
 /// How many logs that should have gone and are not there are named one by one.
 const MISSING_NAMED_MAX: u32 = 100;
+
+/// What there is to tell of the logs of a storage, whatever state it is in.
+pub fn story_of(storage: &Path, options: &Options, stop: &StopToken) -> Result<LogStory> {
+    let instance = Instance::discover(storage, options, stop)?;
+    if instance.is_empty() && instance.failed.is_empty() {
+        let message = format!("no file of the Extensible Storage Engine in {}", printable(storage));
+        let hint = "`jetbak logs` tells of the logs of an ESE storage; `jetbak inspect FILE` says what a file is.";
+        return Err(Error::new(ExitCode::Failed, message).file(storage).hint(hint));
+    }
+    let Judgement { needs, signature, .. } = judge_instance(&instance, &insides_of(&instance));
+    Ok(tell(&instance, storage, signature, &needs, Vec::new()))
+}
 
 impl EseEngine {
     /// What there is to tell of the logs that truncate would delete: those of the storage, or of the live instance of
@@ -142,7 +155,7 @@ impl EseEngine {
         let story = self.log_story(stop)?;
         refuse_doubts(&story)?;
         let decided = decide(&story.situation, &history.backups, Some(Generation(history.ceiling)));
-        let mut needless = Needless { notices: self.notices(&story, &decided), ..Needless::default() };
+        let mut needless = Needless { notices: self.remarks(&story, &decided), ..Needless::default() };
         for (told, decided) in story.with(&decided) {
             let Some(decided) = decided else { continue };
             let witness = match decided.fate {
@@ -167,7 +180,7 @@ impl EseEngine {
     }
 
     /// What there is to say about a truncate that deletes nothing, or not what one may think.
-    fn notices(&self, story: &LogStory, decided: &[Decided]) -> Vec<Notice> {
+    fn remarks(&self, story: &LogStory, decided: &[Decided]) -> Vec<Notice> {
         let mut notices = Vec::new();
         let file = self.deletion_directory();
         let mut say = |jet, message: String| notices.push(Notice { jet, message, file: file.clone() });

@@ -4,22 +4,23 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use super::check::look_inside;
-use super::checksum::HEADER_SEED;
+use super::beside::BesideSource;
+use super::check::{look_inside, look_into};
+use super::contents::{is_named_as_database, without_vague_claim};
 use super::facts::{DatabaseFacts, Facts, Named, Span, Terms};
-use super::fields::u32_at;
-use super::files::{self, Below, Found, look, read_head};
+use super::files::{Below, Found, look, read_head};
 use super::finding::{Finding, Kind, Weight};
 use super::fitness::{self, Range, chain};
 use super::instance::{Instance, Options};
 use super::judge::{Inside, Judgement, judge_file, judge_instance};
-use super::log::{LogName, LogRole, checkpoint_base};
-use super::page::PageSize;
+use super::log::{LogName, LogRole};
 use super::ranges::{Need, need, span};
 use super::recognise::{Claim, Content, recognise};
 use super::source::{DatabaseSource, LogSource, LogTerms, Policy};
-use crate::engine::files::{FilesEngine, Reached};
+use super::survey::patch_beside;
+use crate::engine::files::{FilesEngine, Reached, Watched};
 use crate::engine::{
     Deletion, Engine, EngineName, Entry, HeldLog, History, LeftOut, Mark, Needless, Notice, Role, Surveyed,
 };
@@ -34,11 +35,22 @@ pub struct EseEngine {
     pub(super) storage: PathBuf,
     pub(super) terms: Terms,
     keep_going: bool,
+    /// What the instance was when the session began, where there is one.
+    known: Option<Facts>,
+    /// What it was judged to be a moment ago, for a survey that follows.
+    judged: Mutex<Option<(Instant, Story)>>,
     /// What each generation must amount to, as the one after it has recorded; looked up once.
     recorded: Mutex<Option<HashMap<u32, u64>>>,
 }
 
+/// How long a judgement holds: long enough to be made once for the questions that a begin asks, one after the other.
+const JUDGEMENT_HOLDS: Duration = Duration::from_secs(5);
+
+/// Things that are odd and told one by one.
+const NOTICES_MAX: usize = 50;
+
 /// What an instance is at one moment, judged fit.
+#[derive(Debug)]
 struct Story {
     facts: Facts,
     mark: Option<Mark>,
@@ -52,6 +64,7 @@ struct Story {
 }
 
 /// What becomes of a file of the engine.
+#[derive(Debug)]
 enum Place {
     Database,
     /// Read after the databases.
@@ -63,10 +76,15 @@ enum Place {
 
 impl EseEngine {
     /// An engine over a directory that was opened; a storage on a read-only file system of a local disk is at rest.
-    pub fn new(files: FilesEngine, storage: &Path, terms: &Terms, keep_going: bool) -> Self {
+    /// `known` is what it was when the session began.
+    pub fn new(files: FilesEngine, storage: &Path, terms: &Terms, keep_going: bool, known: Option<Facts>) -> Self {
         let mut terms = terms.clone();
-        terms.snapshot |= super::at_rest::is_at_rest(storage);
-        Self { files, storage: storage.to_owned(), terms, keep_going, recorded: Mutex::default() }
+        terms.snapshot |= match &known {
+            Some(known) => known.snapshot, // it may be gone by now
+            None => super::at_rest::is_at_rest(storage),
+        };
+        let storage = storage.to_owned();
+        Self { files, storage, terms, keep_going, known, judged: Mutex::default(), recorded: Mutex::default() }
     }
 
     fn relative(&self, path: &Path) -> PathBuf {
@@ -110,10 +128,13 @@ impl EseEngine {
         let mut insides = Vec::new();
         for found in &instance.databases {
             let Content::Database(header, _) = &found.content else { continue };
-            let inside = look_inside(found, header).unwrap_or_else(|error| {
+            let mut inside = look_inside(found, header).unwrap_or_else(|error| {
                 findings.push(failed(&found.path, &error));
                 Inside::default()
             });
+            if inside.trailer.is_none() {
+                inside.trailer = patch_beside(found, &instance);
+            }
             findings.extend(judge_file(found, &inside));
             insides.push(inside);
         }
@@ -125,7 +146,9 @@ impl EseEngine {
         }
         findings.extend(between);
         let range = fitness::range(&instance, signature.as_ref(), &needs);
-        let (refused, noticed) = fitness::judge(&instance, findings, &needs, range, &self.terms, self.keep_going);
+        let signature_taken = signature.as_ref();
+        let (refused, noticed) =
+            fitness::judge(&instance, findings, signature_taken, &needs, range, &self.terms, self.keep_going);
         if let Some(error) = refused {
             let relative = error.path().map(|path| self.relative(path));
             return Err(match relative {
@@ -136,7 +159,7 @@ impl EseEngine {
         let mut story = Story {
             facts: self.facts(&instance, &insides, &needs),
             mark: None,
-            notices: noticed.iter().map(|finding| self.notice(finding)).collect(),
+            notices: self.notices(&noticed),
             places: HashMap::new(),
             logs: Vec::new(),
             checkpoint: instance.checkpoint.as_ref().map(|found| self.relative(&found.path)),
@@ -157,6 +180,18 @@ impl EseEngine {
         Ok(story)
     }
 
+    /// What is odd, as far as anybody reads it in a mail.
+    fn notices(&self, findings: &[Finding]) -> Vec<Notice> {
+        let mut notices: Vec<_> = findings.iter().take(NOTICES_MAX).map(|finding| self.notice(finding)).collect();
+        if let Some(more) = findings.get(NOTICES_MAX) {
+            let count = findings.len() - NOTICES_MAX;
+            let message =
+                format!("{count} more things are odd and stand in nobody's way; `jetbak check` tells them all");
+            notices.push(Notice { jet: None, message, file: self.relative(&more.file) });
+        }
+        notices
+    }
+
     fn notice(&self, finding: &Finding) -> Notice {
         let message = match finding.weight {
             Weight::Failed => finding.message.clone(),
@@ -175,16 +210,7 @@ impl EseEngine {
             facts.checkpoint = Some(checkpoint.position.generation.0);
         }
         for (((found, header), _), need) in instance.headers().zip(insides).zip(needs) {
-            let mut database = DatabaseFacts {
-                file: Named::new(&self.relative(&found.path)),
-                state: header.state.name().to_owned(),
-                state_number: header.state.number(),
-                page_size: u32::try_from(header.page_size.bytes()).unwrap_or(u32::MAX),
-                signature: header.signature.to_hex(),
-                engine_copy: header.is_backup_copy(),
-                required: None,
-                committed: None,
-            };
+            let mut database = DatabaseFacts::of_header(Named::new(&self.relative(&found.path)), header);
             if let Need::Logs(required) = need {
                 database.needs(*required);
                 facts.needs_recovery = true;
@@ -243,6 +269,15 @@ impl EseEngine {
                 put(&log.found, Place::LeftOut(why.to_owned()));
             }
         }
+        for (path, _) in &instance.failed {
+            // What it is, nobody knows: it is proven as a database, should it be readable when it is its turn.
+            let place = if fitness::is_needless(instance, path, range) {
+                Place::LeftOut("a log that cannot be read, and that no database needs".to_owned())
+            } else {
+                Place::Database
+            };
+            story.places.insert(self.relative(path), place);
+        }
         for (path, why) in &instance.left_out {
             let why = if why.starts_with("of the log stream") { format!("a log {why}") } else { why.clone() };
             story.places.insert(self.relative(path), Place::LeftOut(why));
@@ -270,13 +305,22 @@ impl EseEngine {
             let error = Error::jet(Jet::DatabaseCorrupted, format!("{} {what}", printable(&path)));
             return Err(error.file(&entry.path).hint("`jetbak inspect` says what a file is."));
         };
-        let inside = look_inside(&found, header)?;
-        let is_dirty = !matches!(need(header, inside.trailer.as_ref()), Need::Nothing) && !header.is_backup_copy();
+        let inside = look_into(&file, size, header);
+        if let Some(error) = fitness::judge_open(&found, &inside, &self.terms) {
+            return Err(error.file(&entry.path));
+        }
+        let is_dirty = !matches!(need(header, inside.trailer.as_ref()), Need::Nothing) && !header.is_untouched_copy();
         if is_dirty && !self.terms.snapshot {
             let message = format!("{} was opened by its application after the backup began", printable(&path));
             return Err(Error::jet(Jet::DatabaseDirtyShutdown, message).file(&entry.path));
         }
-        let source = DatabaseSource::new((file, watched, allocated), header, &inside, self.policy(stop));
+        let now = DatabaseFacts::of_header(Named::new(&entry.path), header);
+        let known = self.known.iter().flat_map(|known| &known.databases).find(|known| known.file == now.file);
+        if known.is_some_and(|known| !known.is_same(&now)) {
+            let what = "is not the database any more that it was when the backup began";
+            return Err(unfit(&entry.path, &format!("{} {what}", printable(&path))));
+        }
+        let source = DatabaseSource::new((file, watched, allocated), &head, header, &inside, self.policy(stop));
         Ok(Opened::Data(Box::new(source)))
     }
 
@@ -285,6 +329,7 @@ impl EseEngine {
             Reached::Opened(opened) => return Ok(opened),
             Reached::File { file, watched, allocated } => (file, watched, allocated),
         };
+        require_as_listed(entry, &watched)?;
         let path = watched.absolute();
         let content = recognise(&read_head(&file, &path)?, watched.before.stamp.size);
         let header = match content {
@@ -299,6 +344,58 @@ impl EseEngine {
         let terms = LogTerms { accumulated: self.recorded_of(header.generation.0, stop)?, is_tip };
         let source = LogSource::open((file, watched, allocated), &header, &terms, &self.policy(stop))?;
         Ok(Opened::Data(Box::new(source)))
+    }
+
+    /// A file of the engine that proves itself, but that no restore fails for.
+    fn open_beside(&self, entry: &Entry) -> Result<Opened> {
+        // Of a million files of an application nearly none has the length of whole sectors.
+        let may_be = entry.size >= 4096 && entry.size.is_multiple_of(512);
+        if entry.role != Role::Checkpoint && !may_be && !is_named_as_database(&entry.path) {
+            return self.files.open_file(entry);
+        }
+        let (file, watched, allocated) = match self.files.reach(entry)? {
+            Reached::Opened(opened) => return Ok(opened),
+            Reached::File { file, watched, allocated } => (file, watched, allocated),
+        };
+        let (path, size) = (watched.absolute(), watched.before.stamp.size);
+        let head = read_head(&file, &path)?;
+        let content = recognise(&head, size);
+        if entry.role == Role::Checkpoint {
+            require_as_listed(entry, &watched)?;
+        } else if matches!(content, Content::Database(..)) {
+            let message = format!("{} was no database when the backup began, and is one now", printable(&path));
+            return Err(unfit(&entry.path, &message));
+        }
+        let source = BesideSource::new(self.files.plain(file, watched, allocated)?, &entry.path, head);
+        let source = match content {
+            Content::FlushMap(..) => source.proving_pages(size),
+            Content::Checkpoint(..) => source,
+            _ => source.saying(self.was_good(entry).then(|| {
+                format!("{} was a checkpoint when the backup began, and is damaged now", printable(&entry.path))
+            })),
+        };
+        Ok(Opened::Data(Box::new(source)))
+    }
+
+    /// Whether this is the checkpoint, and was one when the session began.
+    fn was_good(&self, entry: &Entry) -> bool {
+        entry.role == Role::Checkpoint && self.known.as_ref().is_some_and(|known| known.checkpoint.is_some())
+    }
+
+    /// Whether the instance is the one that was judged when the session began, as far as the logs go.
+    fn require_known(&self, now: &Facts) -> Result<()> {
+        let Some(known) = &self.known else { return Ok(()) };
+        let what = if known.log_signature != now.log_signature {
+            "its logs are of another stream"
+        } else if known.base != now.base {
+            "its logs have other names"
+        } else if known.checkpoint != now.checkpoint {
+            "its checkpoint went on"
+        } else {
+            return Ok(());
+        };
+        let message = format!("{} is not what it was when the backup began: {what}", printable(&self.storage));
+        Err(unfit(Path::new(""), &message).file(&self.storage))
     }
 
     /// What the log after this one has recorded of it.
@@ -331,6 +428,22 @@ impl EseEngine {
     }
 }
 
+/// What the range was computed from must be what is copied.
+fn require_as_listed(entry: &Entry, watched: &Watched) -> Result<()> {
+    let now = &watched.before.stamp;
+    if (entry.size, entry.modified_ns) == (now.size, now.modified_ns) {
+        return Ok(());
+    }
+    Err(unfit(&entry.path, &format!("{} changed after the logs were listed", printable(watched.absolute()))))
+}
+
+/// The error for a source that does not hold still.
+fn unfit(path: &Path, message: &str) -> Error {
+    Error::new(ExitCode::Unfit, message)
+        .file(path)
+        .hint("Back up while the application is shut down, or from a snapshot.")
+}
+
 fn failed(path: &Path, error: &Error) -> Finding {
     Finding::new(&path.into(), Kind::Unreadable, Weight::Failed, error.jet_code(), error.message())
 }
@@ -341,7 +454,11 @@ impl Engine for EseEngine {
     }
 
     fn survey(&self, stop: &StopToken, take: &mut dyn FnMut(Surveyed) -> Result<()>) -> Result<()> {
-        let story = self.story(stop)?;
+        let judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let story = match judged.filter(|(when, _)| when.elapsed() < JUDGEMENT_HOLDS) {
+            Some((_, story)) => story,
+            None => self.story(stop)?,
+        };
         for notice in &story.notices {
             take(Surveyed::Notice(notice.clone()))?;
         }
@@ -364,6 +481,7 @@ impl Engine for EseEngine {
 
     fn list_logs(&self, stop: &StopToken) -> Result<Vec<Entry>> {
         let story = self.story(stop)?;
+        self.require_known(&story.facts)?;
         let mut entries = Vec::new();
         for (generation, path) in &story.logs {
             entries.push(Entry { generation: Some(*generation), ..self.files.entry_of(path, Role::Log)? });
@@ -379,17 +497,24 @@ impl Engine for EseEngine {
         match entry.role {
             Role::Database => self.open_database(entry, stop),
             Role::Log => self.open_log(entry, stop),
-            _ => self.files.open(entry, stop),
+            Role::Checkpoint | Role::Other => self.open_beside(entry),
+            Role::Directory | Role::Link => self.files.open(entry, stop),
         }
     }
 
     fn mark(&self, stop: &StopToken) -> Result<Option<Mark>> {
-        Ok(self.story(stop)?.mark)
+        let story = self.story(stop)?;
+        let mark = story.mark.clone();
+        *self.judged.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), story));
+        Ok(mark)
     }
 
     fn changed_since(&self, path: &Path, stamp: &Stamp) -> Result<Option<String>> {
-        // A snapshot may be gone by now, and cannot have changed.
-        if self.terms.snapshot { Ok(None) } else { self.files.difference(path, stamp) }
+        if self.terms.snapshot {
+            // It may be gone by now, or another one may stand in its place; where it is still there, it must be the same.
+            return self.files.difference_where_it_was(path, stamp);
+        }
+        self.files.difference(path, stamp)
     }
 
     fn require_deletable(&self, stop: &StopToken) -> Result<()> {
@@ -407,47 +532,4 @@ impl Engine for EseEngine {
     fn settle_deletions(&self, logs: &[HeldLog]) -> Result<()> {
         self.settle(logs)
     }
-}
-
-/// A file whose header is damaged is the engine's where its name or the engine's own mark says so as well: four bytes
-/// alone, which hold a file type, are as likely an application's.
-fn without_vague_claim(found: Found) -> Result<Found> {
-    let Content::DamagedHeader(claim, ..) = found.content else { return Ok(found) };
-    if is_named_so(&found.path, claim) {
-        return Ok(found);
-    }
-    let (file, _) = files::open(&found.path)?;
-    let head = read_head(&file, &found.path)?;
-    Ok(if claim == Claim::Database && has_the_mark(&head) {
-        found
-    } else {
-        Found { content: Content::Foreign, ..found }
-    })
-}
-
-fn is_named_so(path: &Path, claim: Claim) -> bool {
-    let name = path.file_name().unwrap_or_default();
-    match claim {
-        Claim::Database => is_named_as_database(path),
-        Claim::Log => LogName::parse(name).is_some(),
-        Claim::Checkpoint => checkpoint_base(name).is_some(),
-        Claim::FlushMap => path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("jfm")),
-    }
-}
-
-/// Whether a file is named as databases are.
-pub fn is_named_as_database(path: &Path) -> bool {
-    let extension = path.extension().unwrap_or_default();
-    ["edb", "dit", "mdb", "sdb"].iter().any(|known| extension.eq_ignore_ascii_case(known))
-}
-
-/// Whether one of the two headers has the mark of a database.
-pub fn has_the_mark(head: &[u8]) -> bool {
-    let shadows = PageSize::ALL.into_iter().map(PageSize::bytes);
-    std::iter::once(0).chain(shadows).any(|begin| u32_at(head, begin + 4) == HEADER_SEED)
-}
-
-/// Whether a file has the length of whole sectors, as all databases and logs have, or a name that databases have.
-pub fn may_be_database(path: &Path, size: u64) -> bool {
-    size >= 4096 && (size.is_multiple_of(512) || is_named_as_database(path))
 }

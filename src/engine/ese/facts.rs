@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::fields::Generation;
+use super::header::DatabaseHeader;
 use super::ranges::Required;
 use crate::paths;
 
@@ -122,6 +123,26 @@ pub struct DatabaseFacts {
 }
 
 impl DatabaseFacts {
+    /// What the header alone says.
+    pub fn of_header(file: Named, header: &DatabaseHeader) -> Self {
+        Self {
+            file,
+            state: header.state.name().to_owned(),
+            state_number: header.state.number(),
+            page_size: u32::try_from(header.page_size.bytes()).unwrap_or(u32::MAX),
+            signature: header.signature.to_hex(),
+            engine_copy: header.is_backup_copy(),
+            required: None,
+            committed: None,
+        }
+    }
+
+    /// Whether both are of the same database in the same state.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let who = |facts: &Self| (facts.signature.clone(), facts.state_number, facts.page_size, facts.engine_copy);
+        who(self) == who(other)
+    }
+
     /// What it needs, as the ranges have it.
     pub fn needs(&mut self, required: Required) {
         self.required = Some(Span::new(required.low, required.high));

@@ -109,6 +109,8 @@ pub struct Finding {
     pub kind: Kind,
     /// How grave.
     pub weight: Weight,
+    /// Of a log: it is about how the log follows the one before it, and about nothing in the log itself.
+    pub is_link: bool,
     /// The number that the engine would give.
     pub jet: Option<Jet>,
     /// What happened, as a sentence without the file's name.
@@ -138,6 +140,7 @@ impl Finding {
             segment: None,
             kind,
             weight,
+            is_link: false,
             jet,
             message: message.into(),
             stored: String::new(),

@@ -330,8 +330,14 @@ impl DatabaseHeader {
         !self.log_signature.is_unset()
     }
 
-    /// Whether the engine made this file as a copy for a backup, and nobody has restored it yet.
+    /// Whether the engine made this file as a copy for a backup, and no recovery of it has ended yet.
     pub fn is_backup_copy(&self) -> bool {
         self.full_current.low.0 != 0
+    }
+
+    /// Whether such a copy is as the backup left it: once its trailer was merged into the header, the engine replays logs
+    /// into it.
+    pub fn is_untouched_copy(&self) -> bool {
+        self.is_backup_copy() && self.full_current.high.0 == 0
     }
 }

@@ -1,13 +1,13 @@
 //! What the headers of files say about a file, and about an instance as a whole: pure functions that yield findings
 //! (decisions 5, 8 to 13, 15, 20 to 22).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::chain::{Link, Misfit, misfits};
 use super::checkpoint::COPY_BYTES;
-use super::fields::{Generation, Signature};
+use super::fields::{Generation, LogTime, Signature};
 use super::files::Found;
 use super::finding::{Finding, Kind, Weight};
 use super::flush_map;
@@ -214,7 +214,7 @@ fn judge_database(
 
 /// A copy that the engine made ends with a page which says up to where its logs go (decision 15).
 fn judge_trailer(found: &Found, header: &DatabaseHeader, inside: &Inside, findings: &mut Vec<Finding>) {
-    let is_unfinished = header.is_backup_copy() && header.full_current.high.0 == 0;
+    let is_unfinished = header.is_untouched_copy();
     match &inside.trailer {
         None if is_unfinished => {
             let message = "is a copy made by the engine's backup, and its last page is no trailer: it was not finished";
@@ -394,6 +394,8 @@ fn judge_stream(stream: &Stream, signature: Signature, unread: &Unread, findings
         .iter()
         .filter_map(|log| Some((&log.found.path, Link { name: &log.name, header: log.header()? })))
         .unzip();
+    let created: HashMap<Generation, LogTime> =
+        links.iter().map(|link| (link.header.generation.next(), link.header.created)).collect();
     for (index, misfit) in misfits(&links, &signature) {
         if let Misfit::Gap(low, high) = misfit
             && missing(low, high, &unread.archived).is_empty()
@@ -427,8 +429,7 @@ fn judge_stream(stream: &Stream, signature: Signature, unread: &Unread, findings
             }
             Misfit::PreviousTime => {
                 let stored = header.previous_created.to_string();
-                let before = links.iter().find(|link| link.header.generation.next() == generation);
-                let computed = before.map(|link| link.header.created.to_string()).unwrap_or_default();
+                let computed = created.get(&generation).map(ToString::to_string).unwrap_or_default();
                 ("was made after another log than the one before it".to_owned(), stored, computed)
             }
             Misfit::CurrentIsOld => (
@@ -441,7 +442,8 @@ fn judge_stream(stream: &Stream, signature: Signature, unread: &Unread, findings
             }
         };
         let finding = Finding::damage(files[index], Kind::LogChain, misfit.jet(), message);
-        findings.push(finding.sums(stored, computed));
+        let is_link = matches!(misfit, Misfit::Gap(..) | Misfit::PreviousTime);
+        findings.push(Finding { is_link, ..finding.sums(stored, computed) });
     }
 }
 
@@ -549,9 +551,9 @@ fn judge_attachments(instance: &Instance, findings: &mut Vec<Finding>) {
             findings.push(Finding::warning(&path, Kind::Missing, None, message));
         }
     }
+    let reported: HashSet<Arc<Path>> = findings.iter().map(|finding| Arc::clone(&finding.file)).collect();
     for suspect in &instance.suspects {
-        let is_reported = findings.iter().any(|finding| finding.file == suspect.path);
-        let Some(what) = sentence(&suspect.content).filter(|_| !is_reported) else { continue };
+        let Some(what) = sentence(&suspect.content).filter(|_| !reported.contains(&suspect.path)) else { continue };
         let extension = suspect.path.extension().unwrap_or_default();
         // Nothing but ESE's databases is called so; others use the other names as well.
         if ["edb", "dit"].iter().any(|own| extension.eq_ignore_ascii_case(own)) {

@@ -11,6 +11,8 @@ use super::page::PageSize;
 
 /// Bytes of the header of every log, and of a segment of today's.
 pub const SEGMENT_BYTES: usize = 4096;
+/// No log is longer, in bytes: 65535 segments are all that its header can count.
+pub const LOG_BYTES_MAX: u64 = 65535 * SEGMENT_BYTES as u64;
 
 /// What the header of a log says; offsets in bytes stand in `spec/ese-format.md` §7.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +73,12 @@ impl LogHeader {
     /// How long its file is, in bytes.
     pub fn file_bytes(&self) -> u64 {
         u64::from(self.sectors) * u64::from(self.sector_bytes)
+    }
+
+    /// How many bytes of a file with this header there are to prove: what follows the length of the header is no part of
+    /// the log.
+    pub fn bytes_to_prove(&self, file_bytes: u64) -> u64 {
+        file_bytes.min(self.file_bytes()).min(LOG_BYTES_MAX)
     }
 
     /// Whether its body is made of segments (today's format), not of chained records.

@@ -1,15 +1,17 @@
 //! Files of the Extensible Storage Engine: recognised by content, read, and proven (`spec/ese-format.md`).
 //!
-//! Everything here but [`files`], [`survey`], [`check`], [`source`], [`engine`] and [`at_rest`] is pure: bytes or values
+//! Everything here but [`files`], [`survey`], [`check`], [`source`], [`beside`], [`contents`], [`engine`] and [`at_rest`] is pure: bytes or values
 //! in, values out. Parsers are total: whatever a file holds, they end, do not panic, and allocate nothing that a field asks
 //! for.
 
 pub mod at_rest;
+pub mod beside;
 pub mod body;
 pub mod chain;
 pub mod check;
 pub mod checkpoint;
 pub mod checksum;
+pub mod contents;
 pub mod deletion;
 pub mod ecc;
 pub mod engine;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-use super::body::{BodyVerifier, LogDamage, LogFacts, LogFault};
+use super::body::{BodyVerifier, Damages, LogDamage, LogFacts, LogFault, prove_body};
 use super::files::{forget_cached, read_full};
 use super::header::{DatabaseHeader, State};
 use super::judge::Inside;
@@ -56,13 +56,18 @@ pub struct DatabaseSource {
     trailer: Option<PageNumber>,
     /// A page was waited for in vain: this disk does not heal.
     is_given_up: bool,
+    /// Both copies of the header, as they were when they were judged.
+    head: Vec<u8>,
+    /// What went on as header is something else.
+    has_other_head: bool,
     proof: Proof,
 }
 
 impl DatabaseSource {
-    /// For a file whose header and inside were looked at.
+    /// For a file whose header and inside were looked at; `head` is how the file begins.
     pub(super) fn new(
         (file, watched, allocated): (File, Watched, u64),
+        head: &[u8],
         header: &DatabaseHeader,
         inside: &Inside,
         policy: Policy,
@@ -77,6 +82,8 @@ impl DatabaseSource {
             owned: inside.owned.filter(|_| header.state == State::Clean),
             proof: Proof { size: size_field, trailer: trailer.is_some(), ..Proof::default() },
             is_given_up: false,
+            head: head[..head.len().min(2 * size.bytes())].to_vec(),
+            has_other_head: false,
             position: 0,
             file,
             watched,
@@ -119,16 +126,24 @@ impl DatabaseSource {
                 Err(error) => error,
             };
             if self.is_last(attempt) {
-                return Err(self.cannot_read(&error));
+                return Err(self.cannot_read(buffer, &error));
             }
             self.pause(attempt)?;
             attempt += 1;
         }
     }
 
-    fn cannot_read(&self, error: &io::Error) -> Error {
-        let page = self.position / self.size.bytes_u64();
-        Error::io("read", &self.watched.absolute(), error).file(self.watched.path()).page(page.saturating_sub(1))
+    /// The error for what the disk does not give, with the first page of the buffer that it is about.
+    fn cannot_read(&self, buffer: &mut [u8], error: &io::Error) -> Error {
+        let page = self.size.bytes_u64();
+        let mut pieces = buffer.chunks_mut(self.size.bytes()).zip(0..);
+        let bad = pieces.find_map(|(piece, index)| {
+            let read = read_full(&self.file, piece, self.position + index * page);
+            read.is_err().then_some(index)
+        });
+        let index = self.position / page + bad.unwrap_or(0);
+        let error = Error::io("read", &self.watched.absolute(), error).file(self.watched.path());
+        if index < 2 { error } else { error.page(index - 1) }
     }
 
     fn is_last(&self, attempt: u32) -> bool {
@@ -147,6 +162,11 @@ impl DatabaseSource {
         let page = self.size.bytes();
         let index = self.position / self.size.bytes_u64();
         let headers = usize::try_from(2_u64.saturating_sub(index)).unwrap_or(0) * page;
+        if headers > 0 {
+            let judged = self.head.get(2 * page - headers..).unwrap_or_default();
+            let length = headers.min(buffer.len());
+            self.has_other_head |= judged.get(..length) != buffer.get(..length);
+        }
         let Some(pages) = buffer.get_mut(headers..) else { return Ok(()) };
         let first = PageNumber(u32::try_from(index.max(2) - 1).map_err(|_| self.too_large())?);
         let (trailer, mut trailers, mut bad) = (self.trailer, 0, Vec::new());
@@ -292,7 +312,11 @@ impl Source for DatabaseSource {
 
     fn finish(mut self: Box<Self>) -> Result<Settled> {
         self.watched.before.proof = Some(Arc::new(self.proof));
-        self.watched.settle(&self.file, self.end - self.position)
+        let settled = self.watched.settle(&self.file, self.end - self.position)?;
+        if self.has_other_head && matches!(settled, Settled::Still(_)) {
+            return Ok(Settled::Changed("its header was another one a moment before".to_owned()));
+        }
+        Ok(settled)
     }
 }
 
@@ -310,13 +334,14 @@ pub struct LogSource {
     content: SparseFile,
     watched: Watched,
     verifier: Option<BodyVerifier>,
-    expected: Vec<LogDamage>,
-    found: Vec<LogDamage>,
+    expected: Damages,
+    found: Damages,
     proof: Proof,
 }
 
 impl LogSource {
-    /// For a file whose header was looked at; -612 where its body does not prove itself.
+    /// For a file whose header was looked at; -541 where its length is not the one in the header, -612 where its body
+    /// does not prove itself.
     pub(super) fn open(
         (file, watched, allocated): (File, Watched, u64),
         header: &LogHeader,
@@ -324,24 +349,29 @@ impl LogSource {
         policy: &Policy,
     ) -> Result<Self> {
         let size = watched.before.stamp.size;
+        if size != header.bytes_to_prove(size) || size != header.file_bytes() {
+            let path = printable(watched.absolute());
+            let message = format!("{path} has {size} bytes instead of {}", header.file_bytes());
+            return Err(Error::jet(Jet::LogFileSizeMismatch, message).file(watched.path()));
+        }
         let (expected, facts) = prove_log(&file, &watched, header, terms, policy)?;
         let mut proof =
             Proof { size: u32::from(header.sector_bytes), good: facts.data, blank: facts.empty, ..Proof::default() };
-        for damage in expected.iter().take(ODD_MAX) {
+        for damage in expected.first.iter().take(ODD_MAX) {
             let kind = if damage.fault == LogFault::Torn { OddKind::Torn } else { OddKind::Correctable };
             let (stored, computed) = (damage.stored.clone(), damage.computed.clone());
             proof.odd.push(Odd { number: damage.segment, kind, stored, computed });
         }
-        proof.more = expected.len().saturating_sub(ODD_MAX) as u64;
+        proof.more = expected.first.len().saturating_sub(ODD_MAX) as u64 + expected.more;
         let content = SparseFile::new(file, 0, size, allocated);
         let content = content.map_err(|e| Error::io("read", &watched.absolute(), &e).file(watched.path()))?;
         let verifier = Some(BodyVerifier::new(header, size));
-        Ok(Self { content, watched, verifier, expected, found: Vec::new(), proof })
+        Ok(Self { content, watched, verifier, expected, found: Damages::default(), proof })
     }
 
     fn feed(&mut self, bytes: &[u8]) {
         if let Some(verifier) = &mut self.verifier {
-            verifier.feed(bytes, &mut |damage| self.found.push(damage));
+            verifier.feed(bytes, &mut |damage| self.found.take(damage));
         }
     }
 }
@@ -367,7 +397,7 @@ impl Source for LogSource {
 
     fn finish(mut self: Box<Self>) -> Result<Settled> {
         if let Some(verifier) = self.verifier.take() {
-            verifier.finish(&mut |damage| self.found.push(damage));
+            verifier.finish(&mut |damage| self.found.take(damage));
         }
         self.watched.before.proof = Some(Arc::new(self.proof));
         let settled = self.watched.settle(self.content.file(), self.content.left())?;
@@ -385,7 +415,7 @@ fn prove_log(
     header: &LogHeader,
     terms: &LogTerms,
     policy: &Policy,
-) -> Result<(Vec<LogDamage>, LogFacts)> {
+) -> Result<(Damages, LogFacts)> {
     let is_fine = |damage: &LogDamage| match damage.fault {
         LogFault::OneBit => true,
         LogFault::Torn => terms.is_tip,
@@ -394,11 +424,18 @@ fn prove_log(
     let size = watched.before.stamp.size;
     let attempts = if policy.is_at_rest { 2 } else { ATTEMPTS };
     let path = printable(watched.absolute());
+    let mut buffer = vec![0; LOG_CHUNK_BYTES];
     let mut attempt = 1;
     loop {
-        let read = read_log(file, header, size, &policy.stop)?;
-        let error = match read {
-            Ok((damages, facts)) => match damages.iter().find(|damage| !is_fine(damage)) {
+        let (mut damages, mut first_bad) = (Damages::default(), None);
+        let facts = prove_body(file, header, size, &mut buffer, &policy.stop, &mut |damage| {
+            if first_bad.is_none() && !is_fine(&damage) {
+                first_bad = Some(damage.clone());
+            }
+            damages.take(damage);
+        })?;
+        let error = match facts {
+            Ok(facts) => match first_bad {
                 None => match terms.accumulated.zip(facts.accumulated).filter(|(recorded, own)| recorded != own) {
                     None => return Ok((damages, facts)),
                     Some((recorded, own)) => Error::jet(
@@ -424,33 +461,6 @@ fn prove_log(
     }
 }
 
-/// Reads and proves a log once; the outer result is a stop, the inner one what the disk says.
-fn read_log(
-    file: &File,
-    header: &LogHeader,
-    size: u64,
-    stop: &StopToken,
-) -> Result<io::Result<(Vec<LogDamage>, LogFacts)>> {
-    let mut verifier = BodyVerifier::new(header, size);
-    let mut damages = Vec::new();
-    let mut buffer = vec![0; LOG_CHUNK_BYTES];
-    let mut offset = 0;
-    while offset < size {
-        stop.check()?;
-        let want = buffer.len().min(usize::try_from(size - offset).unwrap_or(usize::MAX));
-        match read_full(file, &mut buffer[..want], offset) {
-            Ok(0) => break,
-            Ok(read) => {
-                verifier.feed(&buffer[..read], &mut |damage| damages.push(damage));
-                offset += read as u64;
-            }
-            Err(error) => return Ok(Err(error)),
-        }
-    }
-    let facts = verifier.finish(&mut |damage| damages.push(damage));
-    Ok(Ok((damages, facts)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -465,7 +475,7 @@ mod tests {
         let Reached::File { file, watched, allocated } = reached else { panic!("a file") };
         let header = DatabaseHeader::parse(&[0; 4096], PageSize::KIB_4);
         let policy = Policy { is_at_rest, accept_damage, stop: StopToken::never() };
-        DatabaseSource::new((file, watched, allocated), &header, &Inside::default(), policy)
+        DatabaseSource::new((file, watched, allocated), &[0; 8192], &header, &Inside::default(), policy)
     }
 
     #[test]
@@ -481,6 +491,20 @@ mod tests {
             let told = &source.proof.notices[..];
             assert!(told.len() == 1 && told[0].ends_with("was wrong once and then right (transient)"), "{told:?}");
             assert!(!source.is_given_up);
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_not_the_one_that_was_judged_does_not_count() {
+        let folder = tempfile::tempdir().expect("temporary directory");
+        for at in [5, 4096 + 5] {
+            let mut source = source(folder.path(), true, false);
+            let mut buffer = vec![0; 8 * 4096];
+            buffer[at] = 1;
+            source.prove(&mut buffer).expect("no page of it is wrong");
+            source.position = source.end;
+            let settled = Box::new(source).finish().expect("looked at");
+            assert!(matches!(&settled, Settled::Changed(what) if what.contains("header")), "{settled:?}");
         }
     }
 

@@ -168,7 +168,7 @@ fn unreadable(path: &Arc<Path>, error: &Error) -> Finding {
 }
 
 /// What the patch file of a database says, which old engines keep beside the copy that their backup makes (§11).
-fn patch_beside(database: &Found, instance: &Instance) -> Option<PatchPage> {
+pub(super) fn patch_beside(database: &Found, instance: &Instance) -> Option<PatchPage> {
     let Content::Database(header, _) = &database.content else { return None };
     let stem = database.path.file_stem()?;
     instance.others.iter().filter(|_| header.is_backup_copy()).find_map(|found| match &found.content {

@@ -246,9 +246,13 @@ impl Destination {
         if !self.inside {
             return Ok(());
         }
-        let _ = fs::remove_dir(self.tree()); // gone where an earlier restore got that far
-        fs::remove_file(self.scratch.join(NOTE)).map_err(|e| Error::io("remove", &self.scratch, &e))?;
-        fs::remove_dir(&self.scratch).map_err(|e| Error::io("remove", &self.scratch, &e))
+        let error = |e: Errno| Error::io("remove", &self.scratch, &e.into());
+        // Through a handle: the target may be somebody else's by now, who could put a link in its place.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let scratch = rustix::fs::open(&self.scratch, flags, Mode::empty()).map_err(error)?;
+        let _ = unlinkat(&scratch, TREE, AtFlags::REMOVEDIR); // gone where an earlier restore got that far
+        unlinkat(&scratch, NOTE, AtFlags::empty()).map_err(error)?;
+        unlinkat(CWD, &self.scratch, AtFlags::REMOVEDIR).map_err(error)
     }
 
     /// Removes what was made so far, unless the whole tree is there; an error says where it stays.

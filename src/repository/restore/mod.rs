@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use self::destination::{Destination, Purpose};
 use self::plan::{Plan, bad_list};
-use self::target::{NotGiven, Target};
+use self::target::{Dress, NotGiven, Target};
 use self::write::Written;
 use super::Repository;
 use super::catalogue::Backup;
@@ -133,7 +133,7 @@ fn fill(
         let target = Arc::new(Target::open(&destination.tree(), options.owner)?);
         require_space(&target, destination.path(), plan.allocated)?;
         written = Some(write::write(repository, backup, plan, &target, options.keep_going, witness, stop)?);
-        let now = |path: &Path, mode: u32| !destination.comes_late(path, mode);
+        let now = |path: &Path, mode: u32| (!destination.comes_late(path, mode)).then_some(Dress::Whole);
         dress(repository, backup, plan, &target, &now, witness, stop)?;
         target.sync()?;
         stop.check()?;
@@ -149,26 +149,30 @@ fn fill(
         Some(target) if !destination.is_inside() => target,
         _ => Arc::new(Target::open(destination.path(), options.owner)?),
     };
-    // The root comes last: taking the scratch directory out of it changes its time, and needs it to be writable.
-    for is_root in [false, true] {
-        if is_root {
-            destination.clear()?;
-        }
-        let late =
-            |path: &Path, mode: u32| path.as_os_str().is_empty() == is_root && destination.comes_late(path, mode);
-        dress(repository, backup, plan, &target, &late, witness, &StopToken::never())?;
+    let never = StopToken::never();
+    let is_root = |path: &Path| path.as_os_str().is_empty();
+    let late = |path: &Path, mode: u32| {
+        let how = if is_root(path) && destination.is_inside() { Dress::Open } else { Dress::Whole };
+        destination.comes_late(path, mode).then_some(how)
+    };
+    dress(repository, backup, plan, &target, &late, witness, &never)?;
+    if destination.is_inside() {
+        // As long as the note is there, whoever repeats this restore finishes it: so as little as possible comes after.
+        destination.clear()?;
+        let last = |path: &Path, _: u32| is_root(path).then_some(Dress::Last);
+        dress(repository, backup, plan, &target, &last, witness, &never)?;
     }
     target.sync()?;
     Ok(written)
 }
 
-/// Gives directories their attributes, those deep down first. `meant` says which, by path and mode.
+/// Gives directories their attributes, those deep down first. `meant` says which and how, by path and mode.
 fn dress(
     repository: &Repository,
     backup: &Backup,
     plan: &Plan,
     target: &Target,
-    meant: &dyn Fn(&Path, u32) -> bool,
+    meant: &dyn Fn(&Path, u32) -> Option<Dress>,
     witness: &mut dyn Witness,
     stop: &StopToken,
 ) -> Result<()> {
@@ -180,8 +184,8 @@ fn dress(
             let (Some(path), Some(attributes)) = (line.path(), line.attributes()) else {
                 return Err(bad_list(backup, "it changed while it was read"));
             };
-            if meant(&path, attributes.mode) {
-                target.dress_directory(&path, &attributes)?;
+            if let Some(how) = meant(&path, attributes.mode) {
+                target.dress_directory(&path, &attributes, how)?;
             }
         }
         target.take_not_given().into_iter().for_each(|one| witness.not_given(one));

@@ -27,6 +27,17 @@ pub struct NotGiven {
     pub what: String,
 }
 
+/// How much a directory gets of its attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dress {
+    /// All; nothing may be put into it or taken out of it afterwards.
+    Whole,
+    /// All, but it stays open to its owner, so that something can still be taken out of it.
+    Open,
+    /// What it still lacks after that: its mode, where another one kept it open, and its time.
+    Last,
+}
+
 /// A tree that is being restored. Nothing in it is replaced, and no link is followed.
 #[derive(Debug)]
 pub struct Target {
@@ -58,19 +69,29 @@ impl Target {
         self.not_given_count.load(Ordering::Relaxed)
     }
 
-    /// Gives a directory all its attributes; nothing may be put into it afterwards.
-    pub fn dress_directory(&self, path: &Path, attributes: &Attributes) -> Result<()> {
+    /// Gives a directory its attributes.
+    pub fn dress_directory(&self, path: &Path, attributes: &Attributes, dress: Dress) -> Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let folder = beneath::open(self.store.folders().root(), path, flags, Mode::empty());
         let folder = folder.map_err(|e| self.error("open", path, e))?;
+        let error = |e| Error::io("set the attributes of", &self.store.describe(path), &e);
+        if dress == Dress::Last {
+            return Giving::to_directory_once_more(&folder, attributes).map_err(error);
+        }
         if path.as_os_str().is_empty() {
             // It may have been there before, with ACLs of its own.
             for acl in ["system.posix_acl_access", "system.posix_acl_default"] {
                 let _ = rustix::fs::fremovexattr(&folder, acl); // mostly there is none
             }
         }
-        let given = self.giving.to_file(&folder, attributes);
-        self.note(path, given.map_err(|e| Error::io("set the attributes of", &self.store.describe(path), &e))?);
+        // Whom no mode keeps out gives the right one at once: less is left to be done last.
+        let given = if dress == Dress::Open && !rustix::process::geteuid().is_root() {
+            let open = Attributes { mode: attributes.mode | 0o700, ..attributes.clone() };
+            self.giving.to_file(&folder, &open)
+        } else {
+            self.giving.to_file(&folder, attributes)
+        };
+        self.note(path, given.map_err(error)?);
         Ok(())
     }
 

@@ -1,0 +1,64 @@
+//! What flows from stage to stage.
+
+use std::path::PathBuf;
+
+use super::Job;
+use crate::error::Error;
+use crate::stream::buffer::Buffer;
+use crate::stream::source::Attributes;
+
+/// What flows from stage to stage.
+pub(super) enum Message {
+    Piece(Piece),
+    Directory(Job, Attributes),
+    Link(Job, Attributes, PathBuf),
+    HardLink(Job, Attributes, PathBuf),
+    Failed(Job, Error),
+}
+
+/// A chunk of a file; the first one begins it, the last one ends it, and a small file is one piece.
+pub(super) struct Piece {
+    pub(super) job: Job,
+    pub(super) begins: bool,
+    pub(super) bytes: Bytes,
+    /// Zeros that follow the bytes.
+    pub(super) hole: u64,
+    pub(super) end: Option<End>,
+}
+
+impl Piece {
+    /// A piece without bytes.
+    pub(super) fn empty(job: &Job, begins: bool) -> Self {
+        Self { job: job.clone(), begins, bytes: Bytes::None, hole: 0, end: None }
+    }
+}
+
+/// The bytes of a piece.
+pub(super) enum Bytes {
+    None,
+    /// The first so many of a buffer, which goes back when they are written.
+    Pooled(Buffer, usize),
+    /// All of a small file.
+    Own(Vec<u8>),
+}
+
+impl Bytes {
+    pub(super) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::None => &[],
+            Self::Pooled(buffer, length) => buffer.filled(*length),
+            Self::Own(bytes) => bytes,
+        }
+    }
+}
+
+/// How a file ended.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every file ends well; a box for each would be one more allocation"
+)]
+pub(super) enum End {
+    Still(Attributes, Option<[u8; 32]>),
+    /// The file was begun but cannot be finished.
+    Failed(Error),
+}

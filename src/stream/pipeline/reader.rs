@@ -1,0 +1,293 @@
+//! The first stage: reads one file after the other, again where one changes meanwhile, and hands small ones on in batches.
+
+use std::mem;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::{Duration, Instant};
+
+use super::message::{Bytes, End, Message, Piece};
+use super::{BUFFERS, CHUNK_BYTES, Feed, HOLE_BYTES, Job, News, Policy, Report};
+use crate::error::{Error, ExitCode, Result};
+use crate::stream::buffer::Buffer;
+use crate::stream::source::{Attributes, Got, Opened, Settled, Source};
+use crate::stream::stop::StopToken;
+
+/// A file of at most so many bytes passes in a batch with others.
+const SMALL_BYTES: usize = 64 * 1024;
+/// Messages of a batch, and roughly the bytes in it: a thread that is woken finds something to do.
+const BATCH_MESSAGES: usize = 64;
+const BATCH_BYTES: usize = 256 * 1024;
+/// How long a batch waits for more.
+const BATCH_WAIT: Duration = Duration::from_millis(2);
+
+/// Reads jobs; the first stage.
+pub(super) struct Reader {
+    stop: StopToken,
+    policy: Policy,
+    restartable: bool,
+    out: SyncSender<Vec<Message>>,
+    batch: Batch,
+    buffers: Receiver<Buffer>,
+    /// A buffer that came to nothing.
+    spare: Option<Buffer>,
+    allocated: usize,
+    reports: SyncSender<News>,
+}
+
+/// Messages that wait for company.
+struct Batch {
+    messages: Vec<Message>,
+    bytes: usize,
+    begun: Instant,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { messages: Vec::new(), bytes: 0, begun: Instant::now() }
+    }
+}
+
+impl Reader {
+    /// `restartable` says that a file whose beginning was sent can be begun anew.
+    pub(super) fn new(
+        stop: StopToken,
+        policy: Policy,
+        restartable: bool,
+        out: SyncSender<Vec<Message>>,
+        buffers: Receiver<Buffer>,
+        reports: SyncSender<News>,
+    ) -> Self {
+        Self { stop, policy, restartable, out, batch: Batch::default(), buffers, spare: None, allocated: 0, reports }
+    }
+
+    /// Works until the feed ends, a stage behind goes or a stop comes.
+    pub(super) fn run(mut self, feed: impl Feed) {
+        self.work(feed);
+        let _ = self.flush(); // whoever is gone has told why
+    }
+
+    fn work(&mut self, mut feed: impl Feed) {
+        loop {
+            if self.batch.begun.elapsed() > BATCH_WAIT && self.flush().is_err() {
+                return;
+            }
+            let job = match self.stop.check().and_then(|()| feed.next()) {
+                Ok(Some(job)) => job,
+                Ok(None) => return,
+                Err(error) => {
+                    let _ = self.reports.send(News::Broken(error)); // without a caller nobody needs to know
+                    return;
+                }
+            };
+            match self.read(&mut feed, &job) {
+                Ok(true) => {}
+                Ok(false) if self.policy.keep_going => {}
+                Ok(false) | Err(Gone) => return,
+            }
+        }
+    }
+
+    /// Reads one job into the pipeline, again if it changes meanwhile; false where it failed.
+    fn read(&mut self, feed: &mut impl Feed, job: &Job) -> Result<bool, Gone> {
+        for attempt in 0.. {
+            let is_last = attempt >= self.policy.retries || !self.restartable;
+            let source = match feed.open(job) {
+                Ok(Opened::Data(mut source)) if is_last => match source.insist() {
+                    Ok(()) => source,
+                    Err(_) if self.stop.cause().is_some() => return Err(Gone),
+                    Err(error) => {
+                        self.send(Message::Failed(job.clone(), error))?;
+                        return Ok(false);
+                    }
+                },
+                Ok(Opened::Data(source)) => source,
+                Ok(Opened::Directory(attributes)) => {
+                    self.send(Message::Directory(job.clone(), attributes))?;
+                    return Ok(true);
+                }
+                Ok(Opened::Link(attributes, target)) => {
+                    self.send(Message::Link(job.clone(), attributes, target))?;
+                    return Ok(true);
+                }
+                Ok(Opened::HardLink(attributes, first)) => {
+                    self.send(Message::HardLink(job.clone(), attributes, first))?;
+                    return Ok(true);
+                }
+                Err(error) => {
+                    self.send(Message::Failed(job.clone(), error))?;
+                    return Ok(false);
+                }
+            };
+            let Some(what) = self.stream(source, job)? else { return Ok(true) };
+            let (what, is_usual) = match what {
+                Trouble::Failed => return Ok(false),
+                Trouble::Changed { what, sent, is_usual } => {
+                    if attempt >= self.policy.retries || (sent && !self.restartable) {
+                        let error = changed(job, &what, attempt);
+                        let message = if sent {
+                            Message::Piece(Piece { end: Some(End::Failed(error)), ..Piece::empty(job, false) })
+                        } else {
+                            Message::Failed(job.clone(), error)
+                        };
+                        self.send(message)?;
+                        return Ok(false);
+                    }
+                    (what, is_usual)
+                }
+            };
+            self.flush()?;
+            let repeating = Report::Repeating { path: Arc::clone(&job.path), what, is_usual };
+            let _ = self.reports.send(News::Reports(vec![repeating])); // news only
+            let pause = Duration::from_millis(100) * (attempt + 1);
+            self.stop.sleep(pause).map_err(|_| Gone)?;
+        }
+        Ok(false)
+    }
+
+    /// Streams one attempt; what went wrong, if anything did.
+    fn stream(&mut self, mut source: Box<dyn Source>, job: &Job) -> Result<Option<Trouble>, Gone> {
+        let mut sent = false;
+        loop {
+            let mut buffer = self.buffer()?;
+            let (length, then) = match self.fill(&mut *source, buffer.as_mut_slice()) {
+                Ok(filled) => filled,
+                Err(error) => {
+                    if self.stop.cause().is_some() {
+                        return Err(Gone);
+                    }
+                    let end = Some(End::Failed(error));
+                    self.spare = Some(buffer);
+                    self.send(Message::Piece(Piece { end, ..Piece::empty(job, !sent) }))?;
+                    return Ok(Some(Trouble::Failed));
+                }
+            };
+            if let Then::More(mut hole) = then {
+                let first = hole.min(HOLE_BYTES);
+                let bytes = Bytes::Pooled(buffer, length);
+                let piece = Piece { bytes, hole: first, ..Piece::empty(job, !sent) };
+                self.send(Message::Piece(piece))?;
+                hole -= first;
+                while hole > 0 {
+                    self.stop.check().map_err(|_| Gone)?;
+                    let next = hole.min(HOLE_BYTES);
+                    self.send(Message::Piece(Piece { hole: next, ..Piece::empty(job, false) }))?;
+                    hole -= next;
+                }
+                sent = true;
+                continue;
+            }
+            let end = match source.finish() {
+                Ok(Settled::Still(attributes)) => End::Still(attributes, None),
+                Ok(Settled::Changed(what)) => {
+                    self.spare = Some(buffer);
+                    return Ok(Some(Trouble::Changed { what, sent, is_usual: false }));
+                }
+                Ok(Settled::Disturbed(what)) => {
+                    self.spare = Some(buffer);
+                    return Ok(Some(Trouble::Changed { what, sent, is_usual: true }));
+                }
+                Err(error) => End::Failed(error),
+            };
+            let failed = matches!(end, End::Failed(_));
+            let bytes = if !sent && length <= SMALL_BYTES {
+                let bytes = buffer.filled(length).to_vec();
+                self.spare = Some(buffer);
+                Bytes::Own(bytes)
+            } else {
+                Bytes::Pooled(buffer, length)
+            };
+            let piece = Piece { bytes, end: Some(end), ..Piece::empty(job, !sent) };
+            self.send(Message::Piece(piece))?;
+            return Ok(failed.then_some(Trouble::Failed));
+        }
+    }
+
+    /// Fills a buffer as far as the data goes, and says what follows.
+    fn fill(&self, source: &mut dyn Source, buffer: &mut [u8]) -> Result<(usize, Then)> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            self.stop.check()?;
+            match source.next(&mut buffer[filled..])? {
+                Got::Data(bytes) => filled += bytes,
+                Got::Hole(bytes) => return Ok((filled, Then::More(bytes))),
+                Got::End => return Ok((filled, Then::End)),
+            }
+        }
+        Ok((filled, Then::More(0)))
+    }
+
+    fn buffer(&mut self) -> Result<Buffer, Gone> {
+        if let Some(buffer) = self.spare.take() {
+            return Ok(buffer);
+        }
+        if let Ok(buffer) = self.buffers.try_recv() {
+            return Ok(buffer);
+        }
+        if self.allocated < BUFFERS {
+            self.allocated += 1;
+            return Ok(Buffer::new(CHUNK_BYTES));
+        }
+        self.flush()?; // what waits may hold the buffer that we wait for
+        self.buffers.recv().map_err(|_| Gone)
+    }
+
+    /// Hands a message on, small ones in batches.
+    fn send(&mut self, message: Message) -> Result<(), Gone> {
+        let weight = match &message {
+            Message::Piece(Piece { bytes: Bytes::Own(bytes), end: Some(End::Still(attributes, _)), .. }) => {
+                bytes.len() + weight_of(attributes)
+            }
+            Message::Directory(_, attributes) | Message::Link(_, attributes, _) => weight_of(attributes),
+            Message::HardLink(..) => 0,
+            Message::Piece(_) | Message::Failed(..) => BATCH_BYTES, // nobody waits for these
+        };
+        if self.batch.messages.is_empty() {
+            self.batch.begun = Instant::now();
+        }
+        self.batch.messages.push(message);
+        self.batch.bytes += weight;
+        if self.batch.bytes >= BATCH_BYTES || self.batch.messages.len() >= BATCH_MESSAGES {
+            return self.flush();
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Gone> {
+        let Batch { messages, .. } = mem::take(&mut self.batch);
+        if messages.is_empty() { Ok(()) } else { self.out.send(messages).map_err(|_| Gone) }
+    }
+}
+
+/// The stage behind has gone; it or the caller has told why.
+struct Gone;
+
+/// What follows the bytes of a buffer.
+enum Then {
+    /// A hole of so many bytes, none as well, and then the rest of the file.
+    More(u64),
+    /// Nothing.
+    End,
+}
+
+fn weight_of(attributes: &Attributes) -> usize {
+    attributes.xattrs.iter().map(|xattr| xattr.value.len()).sum()
+}
+
+enum Trouble {
+    /// It was told downstream already.
+    Failed,
+    /// It did not hold still; whether a part of it was sent downstream, and whether that is to be expected.
+    Changed { what: String, sent: bool, is_usual: bool },
+}
+
+fn changed(job: &Job, what: &str, retries: u32) -> Error {
+    let path = crate::error::printable(&*job.path);
+    let times = match retries {
+        0 => String::new(),
+        1 => ", also when it was read again".to_owned(),
+        n => format!(", also when it was read {n} times more"),
+    };
+    Error::new(ExitCode::Unfit, format!("{path} changed while it was read{times}: {what}"))
+        .file(&*job.path)
+        .hint("Back up while nothing writes to it, or from a snapshot.")
+}
