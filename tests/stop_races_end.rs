@@ -39,7 +39,7 @@ fn race(host: &Host, dice: &mut Dice, apart: Duration, commands: [&[&str]; 2]) -
 
 const STOP: &[&str] = &["stop", "app", "--json"];
 
-/// Acceptance case 74. Returns how often end and how often stop won.
+/// Returns how often end and how often stop won.
 fn stop_races_end(rounds: usize, apart: Duration) -> (usize, usize) {
     let mut dice = Dice::new();
     let host = Host::quick();
@@ -68,7 +68,7 @@ fn stop_races_end(rounds: usize, apart: Duration) -> (usize, usize) {
     (completed, stopped)
 }
 
-/// Acceptance case 73. Returns how often the session ran and how often its first read was stopped.
+/// Returns how often the session ran and how often its first read was stopped.
 fn stop_races_begin(rounds: usize, apart: Duration) -> (usize, usize) {
     let mut dice = Dice::new();
     let host = Host::quick();
@@ -134,14 +134,14 @@ fn stop_races_backup(rounds: usize, apart: Duration) -> (usize, usize) {
 }
 
 #[test]
-fn stop_and_end_agree_on_who_was_first() {
+fn case_74_stop_and_end_agree_on_who_was_first() {
     let (completed, stopped) = stop_races_end(150, Duration::from_millis(3));
     println!("completed {completed}, stopped {stopped}");
     assert!(completed > 0 && stopped > 0, "a race that one side always wins is none: {completed}, {stopped}");
 }
 
 #[test]
-fn stop_hits_the_session_that_begins_or_nothing_and_never_a_later_one() {
+fn case_73_stop_hits_the_session_that_begins_or_nothing_and_never_a_later_one() {
     let (ran, stopped) = stop_races_begin(40, Duration::from_millis(4));
     assert!(ran > 0 && stopped > 0, "{ran}, {stopped}");
 }
@@ -154,7 +154,7 @@ fn a_one_shot_that_is_stopped_at_any_moment_is_complete_or_gone() {
 
 #[test]
 #[ignore = "a minute: 1,000 races each"]
-fn a_thousand_times_over() {
+fn case_73_and_74_a_thousand_times_over() {
     for (one, other) in [
         stop_races_end(1000, Duration::from_millis(3)),
         stop_races_begin(1000, Duration::from_millis(4)),

@@ -49,7 +49,7 @@ fn without_a_session_there_is_nothing_to_stop_and_nothing_is_remembered() {
 }
 
 #[test]
-fn a_storage_that_does_not_exist_is_a_slip() {
+fn case_76_a_storage_that_does_not_exist_is_a_slip() {
     let host = two_sessions();
     host.run(&["stop", "aap"]).exits(2).says("there is no storage aap").says("[JET_errInvalidParameter, -1003]");
     let error = host.run(&["stop", "aap", "--json"]).exits(2).summary();

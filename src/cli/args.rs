@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -326,7 +327,7 @@ pub struct ReadArgs {
     #[command(flatten)]
     pub selection: Selection,
     /// Files as `jetbak files` prints them; a directory means everything below it
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_parser = any_path(), value_hint = ValueHint::AnyPath)]
     pub files: Vec<PathBuf>,
     /// Write the one named file to this path, or to stdout with `-`
     ///
@@ -485,7 +486,8 @@ pub struct RestoreArgs {
     pub owner: OwnerArg,
     /// Leave out what is damaged, instead of restoring nothing
     ///
-    /// Each damaged file is named, and the exit code is 3.
+    /// Each damaged file is named, and the exit code is 3. So it is where databases and logs are restored that their
+    /// engine would refuse, because they do not go together.
     #[arg(long)]
     pub keep_going: bool,
     /// Say what would be restored, and stop there
@@ -575,6 +577,11 @@ pub struct ManArgs {
     /// Write all man pages into this directory, instead of jetbak(1) to stdout
     #[arg(value_name = "DIR")]
     pub directory: Option<PathBuf>,
+}
+
+/// A path that may be empty: whether it is worth anything is said after what the session has to say.
+fn any_path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

@@ -24,7 +24,8 @@ pub fn run(global: &Global, args: &ReadArgs, ui: &mut Ui) -> anyhow::Result<Exit
     let stop = context.session.stop_token()?;
     let started = Instant::now();
     // After a stop that is the answer, whatever the other arguments are worth.
-    let done = context.session.decide(Call::Read).and_then(|_| match &args.out {
+    let judged = context.session.decide(Call::Read).and_then(|_| refuse_empty(&args.files));
+    let done = judged.and_then(|()| match &args.out {
         Some(out) => output(out).and_then(|output| match files.as_slice() {
             [file] => read::read_out(&context, file, output, ui, &stop),
             _ => Err(Error::jet(Jet::InvalidParameter, "--out takes exactly one FILE")),
@@ -45,6 +46,15 @@ fn split(args: &ReadArgs) -> (super::args::Selection, Vec<PathBuf>) {
         files.insert(0, first);
     }
     (selection, files.iter().map(|file| paths::tidy(file)).collect())
+}
+
+/// An empty name, as an unset variable of a script gives it, is not the storage: that is `.`.
+fn refuse_empty(names: &[PathBuf]) -> Result<()> {
+    if names.iter().all(|name| !name.as_os_str().is_empty()) {
+        return Ok(());
+    }
+    Err(Error::jet(Jet::InvalidParameter, "the name of a file is empty")
+        .hint("`jetbak files` prints what can be read; without a name everything is."))
 }
 
 fn output(out: &Path) -> Result<Output> {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::BinaryBytes;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::{OwnerArg, RestoreArgs};
 use super::signal_token;
 use super::summary::{count, rate, seconds};
 use crate::attributes::OwnerRule;
+use crate::engine::ese::fields::Generation;
+use crate::engine::ese::ranges::span;
 use crate::error::{Error, ExitCode, printable};
 use crate::named_paths::NamedPaths;
 use crate::paths;
@@ -19,6 +21,7 @@ use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
 use crate::repository::manifest::Manifest;
 use crate::repository::restore::plan::Plan;
+use crate::repository::restore::set::Placed;
 use crate::repository::restore::target::NotGiven;
 use crate::repository::restore::{self, Damaged, Options, Restored, Witness};
 use crate::session::event::Outcome;
@@ -50,8 +53,7 @@ pub fn run(args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::Done);
     }
     if manifest.outcome == Outcome::Incomplete {
-        let missing = count(manifest.excluded.len() as u64, "file");
-        let message = format!("{} is incomplete: {missing} could not be read and is not in it", backup.id.text);
+        let message = format!("{} is incomplete: {}", backup.id.text, why_incomplete(manifest));
         ui.warning(&Warning { jet: None, message, file: None });
     }
     let started = Instant::now();
@@ -63,6 +65,20 @@ pub fn run(args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
         Ok(restored) => end.success(&restored, started.elapsed(), ui),
         Err(error) => end.failure(&in_words_of_a_restore(error, &stop), started.elapsed(), ui),
     })
+}
+
+/// What an incomplete backup lacks.
+fn why_incomplete(manifest: &Manifest) -> String {
+    let (excluded, damaged) = (manifest.excluded.len() as u64, manifest.damaged.len() as u64);
+    let verb = if excluded == 1 { "is" } else { "are" };
+    let missing = format!("{} could not be read and {verb} not in it", count(excluded, "file"));
+    let verb = if damaged == 1 { "was" } else { "were" };
+    let copied = format!("{} of databases {verb} damaged and copied like that", count(damaged, "page"));
+    match (excluded, damaged) {
+        (_, 0) => missing,
+        (0, _) => copied,
+        _ => format!("{missing}; {copied}"),
+    }
 }
 
 /// A signal ends a restore, not a backup.
@@ -126,6 +142,11 @@ impl Witness for Voice<'_> {
         self.ui.warning(&Warning { jet: what.error.jet_code(), message, file: Some(what.path.clone()) });
         self.damaged += 1;
     }
+
+    fn odd_set(&mut self, what: &Error) {
+        let (jet, message) = (what.jet_code(), what.message().to_owned());
+        self.ui.warning(&Warning { jet, message, file: what.path().map(Path::to_owned) });
+    }
 }
 
 /// What there is to say at the end.
@@ -152,14 +173,21 @@ impl End<'_> {
                 ui.warning(&Warning { jet: None, message, file: None });
             }
         }
-        let exit_code = if damages > 0 { ExitCode::Verification } else { ExitCode::Done };
+        let broken = restored.placed.as_ref().and_then(|placed| placed.broken.as_ref());
+        let exit_code = if damages > 0 || broken.is_some() { ExitCode::Verification } else { ExitCode::Done };
         if let Some(first) = &restored.written.first_damage {
             let verb = if damages == 1 { "is" } else { "are" };
             let message = format!("{} {verb} damaged and left out: {first}", count(damages, "file"));
             let error = Error::new(exit_code, message);
             ui.error(&error.hint("The rest is restored and proven. An older backup may hold it whole.").into());
         }
-        let outcome = if damages > 0 || excluded > 0 { Outcome::Incomplete } else { Outcome::Completed };
+        if let Some(broken) = broken.filter(|_| damages == 0) {
+            let hint = "Every file that is there is restored and proven, but the engine will refuse them as a set. An older \
+                        backup may hold it whole.";
+            ui.error(&broken.clone().hint(hint).into());
+        }
+        let outcome =
+            if damages > 0 || excluded > 0 || broken.is_some() { Outcome::Incomplete } else { Outcome::Completed };
         if ui.is_json() {
             self.print_json(outcome, exit_code, Some(restored), took, ui);
             return exit_code;
@@ -180,6 +208,7 @@ impl End<'_> {
             BinaryBytes(bytes),
             times::duration(took),
         ));
+        restored.placed.iter().flat_map(in_words).for_each(|line| ui.say(&format!("  {line}")));
         exit_code
     }
 
@@ -217,11 +246,41 @@ impl End<'_> {
             "seconds": seconds(took),
             "warnings": ui.warnings(),
         }));
+        let placed = restored.and_then(|restored| restored.placed.as_ref());
+        fields.insert("placed".to_owned(), placed.map_or(Value::Null, placed_json));
+        fields.insert("advice".to_owned(), objects::sentences(placed.map_or(&[], |placed| &placed.advice)));
         paths::insert_list(&mut fields, "only", &self.options.only);
         paths::insert(&mut fields, "repository", self.repository.root());
         paths::insert(&mut fields, "into", restored.map_or(&*self.options.into, |restored| &*restored.path));
         ui.json_last(fields);
     }
+}
+
+/// What of an instance was restored, and what its host will do with it.
+fn in_words(placed: &Placed) -> Vec<String> {
+    let mut parts = Vec::new();
+    if placed.databases > 0 {
+        parts.push(count(placed.databases, "database"));
+    }
+    if placed.logs > 0 {
+        let range = placed.generations.map(|(low, high)| span(Generation(low), Generation(high)));
+        parts.push(format!("{} {}", count(placed.logs, "log"), range.unwrap_or_default()).trim_end().to_owned());
+    }
+    if placed.checkpoint {
+        parts.push("the checkpoint".to_owned());
+    }
+    let parts = (!parts.is_empty()).then(|| parts.join(", "));
+    parts.into_iter().chain(placed.advice.clone()).collect()
+}
+
+fn placed_json(placed: &Placed) -> Value {
+    json!({
+        "databases": placed.databases,
+        "logs": placed.logs,
+        "first_generation": placed.generations.map(|(low, _)| low),
+        "last_generation": placed.generations.map(|(_, high)| high),
+        "checkpoint": placed.checkpoint,
+    })
 }
 
 fn show_plan(repository: &Repository, backup: &Backup, options: &Options, plan: &Plan, ui: &mut Ui) {

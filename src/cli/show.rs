@@ -20,6 +20,7 @@ use crate::repository::Repository;
 use crate::repository::catalogue::{Backup, Standing};
 use crate::repository::list_reader::read_proven;
 use crate::repository::manifest::{Link, Manifest};
+use crate::repository::set::advice;
 use crate::repository::verified::Verified;
 use crate::session::event::Outcome;
 use crate::times;
@@ -139,6 +140,7 @@ impl Shown<'_> {
         };
         let added = json!({
             "type": "show",
+            "advice": objects::sentences(&self.advice()),
             "chain": {
                 "previous": self.previous.map(Standing::name),
                 "parent": self.parent.map(Standing::name),
@@ -214,14 +216,17 @@ impl Shown<'_> {
                 format!("{path}, {state}, pages of {} bytes{needs}", database.page_size)
             })
             .collect();
-        if instance.needs_recovery {
-            lines.push("its engine must replay the logs before the databases can be used".to_owned());
-        }
+        lines.extend(self.advice());
         let damaged = self.manifest.damaged.len() as u64;
         if damaged > 0 {
             lines.push(format!("{} damaged in the storage; --json names them", count(damaged, "page")));
         }
         lines
+    }
+
+    /// What the engine's host will do with all of it.
+    fn advice(&self) -> Vec<String> {
+        advice(self.manifest, &[], &|_| true)
     }
 
     fn holds(&self) -> String {

@@ -36,7 +36,7 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let bytes_total =
         chosen.iter().filter_map(|backup| backup.manifest.as_ref().ok()).map(|manifest| manifest.bytes).sum();
     let tally = Tally::default();
-    let (mut damages, mut recorded) = (0_u64, 0_u64);
+    let (mut damages, mut recorded, mut of_sets) = (0_u64, 0_u64, 0_u64);
     for backup in &chosen {
         let (mut found, mut known) = (Vec::new(), Vec::new());
         let (begun, files, bytes) = (Instant::now(), tally.files(), tally.bytes());
@@ -60,6 +60,7 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
             warn(backup, one, ui);
         }
         damages += found.len() as u64;
+        of_sets += found.iter().filter(|damage| damage.message.is_some()).count() as u64;
         show(backup, &found, ui);
         let (files, bytes) = (tally.files() - files, tally.bytes() - bytes);
         let verified = Verified::new(backup, found.len() as u64, files, bytes, seconds(begun.elapsed()));
@@ -96,7 +97,12 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     if damages > 0 && !ui.is_json() {
         let message = format!("{} found in {}", count(damages, "damage"), printable(repository.root()));
         let error = crate::error::Error::new(ExitCode::Verification, message);
-        ui.error(&error.hint("Make a new full backup now, and distrust the disk under the repository.").into());
+        let hint = if of_sets == damages {
+            "Make a new full backup now. Every file is as it was stored, but they do not go together."
+        } else {
+            "Make a new full backup now, and distrust the disk under the repository."
+        };
+        ui.error(&error.hint(hint).into());
     }
     Ok(exit_code)
 }
@@ -118,7 +124,7 @@ fn record(repository: &Repository, backup: &Backup, verified: &Verified, ui: &mu
 /// What was so when it was backed up is told again, and is no damage of the backup (decision 19).
 fn warn(backup: &Backup, known: &Damage, ui: &mut Ui) {
     let message = format!("{}, as it was when it was backed up", describe(backup, known));
-    ui.warning(&Warning { jet: None, message, file: Some(known.file.clone()) });
+    ui.warning(&Warning { jet: known.jet, message, file: Some(known.file.clone()) });
 }
 
 fn show(backup: &Backup, found: &[Damage], ui: &mut Ui) {
@@ -138,7 +144,11 @@ fn show(backup: &Backup, found: &[Damage], ui: &mut Ui) {
 
 /// A damage as a line for people.
 pub fn describe(backup: &Backup, damage: &Damage) -> String {
-    let Damage { file, kind, stored, computed, page, segment, .. } = damage;
+    let Damage { file, kind, stored, computed, page, segment, message, jet, .. } = damage;
+    if let Some(message) = message {
+        let number = jet.map(|jet| format!(" [{}, {}]", jet.symbol(), jet.number())).unwrap_or_default();
+        return format!("{}: {}: {}: {message}{number}", backup.id.text, printable(file), kind.name());
+    }
     let place = match (page, segment) {
         (Some(page), _) => format!(" of page {page}"),
         (None, Some(segment)) => format!(" of segment {segment}"),

@@ -9,6 +9,7 @@ pub mod manifest;
 pub mod partial;
 pub mod restore;
 pub mod seal;
+pub mod set;
 pub mod store;
 pub mod stored;
 pub mod verified;

@@ -14,6 +14,7 @@ use super::manifest::Manifest;
 use super::store::{Item, ItemKind, Store};
 use super::{Repository, read_small};
 use crate::engine::Role;
+use crate::engine::ese::finding::{Finding, Kind};
 use crate::engine::ese::page::PageSize;
 use crate::engine::ese::prove::{Flaw, FlawKind, Prover, What};
 use crate::engine::sqlite::check::{self, Depth, Verdict};
@@ -40,6 +41,10 @@ pub struct Damage {
     pub segment: Option<u32>,
     /// It was so when it was backed up: no damage of the backup.
     pub is_known: bool,
+    /// What happened, as a sentence without the file's name, where the other fields do not tell.
+    pub message: Option<String>,
+    /// The ESE number, where there is one.
+    pub jet: Option<Jet>,
 }
 
 /// In which respect a file is damaged.
@@ -79,7 +84,13 @@ pub enum DamageKind {
     Integrity,
     /// A copy of the header of a database.
     Header,
-    /// A copy of a checkpoint.
+    /// The page that the engine's own backup appends to a database.
+    Trailer,
+    /// A database in a state that nobody can use.
+    State,
+    /// Logs of another stream, or that do not follow each other.
+    LogChain,
+    /// A copy of a checkpoint that is damaged; one of another stream, or that names a log which is not there.
     Checkpoint,
 }
 
@@ -104,6 +115,9 @@ impl DamageKind {
             Self::LogHeader => "log-header",
             Self::Integrity => "integrity",
             Self::Header => "header",
+            Self::Trailer => "trailer",
+            Self::State => "state",
+            Self::LogChain => "log-chain",
             Self::Checkpoint => "checkpoint",
         }
     }
@@ -112,7 +126,29 @@ impl DamageKind {
 impl Damage {
     fn new(file: &Path, kind: DamageKind, stored: impl Into<String>, computed: impl Into<String>) -> Self {
         let (stored, computed) = (stored.into(), computed.into());
-        Self { file: file.to_owned(), kind, stored, computed, page: None, segment: None, is_known: false }
+        let file = file.to_owned();
+        Self { file, kind, stored, computed, page: None, segment: None, is_known: false, message: None, jet: None }
+    }
+
+    /// What is wrong between the files of an instance; known where it was accepted when that was backed up.
+    pub(super) fn of_set(finding: &Finding, is_known: bool) -> Self {
+        let kind = match finding.kind {
+            Kind::Header => DamageKind::Header,
+            Kind::Size => DamageKind::Size,
+            Kind::Trailer => DamageKind::Trailer,
+            Kind::State => DamageKind::State,
+            Kind::LogHeader => DamageKind::LogHeader,
+            Kind::Checkpoint => DamageKind::Checkpoint,
+            Kind::Missing => DamageKind::Missing,
+            _ => DamageKind::LogChain,
+        };
+        Self {
+            page: finding.page,
+            is_known,
+            message: Some(finding.message.clone()),
+            jet: finding.jet,
+            ..Self::new(&finding.file, kind, finding.stored.clone(), finding.computed.clone())
+        }
     }
 
     /// A page or segment that does not prove itself; known where it was backed up like that.
@@ -198,7 +234,14 @@ impl Repository {
         let expected = Expected::of(manifest);
         let folder = backup.folder();
         let proven = verify_data(store, &folder, &expected, how);
-        match proven.and_then(|list| check_sums(store, &folder, list.as_ref(), how)) {
+        let proven = proven.and_then(|list| {
+            check_sums(store, &folder, list.as_ref(), how)?;
+            match list.filter(|list| !list.is_damaged()) {
+                Some(_) => super::set::verify(store, backup, how),
+                None => Ok(()), // there is nothing to go by, and that was reported
+            }
+        });
+        match proven {
             Err(error) if how.stop.cause().is_none() => {
                 // What describes this backup cannot be read; that says nothing about the next one.
                 let place = error.path().and_then(|path| path.strip_prefix(store.describe(&folder)).ok());

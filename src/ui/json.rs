@@ -19,6 +19,11 @@ pub fn object(value: Value) -> Map<String, Value> {
     }
 }
 
+/// Sentences as one text; null where there is none.
+pub fn sentences(sentences: &[String]) -> Value {
+    if sentences.is_empty() { Value::Null } else { sentences.join(" ").into() }
+}
+
 /// `{"type":"error",…}`
 pub fn error(error: &anyhow::Error) -> Map<String, Value> {
     let typed = error.downcast_ref::<Error>();
@@ -79,6 +84,9 @@ pub fn damage(backup: &str, damage: &Damage) -> Map<String, Value> {
         "kind": damage.kind.name(),
         "stored": Some(&damage.stored).filter(|text| !text.is_empty()),
         "computed": Some(&damage.computed).filter(|text| !text.is_empty()),
+        "message": damage.message,
+        "jet": damage.jet.map(Jet::symbol),
+        "code": damage.jet.map(Jet::number),
     }));
     insert_file(&mut fields, Some(&damage.file));
     fields

@@ -10,7 +10,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::ese::{self, DatabaseFile, LogFile, STREAM};
-use super::{Host, Ran, names};
+use super::{Host, Ran, Running, eventually, names};
 
 /// The logs of every instance here: 5 to 9 and the current one, 10.
 pub const LOGS: [&str; 6] = ["edb.log", "edb00005.log", "edb00006.log", "edb00007.log", "edb00008.log", "edb00009.log"];
@@ -134,10 +134,19 @@ pub fn stored(host: &Host) -> Vec<String> {
     names(&host.stored(""))
 }
 
+/// The logs that the newest backup took, the current one first.
+pub fn taken(host: &Host) -> Vec<String> {
+    logs_in(&host.stored(""))
+}
+
 /// The logs that are left in the storage, the current one first.
 pub fn logs_left(host: &Host) -> Vec<String> {
+    logs_in(&host.path("app"))
+}
+
+fn logs_in(folder: &Path) -> Vec<String> {
     let is_log = |name: &String| Path::new(name).extension().is_some_and(|extension| extension == "log");
-    names(&host.path("app")).into_iter().filter(is_log).collect()
+    names(folder).into_iter().filter(is_log).collect()
 }
 
 /// Demands that every log of the fixture is still there.
@@ -182,4 +191,18 @@ pub fn dropped(host: &Host) {
 pub fn sha256(path: &Path) -> String {
     let output = Command::new("sha256sum").arg("--").arg(path).output().expect("sha256sum runs");
     String::from_utf8_lossy(&output.stdout).split_whitespace().next().expect("a hash").to_owned()
+}
+
+/// Waits until a reader pauses before it reads something again that did not prove itself.
+pub fn waits_for_a_page(running: &mut Running) {
+    let tasks = PathBuf::from(format!("/proc/{}/task", running.pid()));
+    eventually("a pause before another attempt", || {
+        assert!(!running.is_over(), "it does not wait");
+        names(&tasks).into_iter().map(|task| tasks.join(task)).any(|task| {
+            let read = |name| fs::read_to_string(task.join(name)).unwrap_or_default(); // a thread may end meanwhile
+            // clock_nanosleep(2), by its numbers on x86-64 and on the others
+            let sleeps = || ["230 ", "115 "].iter().any(|number| read("syscall").starts_with(number));
+            read("comm").trim_end() == "source" && sleeps()
+        })
+    });
 }

@@ -56,7 +56,9 @@ pub fn forge(folder: &Path, change: impl FnOnce(&mut Vec<Value>)) {
     change(&mut lines);
     let list = lines.iter().fold(String::new(), |list, line| list + &line.to_string() + "\n");
     fs::write(&path, list).expect("written");
-    let files: Vec<_> = lines.iter().filter(|line| line["role"] == "database" || line["role"] == "log").collect();
+    let has_content =
+        |line: &&Value| ["database", "log", "checkpoint", "other"].iter().any(|role| line["role"] == *role);
+    let files: Vec<_> = lines.iter().filter(has_content).collect();
     let bytes = files.iter().filter(|line| line["hard_link"].is_null());
     let bytes = bytes.fold(0_u64, |sum, line| sum.saturating_add(line["size"].as_u64().unwrap_or(0)));
     let sums = files.iter().map(|line| {
@@ -67,5 +69,21 @@ pub fn forge(folder: &Path, change: impl FnOnce(&mut Vec<Value>)) {
     reseal(folder, |manifest| {
         manifest["files"] = files.len().into();
         manifest["bytes"] = bytes.into();
+    });
+}
+
+/// Takes a file out of a backup as if it had never been in it.
+pub fn drop_file(folder: &Path, name: &str) {
+    fs::remove_file(folder.join("data").join(name)).expect("removed");
+    forge(folder, |lines| lines.retain(|line| line["path"] != name));
+}
+
+/// Puts another content in the place of a file of a backup, with the hash that fits.
+pub fn swap_file(folder: &Path, name: &str, content: &[u8]) {
+    fs::write(folder.join("data").join(name), content).expect("written");
+    forge(folder, |lines| {
+        let line = lines.iter_mut().find(|line| line["path"] == name).expect("a line for it");
+        line["sha256"] = sha256(content).into();
+        line["size"] = content.len().into();
     });
 }

@@ -3,6 +3,7 @@
 
 pub mod acceptance;
 pub mod ese;
+pub mod flickering;
 pub mod forge;
 pub mod mounts;
 pub mod sqlite;

@@ -11,7 +11,7 @@ use super::finding::{Finding, Kind, Weight};
 use super::header::{DatabaseHeader, State};
 use super::instance::{Instance, LogFile};
 use super::judge::{Inside, judge_file};
-use super::log::{LogName, LogRole};
+use super::log::{LogHeader, LogName, LogRole};
 use super::ranges::{Need, Required};
 use super::recognise::Content;
 use crate::error::{Error, ExitCode, Jet, printable};
@@ -19,6 +19,9 @@ use crate::error::{Error, ExitCode, Jet, printable};
 /// Advice for a source that only the engine could copy.
 const DIRTY_HINT: &str = "Only the engine can copy a database that is in use. Shut the application down, or mount a snapshot of \
                           the volume and back that up with --snapshot.";
+
+/// What else there is to say of one whose logs are old.
+const WITHOUT_IMAGES: &str = "hold no images of pages: not even they could mend what changes while it is copied.";
 
 /// The generations that a backup takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,12 +159,18 @@ fn dirty(instance: &Instance, needs: &[Need], terms: &Terms) -> Option<Error> {
     if terms.snapshot {
         return None;
     }
-    let (found, _) = instance.headers().zip(needs).find_map(|((found, header), need)| {
+    let (found, header) = instance.headers().zip(needs).find_map(|((found, header), need)| {
         (matches!(need, Need::Logs(_)) && !header.is_untouched_copy()).then_some((found, header))
     })?;
     let message =
         format!("{} was not shut down: it is in use, or its application has crashed", printable(&*found.path));
-    Some(Error::jet(Jet::DatabaseDirtyShutdown, message).file(&*found.path).hint(DIRTY_HINT))
+    let signature = Some(&header.log_signature);
+    let mut logs = chain(instance, signature).filter_map(|(_, log)| log.header());
+    let hint = match logs.find(|log| log.lacks_page_images()).map(LogHeader::version) {
+        Some(version) => format!("{DIRTY_HINT} Its logs (version {version}) {WITHOUT_IMAGES}"),
+        None => DIRTY_HINT.to_owned(),
+    };
+    Some(Error::jet(Jet::DatabaseDirtyShutdown, message).file(&*found.path).hint(hint))
 }
 
 fn refusal(finding: &Finding) -> Error {

@@ -57,6 +57,15 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// The stream of logs that are known to be its chain; none where there is none.
+    pub fn of(mut logs: Vec<LogFile>) -> Option<Self> {
+        let first = logs.first()?;
+        let base = first.name.base.clone().unwrap_or_default();
+        let directory = first.found.path.parent().unwrap_or(Path::new("")).to_owned();
+        sort(&mut logs);
+        Some(Self { base, directory, logs, unused: Vec::new() })
+    }
+
     /// The current log: by its name, or the next one where a roll was interrupted (decision 13).
     pub fn current(&self) -> Option<&LogFile> {
         self.logs.iter().find(|log| !matches!(log.name.role, LogRole::Archived(_)))
@@ -322,12 +331,17 @@ fn order(base: String, directory: PathBuf, logs: Vec<LogFile>) -> Stream {
     if !has_current && let Some(index) = unused.iter().position(is_next) {
         chain.push(unused.swap_remove(index));
     }
+    sort(&mut chain);
+    Stream { base, directory, logs: chain, unused }
+}
+
+/// Sorts the logs of a chain by generation.
+fn sort(chain: &mut [LogFile]) {
     let named = |log: &LogFile| match log.name.role {
         LogRole::Archived(generation) => generation,
         _ => log.header().map_or(Generation(u32::MAX), |header| header.generation),
     };
     chain.sort_by_key(|log| (log.name.role == LogRole::Current, named(log)));
-    Stream { base, directory, logs: chain, unused }
 }
 
 /// The checkpoint that was named; else the one that stands beside the logs, or anywhere, under the base of the stream;

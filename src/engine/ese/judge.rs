@@ -347,14 +347,14 @@ fn runs(generations: &BTreeSet<Generation>) -> Vec<(Generation, Generation)> {
 
 /// Files of a stream that are there and could not be looked at: what they are is unknown, but not that they are missing.
 #[derive(Debug, Default)]
-struct Unread {
+pub(super) struct Unread {
     archived: BTreeSet<Generation>,
     current: bool,
     checkpoint: bool,
 }
 
 impl Unread {
-    fn of(instance: &Instance) -> Self {
+    pub(super) fn of(instance: &Instance) -> Self {
         let mut unread = Self::default();
         let Some(stream) = &instance.stream else { return unread };
         let checkpoint = stream.place("chk", "jcp");
@@ -373,7 +373,7 @@ impl Unread {
     }
 
     /// Adds the generations that may be there: the current log follows the newest.
-    fn add_to(&self, present: &mut BTreeSet<Generation>) {
+    pub(super) fn add_to(&self, present: &mut BTreeSet<Generation>) {
         present.extend(&self.archived);
         let newest = present.last().copied().filter(|_| self.current);
         present.extend(newest.map(Generation::next));

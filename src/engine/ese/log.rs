@@ -91,6 +91,12 @@ impl LogHeader {
         format!("{}.{}.{}.{}", self.major, self.minor, self.update, self.update_minor)
     }
 
+    /// Whether a split or merge is logged without the images of its pages, as engines did until 2007 (protocol §8.1): pages
+    /// that were copied while others changed cannot be recovered with such logs.
+    pub fn lacks_page_images(&self) -> bool {
+        (self.major, self.minor, self.update) < (7, 3704, 11)
+    }
+
     /// Whether the engine reuses its logs, so that an archive of them has gaps.
     pub fn is_circular(&self) -> bool {
         self.flags & 2 != 0

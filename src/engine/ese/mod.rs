@@ -4,6 +4,7 @@
 //! in, values out. Parsers are total: whatever a file holds, they end, do not panic, and allocate nothing that a field asks
 //! for.
 
+pub mod advice;
 pub mod at_rest;
 pub mod beside;
 pub mod body;
@@ -33,6 +34,7 @@ pub mod ranges;
 pub mod recognise;
 pub mod records;
 pub mod segments;
+pub mod set;
 pub mod source;
 pub mod space;
 pub mod survey;

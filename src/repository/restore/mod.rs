@@ -3,6 +3,7 @@
 
 pub mod destination;
 pub mod plan;
+pub mod set;
 pub mod target;
 pub mod write;
 
@@ -15,6 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use self::destination::{Destination, Purpose};
 use self::plan::{Plan, bad_list};
+use self::set::Placed;
 use self::target::{Dress, NotGiven, Target};
 use self::write::Written;
 use super::Repository;
@@ -59,6 +61,8 @@ pub trait Witness {
     fn not_given(&mut self, what: NotGiven);
     /// Something is damaged and left out.
     fn damaged(&mut self, what: &Damaged);
+    /// Databases and logs do not go together, or not without loss, and are restored all the same.
+    fn odd_set(&mut self, what: &Error);
 }
 
 /// What a restore came to.
@@ -72,13 +76,17 @@ pub struct Restored {
     pub written: Written,
     /// An earlier restore had written it all, and was interrupted while it moved it into place.
     pub was_whole: bool,
+    /// What of an instance was restored; none where the backup's engine knows no sets.
+    pub placed: Option<Placed>,
 }
 
 /// Proves the list, looks at the target, and says what would be written; changes nothing.
 pub fn dry_run(repository: &Repository, backup: &Backup, options: &Options, stop: &StopToken) -> Result<Plan> {
     Destination::check(&options.into, &purpose_of(backup, options))?;
     refuse_repository(repository, &options.into)?;
-    plan::make(repository, backup, NamedPaths::new(&options.only), stop)
+    let plan = plan::make(repository, backup, NamedPaths::new(&options.only), stop)?;
+    set::prove(repository, backup, options, stop)?;
+    Ok(plan)
 }
 
 /// Restores a backup.
@@ -91,11 +99,19 @@ pub fn restore(
 ) -> Result<Restored> {
     refuse_repository(repository, &options.into)?;
     let plan = plan::make(repository, backup, NamedPaths::new(&options.only), stop)?;
+    let set = set::prove(repository, backup, options, stop)?;
     witness.planned(&plan);
     let mut destination = Destination::prepare(&options.into, purpose_of(backup, options))?;
+    if let Some(set) = &set {
+        set::tell(set, witness);
+    }
     let was_whole = destination.is_whole();
     match fill(repository, backup, &plan, options, &mut destination, witness, stop) {
-        Ok(written) => Ok(Restored { path: destination.path().to_owned(), plan, written, was_whole }),
+        Ok(written) => {
+            let path = destination.path().to_owned();
+            let placed = set.as_ref().map(|set| set::placed(set, backup, options, &path));
+            Ok(Restored { path, plan, written, was_whole, placed })
+        }
         Err(error) => Err(match destination.discard() {
             Ok(()) => error,
             // The first error is the one to report, with a word about what stays.

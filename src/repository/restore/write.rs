@@ -218,5 +218,5 @@ impl Judge<'_> {
 }
 
 /// What to do about a damaged file.
-const DAMAGE_HINT: &str = "Nothing was restored. `jetbak verify` lists all damage; --keep-going restores what is good, \
+pub(super) const DAMAGE_HINT: &str = "Nothing was restored. `jetbak verify` lists all damage; --keep-going restores what is good, \
                            --only what is named; an older backup may hold it whole.";

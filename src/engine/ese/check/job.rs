@@ -132,13 +132,26 @@ pub fn look_inside(found: &Found, header: &DatabaseHeader) -> Result<Inside> {
 
 /// The same, for a file of so many bytes that is open.
 pub fn look_into(file: &File, size: u64, header: &DatabaseHeader) -> Inside {
+    look_inside_with(header, size, &mut |offset, length| {
+        let mut bytes = vec![0; length];
+        let read = files::read_full(file, &mut bytes, offset).ok()?;
+        bytes.truncate(read);
+        Some(bytes)
+    })
+}
+
+/// The same, whatever gives so many bytes from an offset on (fewer where the file ends, none where it cannot).
+pub fn look_inside_with(
+    header: &DatabaseHeader,
+    size: u64,
+    read_some: &mut dyn FnMut(u64, usize) -> Option<Vec<u8>>,
+) -> Inside {
     let page_size = header.page_size;
     let pages = (size / page_size.bytes_u64()).saturating_sub(2);
     let last_page = Some(u32::try_from(pages).unwrap_or(u32::MAX)).filter(|pages| *pages > 0).map(PageNumber);
-    let read = |number: PageNumber| {
-        let mut bytes = vec![0; page_size.bytes()];
-        let read = files::read_full(file, &mut bytes, page_size.offset_of(number)).ok()?;
-        (read == bytes.len()).then_some(bytes)
+    let mut read = |number: PageNumber| {
+        let bytes = read_some(page_size.offset_of(number), page_size.bytes())?;
+        (bytes.len() == page_size.bytes()).then_some(bytes)
     };
     let mut beyond = None;
     let owned = last_owned_page(page_size, &mut |number| {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
-pub use self::job::{Job, Owner, Pages, Work, look_inside, look_into};
+pub use self::job::{Job, Owner, Pages, Work, look_inside, look_inside_with, look_into};
 use self::pages::{PageJudge, is_hole};
 use super::body::{Damages, LogFacts, LogFault, prove_body};
 use super::files;

@@ -1,0 +1,184 @@
+//! A stored backup of an instance as a set: the headers of its databases, logs and checkpoint are read and judged together
+//! (`spec/backup-protocol.md` §6, cases 92 to 94).
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use super::catalogue::Backup;
+use super::file_list::FileLine;
+use super::list_reader::read_proven;
+use super::manifest::Manifest;
+use super::store::Store;
+use super::stored::not_as_listed;
+use super::verify::{Damage, Verification};
+use crate::engine::ese::advice::{Situation, advise};
+use crate::engine::ese::check::look_inside_with;
+use crate::engine::ese::fields::Generation;
+use crate::engine::ese::files::Found;
+use crate::engine::ese::finding::{Finding, Kind};
+use crate::engine::ese::judge::Inside;
+use crate::engine::ese::log::SEGMENT_BYTES;
+use crate::engine::ese::recognise::{Content, HEAD_BYTES, recognise};
+use crate::engine::ese::set::{Home, Members, Verdict};
+use crate::engine::{EngineName, Role};
+use crate::error::{Error, ExitCode, Result, printable};
+use crate::stream::stop::StopToken;
+
+/// What the headers of a stored backup amount to.
+#[derive(Debug)]
+pub struct StoredSet {
+    /// What is wrong with the set; files are named below the backup's folder.
+    pub verdict: Verdict,
+    /// Its databases, logs and checkpoint, relative to the storage.
+    pub members: Vec<Member>,
+    /// Members that cannot be looked at, as an error about them.
+    pub unreadable: Vec<Error>,
+    /// Where its databases were on their host.
+    pub homes: Vec<Home>,
+    /// Logs of which every segment is proven wherever they are hashed, below the backup's folder.
+    proven: HashSet<PathBuf>,
+}
+
+/// A file of the engine in a backup.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Relative to the storage.
+    pub path: PathBuf,
+    /// What it is to the engine.
+    pub role: Role,
+    /// The generation of a log.
+    pub generation: Option<u32>,
+}
+
+/// Reads the headers of a backup's databases, logs and checkpoint, and judges them as a set; none where its engine knows no
+/// sets. An error is one of the list of files, or a stop.
+pub fn examine(store: &dyn Store, backup: &Backup, stop: &StopToken) -> Result<Option<StoredSet>> {
+    let manifest = backup.manifest.as_ref().map_err(Clone::clone)?;
+    if manifest.engine != EngineName::Ese {
+        return Ok(None);
+    }
+    let mut lines = Vec::new();
+    read_proven(store, backup, manifest, &mut |line| {
+        stop.check()?;
+        let is_member = matches!(line.role, Role::Database | Role::Log | Role::Checkpoint);
+        if is_member && line.hard_link().is_none() {
+            lines.push(line);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let logs = &manifest.logs;
+    let mut set = Members {
+        unread: manifest.excluded.iter().map(|one| PathBuf::from(&one.path)).collect(),
+        promised: logs
+            .first_generation
+            .zip(logs.last_generation)
+            .map(|(low, high)| (Generation(low), Generation(high))),
+        ..Members::default()
+    };
+    let (mut members, mut unreadable, mut proven) = (Vec::new(), Vec::new(), HashSet::new());
+    for line in lines {
+        stop.check()?;
+        let (Some(path), Some(stored)) = (line.path(), line.stored_path()) else { continue };
+        let found = match look(store, &backup.folder(), &stored, &line) {
+            Ok(found) => found,
+            Err(error) => {
+                unreadable.push(not_as_listed(&path, error));
+                set.unread.push(stored);
+                continue;
+            }
+        };
+        if line.segments.is_some() {
+            proven.insert(stored.clone());
+        }
+        members.push(Member { path, role: line.role, generation: line.generation });
+        match (line.role, &found.content) {
+            (Role::Database, Content::Database(header, _)) => {
+                let inside = look_inside_with(header, line.size, &mut |offset, length| {
+                    read(store, &backup.folder().join(&stored), offset, length).ok()
+                });
+                set.databases.push((found, inside));
+            }
+            (Role::Database, _) => set.databases.push((found, Inside::default())),
+            (Role::Log, _) => set.logs.push(found),
+            _ => set.checkpoint = Some(found),
+        }
+    }
+    Ok(Some(StoredSet { verdict: set.judge(), homes: set.homes(), members, unreadable, proven }))
+}
+
+/// Says what a stored file is, by its first bytes.
+fn look(store: &dyn Store, folder: &Path, stored: &Path, line: &FileLine) -> Result<Found> {
+    let length = if line.role == Role::Database { HEAD_BYTES } else { 2 * SEGMENT_BYTES };
+    let head = read(store, &folder.join(stored), 0, length)?;
+    Ok(Found { path: stored.into(), size: line.size, content: recognise(&head, line.size) })
+}
+
+/// So many bytes of a stored file; fewer where it ends.
+fn read(store: &dyn Store, path: &Path, offset: u64, length: usize) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(length);
+    let input = store.open(path, offset, false)?;
+    let read = input.take(length as u64).read_to_end(&mut bytes);
+    read.map_err(|e| Error::io("read", &store.describe(path), &e))?;
+    Ok(bytes)
+}
+
+/// Reports what is wrong with a backup as a set, where its list of files can be believed.
+pub fn verify(store: &dyn Store, backup: &Backup, how: &Verification) -> Result<()> {
+    let set = match examine(store, backup, how.stop) {
+        Ok(Some(set)) => set,
+        Ok(None) => return Ok(()),
+        // The list is not what the manifest says, and that was reported.
+        Err(error) if error.exit_code() == ExitCode::Verification => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let is_told = |finding: &Finding| finding.kind == Kind::LogHeader && set.proven.contains(&*finding.file);
+    let broken = set.verdict.broken.iter().filter(|finding| !is_told(finding));
+    broken.for_each(|finding| (how.report)(Damage::of_set(finding, false)));
+    // Accepted when the backup was made (decision 19).
+    set.verdict.losses.iter().for_each(|finding| (how.report)(Damage::of_set(finding, true)));
+    Ok(())
+}
+
+impl StoredSet {
+    /// Why its engine would refuse it, each as an error with exit code 3; what says most first.
+    pub fn broken(&self) -> impl Iterator<Item = Error> {
+        self.verdict.broken.iter().map(as_error)
+    }
+
+    /// What a restore loses, each as an error to be told.
+    pub fn losses(&self) -> impl Iterator<Item = Error> {
+        self.verdict.losses.iter().map(as_error)
+    }
+}
+
+fn as_error(finding: &Finding) -> Error {
+    let file = finding.file.strip_prefix("data").unwrap_or(&finding.file);
+    let message = format!("{} {}", printable(file), finding.message);
+    let error = match finding.jet {
+        Some(jet) => Error::jet(jet, message).exit(ExitCode::Verification),
+        None => Error::new(ExitCode::Verification, message),
+    };
+    error.file(file)
+}
+
+/// What the engine's host will do with what a backup holds, or with those of its files that are meant, in sentences.
+pub fn advice(manifest: &Manifest, homes: &[Home], is_meant: &dyn Fn(&Path) -> bool) -> Vec<String> {
+    let Some(facts) = &manifest.instance else { return Vec::new() };
+    let is_lacking = |path: &Path| manifest.excluded.iter().any(|one| Path::new(&one.path) == path);
+    let meant = facts.databases.iter().filter(|one| is_meant(&one.file.path()));
+    let (lacking, databases): (Vec<_>, Vec<_>) = meant.partition(|one| is_lacking(&one.file.path()));
+    let mut damaged = BTreeMap::new();
+    for page in manifest.damaged.iter().filter(|page| is_meant(&page.file.path())) {
+        *damaged.entry(page.file.path()).or_insert(0) += 1;
+    }
+    advise(&Situation {
+        facts,
+        databases,
+        lacking: lacking.into_iter().map(|one| one.file.path()).collect(),
+        damaged: damaged.into_iter().collect(),
+        last_log: manifest.logs.last_generation,
+        homes,
+    })
+}
