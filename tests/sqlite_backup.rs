@@ -272,14 +272,21 @@ fn truncate_empties_the_log_after_publishing_and_only_when_asked() {
     assert_eq!(log(), 0);
     assert_eq!(manifest(&host)["truncated"], true);
     sqlite::move_money(&application, &mut Dice::new()).expect("the application goes on");
+    let other = found_bank(&host.path("app/other.db"), "wal");
+    let ran = host.ok(&["backup", "app", "--to", "repo", "--truncate", "--exclude", "other.db"]);
+    ran.says("deleted 1 log");
+    assert!(host.path("app/other.db-wal").metadata().expect("a log").len() > 0, "one that is left out is left alone");
+    drop(other);
+    fs::remove_file(host.path("app/other.db")).expect("removed");
+    sqlite::move_money(&application, &mut Dice::new()).expect("moved");
     // A reader who stays needs the log: the backup stands, and nothing is lost.
     let reader = open(&host.path("app/bank.db"));
     reader.execute_batch("BEGIN; SELECT count(*) FROM moves").expect("read");
     sqlite::move_money(&application, &mut Dice::new()).expect("moved");
     let ran = host.run(&["backup", "app", "--to", "repo", "--truncate", "--busy-timeout", "0s"]).exits(5);
     ran.says("bank.db was locked").says("The backup is published and safe, and nothing is lost");
-    assert_eq!(host.backups("repo").len(), 3);
-    assert_eq!(is_one_moment(&host.stored("bank.db")), 2);
+    assert_eq!(host.backups("repo").len(), 4);
+    assert_eq!(is_one_moment(&host.stored("bank.db")), 3);
     assert!(log() > 0);
 }
 

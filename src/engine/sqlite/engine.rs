@@ -95,7 +95,7 @@ impl SqliteEngine {
 
     fn has_companion(&self, path: &Path) -> bool {
         let database = self.storage.join(path);
-        Companion::ALL.iter().any(|companion| companion.of(&database).symlink_metadata().is_ok())
+        [Companion::Wal, Companion::Journal].iter().any(|one| one.of(&database).symlink_metadata().is_ok())
     }
 
     fn take_file(&self, mut entry: Entry, take: &mut dyn FnMut(Surveyed) -> Result<()>) -> Result<bool> {
@@ -111,7 +111,7 @@ impl SqliteEngine {
             Place::Plain => Role::Other,
             Place::Beside(base) => {
                 let name = printable(base.file_name().unwrap_or_default());
-                let why = format!("belongs to {name}, and what it holds is in the copy of that");
+                let why = format!("a part of {name}, which SQLite reads as a whole");
                 take(Surveyed::LeftOut(LeftOut::usual(&entry.path, why)))?;
                 return Ok(false);
             }
@@ -191,14 +191,15 @@ impl SqliteEngine {
         .file(&entry.path)
     }
 
-    /// The write-ahead logs that take space.
+    /// The write-ahead logs that take space, of databases that are not left out as asked.
     fn logs_to_empty(&self, stop: &StopToken) -> Result<Vec<HeldLog>> {
         let mut found = Vec::new();
-        self.files.each_file(stop, &mut |path, size| {
-            let Some((base, Companion::Wal)) = Companion::parse(path) else { return Ok(()) };
-            if size > 0 && matches!(recognise(&self.head(&base)), Content::Database(_)) {
+        self.files.each_file(stop, &mut |path, _| {
+            let log = Companion::Wal.of(path);
+            let size = self.storage.join(&log).symlink_metadata().map_or(0, |metadata| metadata.len());
+            if size > 0 && matches!(recognise(&self.head(path)), Content::Database(_)) {
                 let stamp = Stamp { device: 0, inode: 0, size, modified_ns: 0, changed_ns: 0 };
-                found.push(HeldLog { path: path.to_owned(), stamp });
+                found.push(HeldLog { path: log, stamp });
             }
             Ok(())
         })?;

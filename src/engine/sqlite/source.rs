@@ -370,14 +370,14 @@ impl Source for DatabaseSource {
     }
 
     fn next(&mut self, buffer: &mut [u8]) -> Result<Got> {
-        if buffer.len() < self.page_size && !matches!(self.reading, Reading::Copied(..)) {
+        if buffer.len() < self.page_size {
             return Err(Error::new(ExitCode::Failed, "a page does not fit into its buffer; this is a bug"));
         }
         let got = match &self.reading {
             Reading::Copied(file, _, bytes) => {
                 let done = u64::from(self.next - 1) * self.page_size as u64;
                 let left = usize::try_from(bytes.saturating_sub(done)).unwrap_or(usize::MAX);
-                let whole = buffer.len().min(left);
+                let whole = (buffer.len() - buffer.len() % self.page_size).min(left);
                 file.read_exact_at(&mut buffer[..whole], done)
                     .map_err(|e| Error::io("read the copy of", &self.path, &e))?;
                 whole
@@ -390,7 +390,7 @@ impl Source for DatabaseSource {
         if self.next == 1 {
             self.first_page = buffer[..got.min(self.page_size)].to_vec();
         }
-        self.next += u32::try_from(got / self.page_size.max(1)).unwrap_or(u32::MAX);
+        self.next += u32::try_from(got / self.page_size).unwrap_or(u32::MAX);
         // A piece of nothing but zeros takes no space in the copy.
         Ok(if is_zero(&buffer[..got]) { Got::Hole(got as u64) } else { Got::Data(got) })
     }

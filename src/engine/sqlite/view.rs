@@ -8,6 +8,9 @@ use rusqlite::config::DbConfig;
 use super::connection::{self, Access};
 use super::header::{HEADER_BYTES, JournalMode};
 
+/// Bytes of the smallest page.
+const PAGE_BYTES_MIN: usize = 512;
+
 /// A connection that reads pages.
 #[derive(Debug)]
 pub struct View {
@@ -55,7 +58,7 @@ impl View {
         let is_same = version == self.version && self.page_size > 0;
         if !is_same {
             self.version = version;
-            self.page_size = usize::try_from(self.pragma("page_size")?).unwrap_or(0);
+            self.page_size = usize::try_from(self.pragma("page_size")?).unwrap_or(0).max(PAGE_BYTES_MIN);
             self.pages = u32::try_from(self.pragma("page_count")?).unwrap_or(u32::MAX);
             let mode: String = self.connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
             self.is_wal = mode == "wal";
