@@ -60,8 +60,8 @@ files\t'Any directory, as it is'"
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l name -d 'Tie the repository to this name instead of the storage\'s path' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l log -d 'Take files that match as logs: read last, and deleted by truncate' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l base -d 'The three characters that the names of the logs begin with, where there are several streams (ESE)' -r
-complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l log-dir -d 'The directory of the logs, where there are several with logs (ESE); below the storage' -r -F
-complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l checkpoint -d 'The checkpoint, where it is not beside the logs (ESE); below the storage' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l log-dir -d 'The directory of the logs, where they do not lie below the storage or are one of several streams (ESE)' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l checkpoint -d 'The checkpoint, where it lies neither below the storage nor beside the logs (ESE)' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l live-log-dir -d 'Let truncate delete in this log directory of the live instance of which the storage is a snapshot (ESE)' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l live-checkpoint -d 'The checkpoint of the live instance, where it is not beside its logs (ESE)' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l busy-timeout -d 'Try so long to read a database that another process has locked, such as 30s (SQLite) [default: 30s]' -r
@@ -98,8 +98,8 @@ files\t'Any directory, as it is'"
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l name -d 'Tie the repository to this name instead of the storage\'s path' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l log -d 'Take files that match as logs: read last, and deleted by truncate' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l base -d 'The three characters that the names of the logs begin with, where there are several streams (ESE)' -r
-complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l log-dir -d 'The directory of the logs, where there are several with logs (ESE); below the storage' -r -F
-complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l checkpoint -d 'The checkpoint, where it is not beside the logs (ESE); below the storage' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l log-dir -d 'The directory of the logs, where they do not lie below the storage or are one of several streams (ESE)' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l checkpoint -d 'The checkpoint, where it lies neither below the storage nor beside the logs (ESE)' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l live-log-dir -d 'Let truncate delete in this log directory of the live instance of which the storage is a snapshot (ESE)' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l live-checkpoint -d 'The checkpoint of the live instance, where it is not beside its logs (ESE)' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l busy-timeout -d 'Try so long to read a database that another process has locked, such as 30s (SQLite) [default: 30s]' -r
@@ -221,6 +221,7 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -s q -l quiet -d '
 complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -s v -l verbose -d 'Say what was decided, and why'
 complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l into -d 'The directory to restore into: empty, or not there yet' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l map -d 'The directory to restore a root into whose files did not lie below the storage (`logs`, `checkpoint`)' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l only -d 'Restore only these, with what lies below them and the directories above them' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l owner -d 'Whose the files are to be' -r -f -a "keep\t'Those they had, by name where this machine knows the name, else by number'
 numeric\t'Those they had, by number'

@@ -14,6 +14,7 @@ pub mod named_paths;
 pub mod paths;
 pub mod protocol;
 pub mod repository;
+pub mod roots;
 pub mod session;
 pub mod stream;
 pub mod times;

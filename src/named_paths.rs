@@ -34,13 +34,13 @@ impl NamedPaths {
 
     /// Whether a path is meant.
     pub fn contains(&self, path: &Path) -> bool {
-        self.named.is_empty() || path.ancestors().any(|above| self.named.contains_key(above))
+        self.named.is_empty() || lineage(path).any(|above| self.named.contains_key(above))
     }
 
     /// Whether a path is meant; every name that stands for it is known from now on.
     pub fn meet(&mut self, path: &Path) -> bool {
         let mut is_meant = self.named.is_empty();
-        for above in path.ancestors() {
+        for above in lineage(path) {
             if let Some(met) = self.named.get_mut(above) {
                 (*met, is_meant) = (true, true);
             }
@@ -57,6 +57,11 @@ impl NamedPaths {
     pub fn unknown(&self) -> impl Iterator<Item = &Path> {
         self.named.iter().filter(|(_, met)| !**met).map(|(name, _)| name.as_path())
     }
+}
+
+/// A path and all that it lies below; an absolute one, of a directory beside the storage, lies below the whole as well.
+fn lineage(path: &Path) -> impl Iterator<Item = &Path> {
+    path.ancestors().chain(path.has_root().then_some(Path::new("")))
 }
 
 #[cfg(test)]
@@ -82,6 +87,7 @@ mod tests {
         for given in [vec![], vec![PathBuf::from("."), "x".into()]] {
             let mut named = NamedPaths::new(&given);
             assert!(named.contains(Path::new("")) && named.meet(Path::new("x/y")) && named.names().is_empty());
+            assert!(named.contains(Path::new("/mnt/logs/edb.log")));
             assert_eq!(named.unknown().count(), 0);
         }
     }

@@ -1,5 +1,6 @@
 //! The command line as clap sees it. What is written here is also the man page and the completions.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -156,10 +157,13 @@ pub struct SessionArgs {
     /// The three characters that the names of the logs begin with, where there are several streams (ESE)
     #[arg(long, value_name = "NAME")]
     pub base: Option<String>,
-    /// The directory of the logs, where there are several with logs (ESE); below the storage
+    /// The directory of the logs, where they do not lie below the storage or are one of several streams (ESE)
+    ///
+    /// From a directory that does not lie below the storage only the logs and the checkpoint of the instance are taken.
+    /// Its files are named by their absolute paths.
     #[arg(long, value_name = "DIR")]
     pub log_dir: Option<PathBuf>,
-    /// The checkpoint, where it is not beside the logs (ESE); below the storage
+    /// The checkpoint, where it lies neither below the storage nor beside the logs (ESE)
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
     /// Let truncate delete in this log directory of the live instance of which the storage is a snapshot (ESE)
@@ -462,7 +466,7 @@ pub struct VerifyArgs {
 /// restore
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Every byte is proven on its way, and nothing stands under DIR before all of it is there and durable. Nothing is ever replaced. What could not be given to a file (an owner, an attribute) is a warning that names it.\n\nExamples:\n  jetbak restore /backup/app --into /srv/app-restored\n  jetbak restore /backup/app 12 --into /tmp/one --only conf/app.ini accounts.db"
+    after_help = "Every byte is proven on its way, and nothing stands under DIR before all of it is there and durable. Nothing is ever replaced. What could not be given to a file (an owner, an attribute) is a warning that names it.\n\nExamples:\n  jetbak restore /backup/app --into /srv/app-restored\n  jetbak restore /backup/app 12 --into /tmp/one --only conf/app.ini accounts.db\n  jetbak restore /backup/exchange --into /new/db --map logs=/new/logs"
 )]
 pub struct RestoreArgs {
     /// The repository
@@ -474,11 +478,17 @@ pub struct RestoreArgs {
     /// The directory to restore into: empty, or not there yet
     ///
     /// The tree is made beside it and renamed when it is whole; inside of it where it is a mount point.
-    #[arg(long, value_name = "DIR")]
-    pub into: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "map")]
+    pub into: Option<PathBuf>,
+    /// The directory to restore a root into whose files did not lie below the storage (`logs`, `checkpoint`)
+    ///
+    /// As --into; `--map data=DIR` means just that. Several roots may go into one directory, or into directories that lie
+    /// in each other. `jetbak show` names the roots of a backup. Can be given several times.
+    #[arg(long, value_name = "ROOT=DIR")]
+    pub map: Vec<OsString>,
     /// Restore only these, with what lies below them and the directories above them
     ///
-    /// Paths as `jetbak show --files` prints them, relative to the storage.
+    /// Paths as `jetbak show --files` prints them: relative to the storage, absolute below another root.
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub only: Vec<PathBuf>,
     /// Whose the files are to be

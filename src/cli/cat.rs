@@ -91,14 +91,15 @@ impl Wanted<'_> {
         let manifest = manifest(self.repository, self.backup)?;
         let read = read_proven(&**self.repository.store(), self.backup, manifest, &mut |line| {
             stop.check()?;
-            if line.path().as_ref() == Some(&self.path) {
+            if line.name(&manifest.roots).as_ref() == Some(&self.path) {
                 found.get_or_insert(*line);
             }
             Ok(ControlFlow::Continue(()))
         });
         read.map_err(|error| if stop.cause().is_some() { error } else { self.told(error) })?;
         found.ok_or_else(|| {
-            let hint = if self.path.is_absolute() { "Paths are those below the storage. " } else { "" };
+            let is_below_none = self.path.is_absolute() && manifest.roots.place(&self.path).is_none();
+            let hint = if is_below_none { "Paths are those below the storage. " } else { "" };
             let hint = format!("{hint}{}", files_hint(self.repository, self.backup));
             unknown(self.backup, &self.path).hint(hint)
         })

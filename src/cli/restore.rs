@@ -1,11 +1,13 @@
 //! `jetbak restore`
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::BinaryBytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::args::{OwnerArg, RestoreArgs};
 use super::signal_token;
@@ -13,17 +15,19 @@ use super::summary::{count, rate, seconds};
 use crate::attributes::OwnerRule;
 use crate::engine::ese::fields::Generation;
 use crate::engine::ese::ranges::span;
-use crate::error::{Error, ExitCode, printable};
+use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::named_paths::NamedPaths;
 use crate::paths;
 use crate::protocol::{Activity, Observer, Progress, Warning};
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
 use crate::repository::manifest::Manifest;
+use crate::repository::restore::layout::{Layout, Mapped, Mapping};
 use crate::repository::restore::plan::Plan;
 use crate::repository::restore::set::Placed;
 use crate::repository::restore::target::NotGiven;
 use crate::repository::restore::{self, Damaged, Options, Restored, Witness};
+use crate::roots::DATA;
 use crate::session::event::Outcome;
 use crate::stream::stop::{Cause, StopToken, signal_name};
 use crate::times;
@@ -37,7 +41,7 @@ pub fn run(args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let backup = repository.resolve(args.id.as_deref().unwrap_or("latest"))?;
     let manifest = super::show::manifest(&repository, &backup)?;
     let options = Options {
-        into: args.into.clone(),
+        mappings: mappings(args)?,
         only: NamedPaths::new(&args.only).names(),
         owner: match args.owner {
             OwnerArg::Keep => OwnerRule::Keep,
@@ -48,8 +52,8 @@ pub fn run(args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     };
     let stop = signal_token()?;
     if args.dry_run {
-        let plan = restore::dry_run(&repository, &backup, &options, &stop)?;
-        show_plan(&repository, &backup, &options, &plan, ui);
+        let (layout, plan) = restore::dry_run(&repository, &backup, &options, &stop)?;
+        show_plan(&repository, &backup, &layout, &plan, ui);
         return Ok(ExitCode::Done);
     }
     if manifest.outcome == Outcome::Incomplete {
@@ -78,6 +82,51 @@ fn why_incomplete(manifest: &Manifest) -> String {
         (_, 0) => missing,
         (0, _) => copied,
         _ => format!("{missing}; {copied}"),
+    }
+}
+
+/// What --into and --map say.
+fn mappings(args: &RestoreArgs) -> Result<Vec<Mapping>> {
+    let into = args.into.iter().map(|into| Mapping { root: DATA.to_owned(), into: into.clone() });
+    let mut mappings: Vec<_> = into.collect();
+    for given in &args.map {
+        let bytes = given.as_bytes();
+        let at = bytes.iter().position(|byte| *byte == b'=').filter(|at| at + 1 < bytes.len());
+        let parts =
+            at.and_then(|at| Some((std::str::from_utf8(&bytes[..at]).ok()?, OsStr::from_bytes(&bytes[at + 1..]))));
+        let Some((root, into)) = parts else {
+            let message = format!("--map takes ROOT=DIR, such as logs=/srv/logs, and not {}", printable(given));
+            return Err(Error::jet(Jet::InvalidParameter, message));
+        };
+        mappings.push(Mapping { root: root.to_owned(), into: PathBuf::from(into) });
+    }
+    Ok(mappings)
+}
+
+/// Where the roots go of which there is anything, the storage's own first.
+fn destinations<'a>(layout: &'a Layout, plan: &Plan) -> Vec<Mapped<'a>> {
+    let is_wanted = |mapped: &Mapped| plan.shares.get(mapped.tree).is_some_and(|share| share.entries > 0);
+    let mut all: Vec<_> = layout.mapped().filter(is_wanted).collect();
+    all.sort_by_key(|mapped| mapped.root != DATA);
+    all
+}
+
+/// The fields that say where everything goes: `into` for the storage's own, and each of the others.
+fn insert_destinations(fields: &mut Map<String, Value>, all: &[Mapped], place_of: for<'m> fn(&Mapped<'m>) -> &'m Path) {
+    fields.insert("into".to_owned(), Value::Null); // where nothing of the storage's own is restored
+    let mut further = Vec::new();
+    for mapped in all {
+        if mapped.root == DATA {
+            paths::insert(fields, "into", place_of(mapped));
+            continue;
+        }
+        let mut one = objects::object(json!({ "name": mapped.root }));
+        paths::insert(&mut one, "path", mapped.from);
+        paths::insert(&mut one, "into", place_of(mapped));
+        further.push(Value::Object(one));
+    }
+    if !further.is_empty() {
+        fields.insert("roots".to_owned(), Value::Array(further));
     }
 }
 
@@ -194,7 +243,14 @@ impl End<'_> {
         }
         ui.finish_progress();
         let part = if self.options.only.is_empty() { "" } else { " in part" };
-        ui.say(&format!("restored {}{part} into {}", self.backup.id.text, printable(&restored.path)));
+        let all = destinations(&restored.layout, &restored.plan);
+        let mut names = all.iter().map(|mapped| match mapped.root {
+            DATA => printable(mapped.into),
+            further => format!("{}, its {further}", printable(mapped.into)),
+        });
+        let first = names.next().unwrap_or_default();
+        ui.say(&format!("restored {}{part} into {first}", self.backup.id.text));
+        names.for_each(|name| ui.say(&format!("  and into {name}")));
         let (files, bytes) = (restored.written.files, restored.written.bytes);
         let odd = if ui.warnings() > 0 { format!(", {}", count(ui.warnings(), "warning")) } else { String::new() };
         let speed = rate(bytes, took);
@@ -251,7 +307,16 @@ impl End<'_> {
         fields.insert("advice".to_owned(), objects::sentences(placed.map_or(&[], |placed| &placed.advice)));
         paths::insert_list(&mut fields, "only", &self.options.only);
         paths::insert(&mut fields, "repository", self.repository.root());
-        paths::insert(&mut fields, "into", restored.map_or(&*self.options.into, |restored| &*restored.path));
+        match restored {
+            Some(restored) => {
+                insert_destinations(&mut fields, &destinations(&restored.layout, &restored.plan), |mapped| mapped.into);
+            }
+            None => {
+                if let Some(data) = self.options.mappings.iter().find(|mapping| mapping.root == DATA) {
+                    paths::insert(&mut fields, "into", &data.into);
+                }
+            }
+        }
         ui.json_last(fields);
     }
 }
@@ -283,7 +348,8 @@ fn placed_json(placed: &Placed) -> Value {
     })
 }
 
-fn show_plan(repository: &Repository, backup: &Backup, options: &Options, plan: &Plan, ui: &mut Ui) {
+fn show_plan(repository: &Repository, backup: &Backup, layout: &Layout, plan: &Plan, ui: &mut Ui) {
+    let all = destinations(layout, plan);
     if ui.is_json() {
         let mut fields = objects::object(json!({
             "type": "dry_run",
@@ -296,15 +362,15 @@ fn show_plan(repository: &Repository, backup: &Backup, options: &Options, plan: 
             "allocated": plan.allocated,
         }));
         paths::insert(&mut fields, "repository", repository.root());
-        paths::insert(&mut fields, "into", &options.into);
+        insert_destinations(&mut fields, &all, |mapped| mapped.given);
         ui.json(fields);
         return;
     }
-    ui.line(&format!(
-        "{}: {} ({}) would be restored into {}",
-        backup.id.text,
-        count(plan.files, "file"),
-        BinaryBytes(plan.bytes),
-        printable(&options.into)
-    ));
+    let (files, bytes) = (count(plan.files, "file"), BinaryBytes(plan.bytes));
+    let mut all = all.into_iter();
+    let first = all.next().map(|mapped| printable(mapped.given)).unwrap_or_default();
+    ui.line(&format!("{}: {files} ({bytes}) would be restored into {first}", backup.id.text));
+    for Mapped { root, from, given, .. } in all {
+        ui.line(&format!("  {root} (from {}) into {}", printable(from), printable(given)));
+    }
 }

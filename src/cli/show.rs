@@ -103,7 +103,7 @@ impl NotKept {
             if !line.not_kept.is_empty() {
                 found.files += 1;
                 if found.first.len() < NOT_KEPT_MAX {
-                    found.first.push((line.path().unwrap_or_default(), line.not_kept));
+                    found.first.push((line.name(&manifest.roots).unwrap_or_default(), line.not_kept));
                 }
             }
             Ok(ControlFlow::Continue(()))
@@ -166,6 +166,9 @@ impl Shown<'_> {
         facts.add("kind", format!("{}, {}{stands_for}", manifest.kind.name(), manifest.outcome.name()));
         let (storage, host) = (printable(&manifest.storage), printable(&manifest.host));
         facts.add("storage", format!("{storage} on {host}, engine {}", manifest.engine));
+        for root in manifest.roots.iter() {
+            facts.add("", format!("with its {} in {}", root.name, printable(&root.path)));
+        }
         let took = Duration::try_from(manifest.ended.duration_since(manifest.began)).unwrap_or_default();
         let took = times::duration(took);
         facts.add(
@@ -196,7 +199,8 @@ impl Shown<'_> {
         self.add_odd_things(&mut facts);
         facts.add("path", printable(&self.place));
         let repository = quoted(self.repository.root());
-        facts.add("restore", format!("jetbak restore {repository} {} --into DIR", manifest.sequence));
+        let maps = manifest.roots.iter().fold(String::new(), |maps, root| maps + " --map " + &root.name + "=DIR");
+        facts.add("restore", format!("jetbak restore {repository} {} --into DIR{maps}", manifest.sequence));
         facts.0
     }
 

@@ -18,6 +18,7 @@ use crate::repository::catalogue::Backup;
 use crate::repository::file_list::FileLine;
 use crate::repository::list_reader::read_proven;
 use crate::repository::manifest::Manifest;
+use crate::roots::Roots;
 use crate::times;
 use crate::ui::{Ui, json as objects};
 
@@ -27,14 +28,14 @@ pub fn run(repository: &Repository, backup: &Backup, manifest: &Manifest, asked:
     let mut counts = Counts::default();
     let mut widths = Widths { user: 8, group: 8, size: 12 };
     let read = read_proven(&**repository.store(), backup, manifest, &mut |line| {
-        if !line.path().is_some_and(|path| selection.meet(&path)) {
+        if !line.name(&manifest.roots).is_some_and(|name| selection.meet(&name)) {
             return Ok(ControlFlow::Continue(()));
         }
         counts.add(&line);
         if ui.is_json() {
             ui.line(&as_json(&line));
         } else {
-            ui.line(&widths.set(&line));
+            ui.line(&widths.set(&line, &manifest.roots));
         }
         Ok(if ui.is_heard() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     });
@@ -114,7 +115,7 @@ struct Widths {
 
 impl Widths {
     /// A line as `ls -l` has it.
-    fn set(&mut self, line: &FileLine) -> String {
+    fn set(&mut self, line: &FileLine, roots: &Roots) -> String {
         let name = |name: Option<&str>, number: u32| name.map_or_else(|| number.to_string(), printable);
         let user = name(line.user.as_deref(), line.uid);
         let group = name(line.group.as_deref(), line.gid);
@@ -124,10 +125,10 @@ impl Widths {
         self.size = self.size.max(size.len());
         let time = line.modified.as_deref().and_then(|text| text.parse().ok()).map(times::for_people);
         let time = time.unwrap_or_else(|| "?".to_owned());
-        let path = line.path().unwrap_or_default();
+        let path = line.name(roots).unwrap_or_default();
         let further = match (line.target(), line.hard_link()) {
             (Some(target), _) => format!(" -> {}", printable(target)),
-            (None, Some(first)) => format!(" = {}", printable(first)),
+            (None, Some(first)) => format!(" = {}", printable(roots.name(&line.root, &first).unwrap_or_default())),
             (None, None) => String::new(),
         };
         format!(

@@ -25,6 +25,7 @@ use crate::beneath;
 use crate::durable;
 use crate::error::{Error, ExitCode, Result};
 use crate::hex::hex;
+use crate::roots::{Root, Roots};
 use crate::stream::source::{Attributes, Got, Opened, Settled, Source, Stamp};
 use crate::stream::sparse::{STAT_BLOCK_BYTES, SparseFile};
 use crate::stream::stop::StopToken;
@@ -49,6 +50,8 @@ pub struct FilesOptions {
     pub keep_going: bool,
     /// Absolute paths of directories that belong to jetbak itself.
     pub own: Vec<PathBuf>,
+    /// Directories beside the storage of which single files are read.
+    pub roots: Roots,
 }
 
 /// A directory, opened once; every file is reached from this handle, never through a symbolic link.
@@ -58,29 +61,41 @@ pub struct FilesEngine {
     root: Arc<OwnedFd>,
     logs: Patterns,
     limits: Limits,
+    roots: Roots,
+    further: Vec<Further>,
     attributes: attributes::Reading,
+}
+
+/// A directory beside the storage, opened once.
+#[derive(Debug)]
+struct Further {
+    name: String,
+    path: PathBuf,
+    root: Arc<OwnedFd>,
+    limits: Limits,
 }
 
 impl FilesEngine {
     /// Opens a storage.
     pub fn open(storage: &Path, options: &FilesOptions) -> Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(storage, flags, Mode::empty())
-            .map_err(|e| Error::io("open", storage, &e.into()).hint(PERMISSION_HINT))?;
+        let root = open_root(storage)?;
         let device = rustix::fs::fstat(&root).map_err(|e| Error::io("look at", storage, &e.into()))?.st_dev;
-        let own = options.own.iter().filter_map(|path| path.strip_prefix(storage).ok()).map(Path::to_owned).collect();
         let limits = Limits {
             excludes: Excludes::new(&options.excludes, storage)?,
             exclude_caches: options.exclude_caches,
             device: options.one_file_system.then_some(device),
-            own,
+            own: own_below(&options.own, storage),
             keep_going: options.keep_going,
+            is_flat: false,
         };
+        let further = options.roots.iter().map(|root| Further::open(root, options)).collect::<Result<_>>()?;
         Ok(Self {
             storage: storage.to_owned(),
             root: Arc::new(root),
             logs: Patterns::of_files(&options.logs)?,
             limits,
+            roots: options.roots.clone(),
+            further,
             attributes: attributes::Reading::default(),
         })
     }
@@ -89,12 +104,27 @@ impl FilesEngine {
         Walk { storage: &self.storage, root: &self.root, limits: &self.limits, stop }.run(visit)
     }
 
+    /// The directory from which a file is reached, and its path from there; an absolute one outside of all is an error.
+    fn locate<'a>(&self, path: &'a Path) -> io::Result<(&Arc<OwnedFd>, &'a Path)> {
+        let place = self.roots.place(path);
+        let (name, below) = place.ok_or_else(|| io::Error::other("it lies in no directory that this session reads"))?;
+        let root = self.further.iter().find(|further| further.name == name).map_or(&self.root, |further| &further.root);
+        Ok((root, below))
+    }
+
+    /// What the file system says of a file, itself and not what a link means.
+    fn stat(&self, path: &Path) -> io::Result<rustix::fs::Stat> {
+        let (root, below) = self.locate(path)?;
+        Ok(if below.as_os_str().is_empty() { rustix::fs::fstat(root)? } else { beneath::stat(root, below)? })
+    }
+
     fn open_below(&self, path: &Path, flags: OFlags) -> io::Result<File> {
+        let (root, path) = self.locate(path)?;
         let begun = Instant::now();
         loop {
-            let opened = match beneath::open(&self.root, path, flags | OFlags::NOATIME, Mode::empty()) {
+            let opened = match beneath::open(root, path, flags | OFlags::NOATIME, Mode::empty()) {
                 // only the owner may leave the access time alone
-                Err(Errno::PERM) => beneath::open(&self.root, path, flags, Mode::empty()),
+                Err(Errno::PERM) => beneath::open(root, path, flags, Mode::empty()),
                 opened => opened,
             };
             match opened {
@@ -139,6 +169,11 @@ impl FilesEngine {
         }
     }
 
+    /// The directories beside the storage.
+    pub(super) fn roots(&self) -> &Roots {
+        &self.roots
+    }
+
     /// The content of a file that was reached, as it is.
     pub(super) fn plain(&self, file: File, watched: Watched, allocated: u64) -> Result<Box<dyn Source>> {
         let content = SparseFile::new(file, 0, watched.before.stamp.size, allocated);
@@ -163,8 +198,10 @@ impl FilesEngine {
         }
         let before = self.attributes.of_open_file(&file, &stat);
         let allocated = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(STAT_BLOCK_BYTES);
-        let (storage, root, path) = (self.storage.clone(), Arc::clone(&self.root), path.clone());
-        Ok(Reached::File { file, watched: Watched { storage, root, path, before }, allocated })
+        let (root, below) = self.locate(path).map_err(|e| self.cannot_read(path, &e))?;
+        let (root, below) = (Arc::clone(root), below.to_owned());
+        let (storage, path) = (self.storage.clone(), path.clone());
+        Ok(Reached::File { file, watched: Watched { storage, root, below, path, before }, allocated })
     }
 
     /// Hands every regular file over that a survey would take, by its path relative to the storage, with its size.
@@ -173,6 +210,19 @@ impl FilesEngine {
             Seen::Entry { path, kind: Kind::File, stat, .. } => visit(&path, stamp(&stat).size),
             _ => Ok(()),
         })
+    }
+
+    /// Hands over what lies in a directory beside the storage, that one first, by absolute paths. What lies deeper is
+    /// not looked at.
+    pub(super) fn each_in(
+        &self,
+        name: &str,
+        stop: &StopToken,
+        visit: &mut dyn FnMut(Seen) -> Result<()>,
+    ) -> Result<()> {
+        let found = self.further.iter().find(|further| further.name == name);
+        let Some(Further { path: storage, root, limits, .. }) = found else { return Ok(()) };
+        Walk { storage, root, limits, stop }.run(&mut |seen| visit(seen.below(storage)))
     }
 
     /// Whether something is left out as asked, so that a survey does not see all that is there.
@@ -192,6 +242,7 @@ impl FilesEngine {
             device: None,
             own: self.limits.own.clone(),
             keep_going: true,
+            is_flat: false,
         };
         let walk = Walk { storage: &self.storage, root: &self.root, limits: &limits, stop };
         walk.run(&mut |seen| match seen {
@@ -203,37 +254,39 @@ impl FilesEngine {
 
     /// What a file that is there is now.
     pub(super) fn stamp_of(&self, path: &Path) -> Result<Stamp> {
-        beneath::stat(&self.root, path).map(|stat| stamp(&stat)).map_err(|e| self.cannot_read(path, &e.into()))
+        self.stat(path).map(|stat| stamp(&stat)).map_err(|e| self.cannot_read(path, &e))
     }
 
     /// An entry of this role for a file that is there.
     pub(super) fn entry_of(&self, path: &Path, role: Role) -> Result<Entry> {
-        let stat = beneath::stat(&self.root, path).map_err(|e| self.cannot_read(path, &e.into()))?;
+        let stat = self.stat(path).map_err(|e| self.cannot_read(path, &e))?;
         Ok(entry(path.to_owned(), role, &stat))
     }
 
     /// In which respect a file is not what it was any more.
     pub(super) fn difference(&self, path: &Path, before: &Stamp) -> Result<Option<String>> {
-        match beneath::stat(&self.root, path) {
+        match self.stat(path) {
             Ok(stat) => Ok(difference(before, &stamp(&stat))),
-            Err(Errno::NOENT | Errno::NOTDIR) => Ok(Some("it was removed".to_owned())),
-            Err(errno) => Err(self.cannot_read(path, &errno.into())),
+            Err(e) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&e.kind()) => {
+                Ok(Some("it was removed".to_owned()))
+            }
+            Err(error) => Err(self.cannot_read(path, &error)),
         }
     }
 
     /// The same, for a file system that may be gone: what is not there, or lies on another one, has not changed.
     pub(super) fn difference_where_it_was(&self, path: &Path, before: &Stamp) -> Result<Option<String>> {
-        match beneath::stat(&self.root, path) {
+        match self.stat(path) {
             Ok(stat) if stat.st_dev == before.device => Ok(difference(before, &stamp(&stat))),
-            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-            Err(errno) => Err(self.cannot_read(path, &errno.into())),
+            Ok(_) => Ok(None),
+            Err(e) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&e.kind()) => Ok(None),
+            Err(error) => Err(self.cannot_read(path, &error)),
         }
     }
 
     /// Whether a path still is the file with this device and inode.
     fn is_same(&self, path: &Path, other: &Stamp) -> bool {
-        let found = beneath::stat(&self.root, path);
-        found.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (other.device, other.inode))
+        self.stat(path).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (other.device, other.inode))
     }
 
     fn cannot_read(&self, path: &Path, error: &io::Error) -> Error {
@@ -254,6 +307,32 @@ impl FilesEngine {
 
     fn replaced(&self, path: &Path) -> Error {
         unfit(path, &self.storage, "was replaced by something else after the backup began")
+    }
+}
+
+/// Opens a directory that was named, through links.
+fn open_root(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags, Mode::empty());
+    opened.map_err(|e| Error::io("open", path, &e.into()).hint(PERMISSION_HINT))
+}
+
+/// Those of jetbak's own directories that lie below this one, relative to it.
+fn own_below(own: &[PathBuf], directory: &Path) -> Vec<PathBuf> {
+    own.iter().filter_map(|path| path.strip_prefix(directory).ok()).map(Path::to_owned).collect()
+}
+
+impl Further {
+    fn open(Root { name, path }: &Root, options: &FilesOptions) -> Result<Self> {
+        let limits = Limits {
+            excludes: Excludes::new(&options.excludes, path)?,
+            exclude_caches: false,
+            device: None, // it was named, wherever it lies
+            own: own_below(&options.own, path),
+            keep_going: false,
+            is_flat: true,
+        };
+        Ok(Self { name: name.clone(), path: path.clone(), root: Arc::new(open_root(path)?), limits })
     }
 }
 
@@ -391,7 +470,8 @@ impl Engine for FilesEngine {
                 return Ok(Deletion::Changed("its content is not what the backup holds".to_owned()));
             }
         }
-        let deleted = beneath::parent(&self.root, &log.path)
+        let (root, below) = self.locate(&log.path).map_err(|e| self.cannot_read(&log.path, &e))?;
+        let deleted = beneath::parent(root, below)
             .and_then(|(folder, name)| rustix::fs::unlinkat(folder, name, AtFlags::empty()));
         match deleted {
             Ok(()) => Ok(Deletion::Deleted),
@@ -450,13 +530,15 @@ pub(super) enum Reached {
 pub(super) struct Watched {
     storage: PathBuf,
     root: Arc<OwnedFd>,
+    /// Its path from that root.
+    below: PathBuf,
     path: PathBuf,
     /// What it was when it was opened.
     pub before: Attributes,
 }
 
 impl Watched {
-    /// Its path, relative to the storage.
+    /// Its path, relative to the storage; absolute below a further root.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -489,7 +571,7 @@ impl Watched {
     /// Whether the name means another file now, or none: a new one renamed over it is a change too.
     pub fn lost_name(&self) -> Result<Option<String>> {
         let before = &self.before.stamp;
-        match beneath::stat(&self.root, &self.path) {
+        match beneath::stat(&self.root, &self.below) {
             Ok(stat) if (stat.st_dev, stat.st_ino) == (before.device, before.inode) => Ok(None),
             Ok(_) | Err(Errno::LOOP) => Ok(Some("another file took its name".to_owned())),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(Some("it was removed".to_owned())),

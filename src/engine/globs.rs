@@ -8,7 +8,7 @@ use std::path::Path;
 
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
-use crate::error::{Error, Jet, Result};
+use crate::error::{Error, Jet, Result, printable};
 
 /// Compiled patterns: those for a name anywhere, and those for the path from the storage.
 #[derive(Debug, Default)]
@@ -147,12 +147,12 @@ pub struct Excludes {
 }
 
 impl Excludes {
-    /// Compiles what was given. A path that begins with the storage's own is refused: it would match nothing.
-    pub fn new(given: &[String], storage: &Path) -> Result<Self> {
-        let is_absolute = |glob: &&String| storage.parent().is_some() && Path::new(glob).starts_with(storage);
+    /// Compiles what was given for a directory. A path that begins with that one's is refused: it would match nothing.
+    pub fn new(given: &[String], directory: &Path) -> Result<Self> {
+        let is_absolute = |glob: &&String| directory.parent().is_some() && Path::new(glob).starts_with(directory);
         if let Some(glob) = given.iter().find(is_absolute) {
-            let message = format!("the pattern {glob:?} begins with the storage's own path");
-            let hint = "Patterns are matched with the path from the storage: leave that part out.";
+            let message = format!("the pattern {glob:?} begins with the path of {} itself", printable(directory));
+            let hint = "Patterns are matched with the path from there: leave that part out.";
             return Err(Error::jet(Jet::InvalidParameter, message).hint(hint));
         }
         let of_directories = |glob: &str| glob.ends_with('/') && glob != "/";

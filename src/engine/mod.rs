@@ -89,7 +89,7 @@ impl Role {
 /// One thing that a session reads; the storage itself has an empty path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Relative to the storage.
+    /// Relative to the storage; absolute below a further root.
     pub path: PathBuf,
     /// What it is.
     pub role: Role,

@@ -33,6 +33,8 @@ pub struct Limits {
     pub own: Vec<PathBuf>,
     /// Go on where a directory cannot be listed.
     pub keep_going: bool,
+    /// Name the directories in it, and do not look into them.
+    pub is_flat: bool,
 }
 
 /// What an entry is.
@@ -79,8 +81,23 @@ impl Seen {
     }
 }
 
+impl Seen {
+    /// The same, with the path from elsewhere: `directory` is what the walk began with.
+    #[must_use]
+    pub fn below(self, directory: &Path) -> Self {
+        let at = |path: PathBuf| crate::roots::below(directory, &path);
+        match self {
+            Self::Entry { path, kind, stat, unlisted } => Self::Entry { path: at(path), kind, stat, unlisted },
+            Self::LeftOut(path, why) => Self::LeftOut(at(path), why),
+            Self::Excluded { path, reason, patterns } => Self::Excluded { path: at(path), reason, patterns },
+        }
+    }
+}
+
 /// Directories that are held open on the way down; those deeper down are opened again on the way back.
 const OPEN_LEVELS_MAX: usize = 64;
+/// Why a directory of jetbak's own is left out.
+const OWN: &str = "jetbak's own state directory";
 /// The name of the file that marks a directory as a cache.
 const CACHE_TAG: &str = "CACHEDIR.TAG";
 /// What that file begins with (<https://bford.info/cachedir/>).
@@ -137,6 +154,12 @@ impl Walk<'_> {
             match self.look(self.handle_of(level)?, &name, path.clone())? {
                 Child::Gone => {}
                 Child::Leaf(seen) => visit(seen)?,
+                Child::Directory(_) if self.limits.is_flat && self.limits.own.contains(&path) => {
+                    visit(Seen::LeftOut(path, OWN))?;
+                }
+                Child::Directory(stat) if self.limits.is_flat => {
+                    visit(Seen::Entry { path, kind: Kind::Directory, stat, unlisted: false })?;
+                }
                 Child::Directory(stat) => {
                     if let Some(next) = self.enter(path, stat, visit)? {
                         if depth > OPEN_LEVELS_MAX {
@@ -206,7 +229,7 @@ impl Walk<'_> {
         visit: &mut dyn FnMut(Seen) -> Result<()>,
     ) -> Result<Option<Level>> {
         if self.limits.own.contains(&path) {
-            visit(Seen::LeftOut(path, "jetbak's own state directory"))?;
+            visit(Seen::LeftOut(path, OWN))?;
             return Ok(None);
         }
         let other_device = self.limits.device.is_some_and(|device| device != stat.st_dev);

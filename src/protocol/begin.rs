@@ -18,6 +18,7 @@ use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::repository::partial::Owner;
 use crate::repository::store::Held;
 use crate::repository::{Identity, Repository};
+use crate::roots::{LOGS, Root, Roots};
 use crate::session::Session;
 use crate::session::directory::{StateDirectory, Which, new_session_id};
 use crate::session::event::Kind;
@@ -112,6 +113,15 @@ struct Places {
     storage: PathBuf,
     storage_given: PathBuf,
     engine: EngineName,
+    /// What was said about an instance, its paths without links.
+    ese: Terms,
+}
+
+impl Places {
+    /// The directories beside the storage.
+    fn roots(&self) -> Roots {
+        self.ese.roots(&self.storage)
+    }
 }
 
 /// Judges a storage and says what a backup would read; changes nothing.
@@ -123,7 +133,7 @@ pub fn dry_run(
 ) -> Result<Survey> {
     let mut places = resolve(options)?;
     if let Some(repository) = &options.repository {
-        refuse_nesting(&places.storage, repository)?;
+        refuse_nesting(&places.storage, "the storage", repository)?;
     }
     let engine = choose(state, options, &mut places, stop)?;
     if let Some(repository) = &options.repository {
@@ -145,13 +155,10 @@ pub fn begin(
 ) -> Result<Begun> {
     let mut places = resolve(options)?;
     if let Some(repository) = &options.repository {
-        refuse_nesting(&places.storage, repository)?;
+        refuse_nesting(&places.storage, "the storage", repository)?;
     }
     state.prepare()?;
-    if state.path().canonicalize().is_ok_and(|path| path == places.storage) {
-        let message = format!("{} is the state directory itself", printable(&options.storage));
-        return Err(Error::jet(Jet::InvalidParameter, message).hint("Name another state directory with --state-dir."));
-    }
+    refuse_state(&places.storage, state)?;
     let engine = choose(state, options, &mut places, stop)?;
     let which = Which::Storage(options.storage.clone());
     if let Some(session) = state.find(&which)? {
@@ -245,7 +252,14 @@ fn choose(state: &StateDirectory, options: &Options, places: &mut Places, stop: 
         };
     }
     if places.engine == EngineName::Ese {
-        refuse_what_is_to_come(options, places)?;
+        refuse_what_is_to_come(options)?;
+        places.ese = without_links(&options.ese)?;
+        for root in places.roots().iter() {
+            refuse_state(&root.path, state)?;
+            if let Some(repository) = &options.repository {
+                refuse_nesting_of_root(root, repository)?;
+            }
+        }
     } else if options.ese != Terms::default() {
         let storage = printable(&options.storage);
         let message = match options.engine {
@@ -274,24 +288,34 @@ fn choose(state: &StateDirectory, options: &Options, places: &mut Places, stop: 
 }
 
 /// What this version does not do yet with an instance is refused before anything is read.
-fn refuse_what_is_to_come(options: &Options, places: &Places) -> Result<()> {
+fn refuse_what_is_to_come(options: &Options) -> Result<()> {
     if !options.logs.is_empty() {
         return Err(Error::jet(Jet::InvalidParameter, "the logs of an ESE storage are known by their content")
             .hint("Leave --log out, or take the directory as it is with --engine files."));
     }
-    let named = [("--log-dir", &options.ese.log_directory), ("--checkpoint", &options.ese.checkpoint)];
-    for (option, path) in named {
-        let Some(path) = path.as_ref().map(Named::path) else { continue };
-        let canonical = path.canonicalize().map_err(|e| Error::io("open", &path, &e).exit(ExitCode::Usage))?;
-        if !canonical.starts_with(&places.storage) {
-            let message =
-                format!("{option} {} lies outside of the storage, which is not possible yet", printable(&path));
-            return Err(Error::jet(Jet::InvalidParameter, message).file(&path).hint(
-                "Name a directory as the storage that holds both, such as the place where their volumes are mounted.",
-            ));
-        }
-    }
     Ok(())
+}
+
+/// The same terms with paths that lead through no link, so that nothing moves while a session lives.
+fn without_links(terms: &Terms) -> Result<Terms> {
+    let resolve = |option: &str, named: &Option<Named>, wants_directory: bool| -> Result<Option<Named>> {
+        let Some(path) = named.as_ref().map(Named::path) else { return Ok(None) };
+        let canonical = path.canonicalize().map_err(|e| {
+            let error = Error::io("open", &path, &e).exit(ExitCode::Usage);
+            error.hint(format!("{option} names what is there; is a mount missing?"))
+        })?;
+        if canonical.is_dir() != wants_directory {
+            let what = if wants_directory { "a directory" } else { "a file" };
+            let message = format!("{option} takes {what}, and {} is none", printable(&path));
+            return Err(Error::jet(Jet::InvalidParameter, message).file(&path));
+        }
+        Ok(Some(Named::new(&canonical)))
+    };
+    Ok(Terms {
+        log_directory: resolve("--log-dir", &terms.log_directory, true)?,
+        checkpoint: resolve("--checkpoint", &terms.checkpoint, false)?,
+        ..terms.clone()
+    })
 }
 
 /// Names what is left out, the first few one by one: the manifest has them all.
@@ -377,7 +401,8 @@ fn resolve(options: &Options) -> Result<Places> {
         return Err(Error::jet(Jet::InvalidPath, message).file(given).hint("Name the directory that holds it."));
     }
     let storage_given = std::path::absolute(given).map_err(|e| Error::io("find", given, &e))?;
-    Ok(Places { storage, storage_given, engine: options.engine.unwrap_or(EngineName::Files) })
+    let engine = options.engine.unwrap_or(EngineName::Files);
+    Ok(Places { storage, storage_given, engine, ese: Terms::default() })
 }
 
 fn record_of(options: &Options, places: &Places, repository: Option<&Path>, session: String) -> Record {
@@ -392,7 +417,7 @@ fn record_of(options: &Options, places: &Places, repository: Option<&Path>, sess
         one_shot: options.one_shot,
     });
     record.logs.clone_from(&options.logs);
-    record.ese = (places.engine == EngineName::Ese).then(|| options.ese.clone());
+    record.ese = (places.engine == EngineName::Ese).then(|| places.ese.clone());
     record.sqlite = (places.engine == EngineName::Sqlite).then(|| options.sqlite.clone().unwrap_or_default());
     record.exclusion = options.exclusion.clone();
     record.keep_going = options.keep_going;
@@ -401,8 +426,43 @@ fn record_of(options: &Options, places: &Places, repository: Option<&Path>, sess
     record
 }
 
+/// What jetbak itself writes is no storage, and holds none of its logs.
+fn refuse_state(directory: &Path, state: &StateDirectory) -> Result<()> {
+    if !state.path().canonicalize().is_ok_and(|path| path == directory) {
+        return Ok(());
+    }
+    let message = format!("{} is the state directory itself", printable(directory));
+    Err(Error::jet(Jet::InvalidParameter, message).hint("Name another state directory with --state-dir."))
+}
+
 /// A repository inside its storage would back itself up; a storage inside its repository would be overwritten by it.
-fn refuse_nesting(storage: &Path, repository: &Path) -> Result<()> {
+fn refuse_nesting(storage: &Path, what: &str, repository: &Path) -> Result<()> {
+    let resolved = resolve_repository(repository)?;
+    let inside = if resolved.starts_with(storage) {
+        "lies inside of"
+    } else if storage.starts_with(&resolved) {
+        "holds"
+    } else {
+        return Ok(());
+    };
+    let message = format!("the repository {} {inside} {what} {}", printable(repository), printable(storage));
+    Err(Error::jet(Jet::InvalidParameter, message)
+        .file(repository)
+        .hint(format!("Choose a repository outside of {what}.")))
+}
+
+/// The same for a directory beside the storage. Of that of a checkpoint nothing else is looked at, so that a repository
+/// may well lie in it.
+fn refuse_nesting_of_root(root: &Root, repository: &Path) -> Result<()> {
+    if root.name == LOGS || root.path.starts_with(resolve_repository(repository)?) {
+        let what = if root.name == LOGS { "the log directory" } else { "the checkpoint's directory" };
+        return refuse_nesting(&root.path, what, repository);
+    }
+    Ok(())
+}
+
+/// Where a repository is or will be, through links.
+fn resolve_repository(repository: &Path) -> Result<PathBuf> {
     let resolved = if let Ok(resolved) = repository.canonicalize() {
         resolved
     } else {
@@ -414,15 +474,7 @@ fn refuse_nesting(storage: &Path, repository: &Path) -> Result<()> {
             _ => absolute,
         }
     };
-    let inside = if resolved.starts_with(storage) {
-        "lies inside of the storage"
-    } else if storage.starts_with(&resolved) {
-        "holds the storage"
-    } else {
-        return Ok(());
-    };
-    let message = format!("the repository {} {inside} {}", printable(repository), printable(storage));
-    Err(Error::jet(Jet::InvalidParameter, message).file(repository).hint("Choose a repository outside of the storage."))
+    Ok(resolved)
 }
 
 /// Which entries of a storage a session reads.

@@ -122,7 +122,9 @@ pub fn finish_committed(context: &Context, stop: &StopToken) -> Result<Ended> {
 ///
 /// A session that is given up because it is incomplete is `stopped` after all where a stop came first.
 pub fn finish(context: &Context, state: &State, outcome: Outcome, observer: &mut dyn Observer) -> Result<Ended> {
-    let (missing, missing_count) = if outcome == Outcome::Aborted { missing(context, state)? } else { (Vec::new(), 0) };
+    // Only the message needs it: a damaged list keeps no session alive.
+    let missing = if outcome == Outcome::Aborted { missing(context, state) } else { Ok((Vec::new(), 0)) };
+    let (missing, missing_count) = missing.unwrap_or_default();
     let asked = state.stop().is_some();
     let stopped = if asked { outcome } else { Outcome::Stopped };
     let outcome = heal::end_unless_stopped(context, outcome, stopped, observer)?;
@@ -172,8 +174,9 @@ fn end_without_repository(context: &Context, state: &State, observer: &mut dyn O
     let total = |phase| state.total(phase).unwrap_or(0);
     let records = Records::gather(&context.records()?, &proven, total(Phase::Databases), total(Phase::Logs))?;
     let mut ended = completed(state, None);
+    let roots = context.session.record().roots();
     records.each(&mut |record| {
-        if let (Some(path), Some(sha256)) = (record.line.path(), record.line.sha256.clone()) {
+        if let (Some(path), Some(sha256)) = (record.line.name(&roots), record.line.sha256.clone()) {
             let file = Named::new(&path);
             let damaged = record.line.pages.iter().flat_map(Proof::damaged);
             ended.damaged.extend(damaged.map(|page| DamagedPage { file: file.clone(), page: page.clone() }));

@@ -222,6 +222,7 @@ pub fn open_files(record: &Record, state: &StateDirectory) -> Result<FilesEngine
         one_file_system: record.exclusion.other_file_systems,
         keep_going: record.keep_going,
         own,
+        roots: record.roots(),
     };
     FilesEngine::open(&record.storage(), &options)
 }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::Context;
-use crate::engine::Entry;
 use crate::engine::plan::PlanReader;
+use crate::engine::{Entry, Role};
 use crate::error::{Error, Jet, Result, printable};
 use crate::named_paths::NamedPaths;
 use crate::session::event::{Batch, Phase};
@@ -51,10 +51,15 @@ pub fn select(context: &Context, state: &State, names: &[PathBuf]) -> Result<Sel
     let mut wanted = NamedPaths::new(names);
     let mut batches: Vec<Batch> = Vec::new();
     let current = state.phase();
-    let mut root = None;
+    let roots = context.session.record().roots();
+    let is_root = |entry: &Entry| {
+        let path = roots.place(&entry.path).map(|(_, path)| path);
+        entry.role == Role::Directory && path == Some(Path::new(""))
+    };
+    let mut free_roots = Vec::new();
     walk(context, |Found { phase, batch, entry }| {
-        if entry.path.as_os_str().is_empty() && state.entry(phase, batch.first) == EntryState::Free {
-            root = Some(batch);
+        if is_root(&entry) && state.entry(phase, batch.first) == EntryState::Free {
+            free_roots.push(batch);
         }
         if wanted.meet(&entry.path) {
             take(context, state, (phase, current), batch, &entry, &mut batches)?;
@@ -64,10 +69,12 @@ pub fn select(context: &Context, state: &State, names: &[PathBuf]) -> Result<Sel
     if let Some(name) = wanted.unknown().next() {
         return Err(not_in_the_lists(context, state, name));
     }
-    // The storage itself goes along with whatever is read of it first: nobody would think of naming it.
-    let goes_along = |root: &Batch| batches.first().is_some_and(|batch| root.first < batch.first);
-    if let Some(root) = root.filter(|root| current == Phase::Databases && goes_along(root)) {
-        batches.insert(0, root);
+    // The storage itself goes along with whatever is read of it first, and so do the directories beside it: nobody would
+    // think of naming them.
+    if current == Phase::Databases && !batches.is_empty() {
+        let is_named = |root: &Batch| batches.iter().any(|batch| (batch.first..batch.next()).contains(&root.first));
+        free_roots.retain(|root| !is_named(root));
+        batches.splice(0..0, free_roots);
     }
     Ok(Selection { phase: current, batches })
 }

@@ -121,10 +121,11 @@ fn require_still(context: &Context, state: &State, stop: &StopToken) -> Result<(
     } else {
         "Nothing was published. Back up while the application is shut down, or from a snapshot."
     };
+    let roots = context.session.record().roots();
     gather(context, state)?.each(&mut |record| {
         stop.check()?;
         let of_engine = matches!(record.line.role, Role::Database | Role::Log | Role::Checkpoint);
-        let path = record.line.path().filter(|_| of_engine && record.line.hard_link().is_none());
+        let path = record.line.name(&roots).filter(|_| of_engine && record.line.hard_link().is_none());
         let Some(path) = path else { return Ok(()) };
         match engine.changed_since(&path, &record.stamp)? {
             None => Ok(()),
@@ -204,7 +205,7 @@ pub fn is_lost(context: &Context) -> Result<bool> {
 fn renumber(context: &Context, partial: &Partial) -> Result<BackupId> {
     let repository = partial.repository();
     let (state, _) = context.session.state_and_events()?;
-    let sealing = Sealing::begin(partial, &gather(context, &state)?)?;
+    let sealing = Sealing::begin(partial, &gather(context, &state)?, &context.session.record().roots())?;
     let path = partial.backup().join("manifest.json");
     let mut text = Vec::new();
     let described = repository.store().describe(&path);
@@ -273,7 +274,7 @@ fn seal(context: &Context, partial: &Partial, state: &State, observer: &mut dyn 
     let bytes = state.proven_total().bytes;
     let progress = Progress { activity: Activity::Sealing, file: None, bytes_done: bytes, bytes_total: bytes };
     observer.progress(&progress);
-    Sealing::begin(partial, &gather(context, state)?)
+    Sealing::begin(partial, &gather(context, state)?, &context.session.record().roots())
 }
 
 /// Reads every byte of data back from the medium; the list goes on to the proof of what is written last.
@@ -284,7 +285,12 @@ fn prove(
     observer: &mut dyn Observer,
     stop: &StopToken,
 ) -> Result<ListReader> {
-    let expected = Expected { files_sha256: totals.files_sha256.clone(), files: totals.files, bytes: totals.bytes };
+    let expected = Expected {
+        files_sha256: totals.files_sha256.clone(),
+        files: totals.files,
+        bytes: totals.bytes,
+        roots: context.session.record().roots(),
+    };
     let tally = Tally::default();
     let store = partial.repository().store();
     let (mut bad, mut list) = (Vec::new(), None);
@@ -434,6 +440,7 @@ fn manifest_of(
         excluded,
         damaged: totals.damaged.clone(),
         instance: record.instance.clone(),
+        roots: record.roots(),
         proof: totals.proof,
         left_out: record.left_out.clone(),
         exclusion: record.exclusion.clone(),

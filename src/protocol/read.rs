@@ -147,11 +147,16 @@ fn look(
 /// The source is read-only: nothing is written into it, not even when asked.
 fn refuse_storage(context: &Context, target: &Path) -> Result<()> {
     let absolute = std::path::absolute(target).map_err(|e| Error::io("find", target, &e))?;
-    let folder = absolute.parent().and_then(|parent| parent.canonicalize().ok());
-    if !folder.is_some_and(|folder| folder.starts_with(context.session.record().storage())) {
+    let Some(folder) = absolute.parent().and_then(|parent| parent.canonicalize().ok()) else { return Ok(()) };
+    let record = context.session.record();
+    let what = if folder.starts_with(record.storage()) {
+        "lies inside of the storage"
+    } else if record.roots().iter().any(|root| root.path == folder) {
+        "lies beside the logs or the checkpoint"
+    } else {
         return Ok(());
-    }
-    let message = format!("{} lies inside of the storage", printable(target));
+    };
+    let message = format!("{} {what}", printable(target));
     Err(Error::jet(Jet::InvalidParameter, message).file(target).hint("Write it somewhere else."))
 }
 
@@ -192,7 +197,7 @@ impl<'a> Reader<'a> {
         let records = context.records()?;
         let slot = ReaderSlot::take(context.session.folder())?;
         let state = context.session.state()?;
-        let out = RecordFile::create(&records, slot.number)?;
+        let out = RecordFile::create(&records, slot.number, context.session.record().roots())?;
         Ok(Self {
             context,
             engine,
@@ -287,7 +292,8 @@ impl<'a> Reader<'a> {
     /// Reads one list into the repository.
     fn phase(&mut self, phase: Phase, wanted: Wanted, observer: &mut dyn Observer) -> Result<()> {
         let partial = self.context.require_partial()?;
-        let sink = StoreSink::new(Arc::clone(partial.repository().store()), partial.data());
+        let roots = self.context.session.record().roots();
+        let sink = StoreSink::new(Arc::clone(partial.repository().store()), partial.backup(), roots);
         self.run(phase, wanted, sink, observer)
     }
 

@@ -1,15 +1,17 @@
 //! What a reader records of the entries it has read, and the syncs that prove it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::engine::Entry;
-use crate::error::{Error, ExitCode, Result};
+use crate::error::{Error, ExitCode, Result, printable};
 use crate::repository::file_list::{FileLine, ReadRecord};
 use crate::repository::seal::RecordFolder;
 use crate::repository::store::{Store, Writing};
+use crate::roots::Roots;
 use crate::session::event::Phase;
 use crate::stream::pipeline::{Finished, Gauge};
 
@@ -20,6 +22,7 @@ const SYNC_EVERY: Duration = Duration::from_secs(5);
 /// The file in which a reader records what it has read.
 pub struct RecordFile {
     out: Box<dyn Writing>,
+    roots: Roots,
     pending: Vec<u8>,
     written: u64,
     files: u64,
@@ -29,15 +32,15 @@ pub struct RecordFile {
 }
 
 impl RecordFile {
-    /// Begins the record file of a reader.
-    pub fn create(home: &RecordFolder, reader: u32) -> Result<Self> {
+    /// Begins the record file of a reader of a session with these further roots.
+    pub fn create(home: &RecordFolder, reader: u32, roots: Roots) -> Result<Self> {
         let out = home.store.create(&home.file(reader))?;
-        Ok(Self { out, pending: Vec::new(), written: 0, files: 0, bytes: 0, proven: 0 })
+        Ok(Self { out, roots, pending: Vec::new(), written: 0, files: 0, bytes: 0, proven: 0 })
     }
 
     /// Records an entry that was read.
     pub fn add(&mut self, phase: Phase, entry: &Entry, finished: &Finished) -> Result<()> {
-        let line = FileLine::new(entry, finished);
+        let line = FileLine::new(entry, finished, &self.roots).ok_or_else(|| below_no_root(&entry.path))?;
         let record = ReadRecord {
             phase,
             index: finished.ticket,
@@ -70,6 +73,12 @@ impl RecordFile {
     pub fn point(&self, complete: Vec<u64>) -> Point {
         Point { records: self.written, files: self.files, bytes: self.bytes, complete }
     }
+}
+
+/// The error of an entry that a damaged list names.
+pub fn below_no_root(path: &Path) -> Error {
+    let message = format!("{} lies in no directory that this session reads", printable(path));
+    Error::new(ExitCode::Failed, message).file(path)
 }
 
 /// What a sync proves: a length of the record file, what it amounts to, and the batches that are complete with it.

@@ -5,9 +5,11 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::records::below_no_root;
 use crate::durable;
 use crate::error::{Error, ExitCode, Result};
 use crate::repository::store::{Store, Writing};
+use crate::roots::{self, Roots};
 use crate::stream::pipeline::Sink;
 use crate::stream::source::Attributes;
 
@@ -21,23 +23,31 @@ pub enum Output {
     Special(PathBuf),
 }
 
-/// Writes into the data folder of a partial.
+/// Writes into the folder of a backup to be.
 pub struct StoreSink {
     store: Arc<dyn Store>,
-    data: PathBuf,
+    folder: PathBuf,
+    roots: Roots,
     writing: Option<Box<dyn Writing>>,
 }
 
 impl StoreSink {
-    /// A sink for the data folder `data` of a store.
-    pub fn new(store: Arc<dyn Store>, data: PathBuf) -> Self {
-        Self { store, data, writing: None }
+    /// A sink for the folder of a backup in a store; the files go below those of their roots.
+    pub fn new(store: Arc<dyn Store>, folder: PathBuf, roots: Roots) -> Self {
+        Self { store, folder, roots, writing: None }
+    }
+
+    /// Where a file goes.
+    fn place(&self, name: &Path) -> Result<PathBuf> {
+        let place = self.roots.place(name).and_then(|(root, path)| Some((roots::folder_of(root)?, path)));
+        let (root, path) = place.ok_or_else(|| below_no_root(name))?;
+        Ok(roots::below(&self.folder.join(root), path))
     }
 }
 
 impl Sink for StoreSink {
     fn begin(&mut self, path: &Path) -> Result<()> {
-        self.writing = Some(self.store.create(&self.data.join(path))?);
+        self.writing = Some(self.store.create(&self.place(path)?)?);
         Ok(())
     }
 
@@ -64,16 +74,16 @@ impl Sink for StoreSink {
 
     fn abandon(&mut self, path: &Path) -> Result<()> {
         self.writing = None;
-        self.store.remove(&self.data.join(path))
+        self.store.remove(&self.place(path)?)
     }
 
     fn directory(&mut self, path: &Path, _: &Attributes) -> Result<()> {
         // Its mode and time come when it is sealed: files are still to be put into it.
-        self.store.make_directory(&self.data.join(path))
+        self.store.make_directory(&self.place(path)?)
     }
 
     fn link(&mut self, path: &Path, target: &Path, attributes: &Attributes) -> Result<()> {
-        let path = self.data.join(path);
+        let path = self.place(path)?;
         self.store.make_link(&path, target)?;
         self.store.dress(&path, attributes)
     }

@@ -282,7 +282,7 @@ fn read_held(context: &Context) -> Result<Vec<HeldLog>> {
         .map(|line| {
             let line: HeldLine = serde_json::from_slice(line).map_err(|_| damaged())?;
             let path = crate::paths::from_fields(&line.path, line.path_base64.as_deref());
-            let path = path.filter(|path| crate::paths::stays_below(path)).ok_or_else(damaged)?;
+            let path = path.filter(|path| crate::roots::is_name(path)).ok_or_else(damaged)?;
             Ok(HeldLog { path, stamp: line.stamp })
         })
         .collect()

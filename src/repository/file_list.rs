@@ -14,6 +14,7 @@ use crate::engine::sqlite::facts::CopyFacts;
 use crate::engine::{Entry, Role};
 use crate::hex::hex;
 use crate::paths;
+use crate::roots::{self, Roots};
 use crate::session::event::Phase;
 use crate::stream::pipeline::{Finished, HOLES_MAX};
 use crate::stream::source::{Attributes, Hole, ODD_MAX, Proof, Stamp, Xattr};
@@ -123,13 +124,16 @@ enum FileType {
 
 impl FileLine {
     /// The line of an entry that was read.
-    pub fn new(entry: &Entry, finished: &Finished) -> Self {
+    ///
+    /// None where the entry lies below no root.
+    pub fn new(entry: &Entry, finished: &Finished, roots: &Roots) -> Option<Self> {
         let role = entry.role;
-        let (path, path_base64) = path_fields(&entry.path);
+        let (root, path) = roots.place(&entry.path)?;
+        let (path, path_base64) = path_fields(path);
         let (target, target_base64) = paths::to_optional_fields(finished.target.as_deref());
         let (hard_link, hard_link_base64) = paths::to_optional_fields(finished.hard_link.as_deref());
         let Attributes { stamp, mode, uid, gid, user, group, xattrs, not_kept, proof, copy } = &finished.attributes;
-        Self {
+        Some(Self {
             type_name: match role {
                 Role::Directory => FileType::Directory,
                 Role::Link => FileType::Link,
@@ -137,7 +141,7 @@ impl FileLine {
             },
             path,
             path_base64,
-            root: DATA.to_owned(),
+            root: root.to_owned(),
             role,
             size: finished.bytes,
             sha256: finished.sha256.as_ref().map(|digest| hex(digest)),
@@ -160,7 +164,7 @@ impl FileLine {
             modified: times::from_nanoseconds(stamp.modified_ns),
             changed: times::from_nanoseconds(stamp.changed_ns),
             inode: stamp.inode,
-        }
+        })
     }
 
     /// The line of another name of the file that `first` is the line of.
@@ -182,8 +186,17 @@ impl FileLine {
 
     /// The path below the backup's folder, if the line can be believed.
     pub fn stored_path(&self) -> Option<PathBuf> {
-        let path = self.path().filter(|_| self.root == DATA)?;
-        Some(if path.as_os_str().is_empty() { PathBuf::from(DATA) } else { Path::new(DATA).join(path) })
+        self.stored(&self.path()?)
+    }
+
+    /// Where something of the same root lies below the backup's folder.
+    pub fn stored(&self, path: &Path) -> Option<PathBuf> {
+        Some(roots::below(&roots::folder_of(&self.root)?, path))
+    }
+
+    /// What a person calls it: the path below the storage, or the absolute one below a further root of the backup.
+    pub fn name(&self, roots: &Roots) -> Option<PathBuf> {
+        roots.name(&self.root, &self.path()?)
     }
 
     /// The earlier name of the same file, if this is another one; none as well where it cannot be believed.
@@ -247,8 +260,6 @@ impl FileLine {
 
 /// How the storage itself stands in a list.
 const ROOT: &str = ".";
-/// The folder that holds the storage's files.
-const DATA: &str = "data";
 
 fn path_fields(path: &Path) -> (String, Option<String>) {
     if path.as_os_str().is_empty() { (ROOT.to_owned(), None) } else { paths::to_fields(path) }

@@ -16,6 +16,7 @@ use super::store::{Reading, Store};
 use crate::engine::Role;
 use crate::error::{Error, ExitCode, Jet, Result};
 use crate::hex::hex;
+use crate::roots::Roots;
 
 /// What a list of files must amount to.
 #[derive(Clone, Debug)]
@@ -26,12 +27,15 @@ pub struct Expected {
     pub files: u64,
     /// Bytes of content, those of a file with several names once.
     pub bytes: u64,
+    /// The roots that files may come from, beside the storage.
+    pub roots: Roots,
 }
 
 impl Expected {
     /// What a manifest says.
     pub fn of(manifest: &Manifest) -> Self {
-        Self { files_sha256: manifest.files_sha256.clone(), files: manifest.files, bytes: manifest.bytes }
+        let (files, bytes) = (manifest.files, manifest.bytes);
+        Self { files_sha256: manifest.files_sha256.clone(), files, bytes, roots: manifest.roots.clone() }
     }
 }
 
@@ -39,6 +43,7 @@ impl Expected {
 pub struct ListReader {
     input: BufReader<Box<dyn Reading>>,
     path: PathBuf,
+    expected: Expected,
     hasher: Sha256,
     /// What `SHA256SUMS` should hold, as a running hash.
     sums: Sha256,
@@ -80,12 +85,13 @@ impl Difference {
 
 impl ListReader {
     /// Opens the list of a backup's folder.
-    pub fn open(store: &dyn Store, folder: &Path, fresh: bool) -> Result<Self> {
+    pub fn open(store: &dyn Store, folder: &Path, expected: Expected, fresh: bool) -> Result<Self> {
         let path = folder.join("files.jsonl");
         let input = BufReader::with_capacity(256 * 1024, store.open(&path, 0, fresh)?);
         Ok(Self {
             input,
             path: store.describe(&path),
+            expected,
             hasher: Sha256::new(),
             sums: Sha256::new(),
             lines: 0,
@@ -99,8 +105,8 @@ impl ListReader {
 
     /// Opens a list to be read in the same memory, however long it is: that a name stands there twice, or that a hard
     /// link leads to nothing, is not noticed.
-    pub fn stream(store: &dyn Store, folder: &Path) -> Result<Self> {
-        Ok(Self { known: None, ..Self::open(store, folder, false)? })
+    pub fn stream(store: &dyn Store, folder: &Path, expected: Expected) -> Result<Self> {
+        Ok(Self { known: None, ..Self::open(store, folder, expected, false)? })
     }
 
     /// The next line, none at the end.
@@ -116,16 +122,18 @@ impl ListReader {
         self.offset += length as u64;
         let bad = |reason: &str| Line::Bad(format!("line {}{reason}", self.lines));
         let line: Option<FileLine> = serde_json::from_slice(&text).ok();
-        let Some((line, path)) = line.filter(FileLine::is_sound).and_then(|line| {
-            let path = line.stored_path()?;
-            Some((line, path))
-        }) else {
+        let Some((line, path)) =
+            line.filter(|line| line.is_sound() && self.expected.roots.knows(&line.root)).and_then(|line| {
+                let path = line.stored_path()?;
+                Some((line, path))
+            })
+        else {
             self.damaged = true;
             return Ok(Some(bad("")));
         };
         if let Some(first) = line.hard_link()
             && let Some(known) = &self.known
-            && !known.has_content(&Path::new(&line.root).join(first), &line)
+            && !line.stored(&first).is_some_and(|first| known.has_content(&first, &line))
         {
             self.damaged = true;
             return Ok(Some(bad(": another name of a file that no line before it has")));
@@ -160,7 +168,8 @@ impl ListReader {
     }
 
     /// Compares what was read, up to the end, with what was expected.
-    pub fn difference(&self, expected: &Expected) -> Option<Difference> {
+    pub fn difference(&self) -> Option<Difference> {
+        let expected = &self.expected;
         let computed = self.sha256();
         if computed != expected.files_sha256 {
             return Some(Difference::Hash(computed));
@@ -195,7 +204,9 @@ pub fn read_proven(
         let message = format!("{}: files.jsonl cannot be believed: {why}", backup.id.text);
         Error::new(ExitCode::Verification, message).file(store.describe(&backup.folder().join("files.jsonl")))
     };
-    let mut list = ListReader::stream(store, &backup.folder()).map_err(|error| match error.jet_code() {
+    let mut list = ListReader::stream(store, &backup.folder(), Expected::of(manifest)).map_err(|error| match error
+        .jet_code()
+    {
         Some(Jet::FileNotFound) => damaged("it is missing"),
         Some(Jet::FileInvalidType) => damaged(error.message()),
         _ => error,
@@ -213,7 +224,7 @@ pub fn read_proven(
             }
         }
     }
-    match (bad, list.difference(&Expected::of(manifest))) {
+    match (bad, list.difference()) {
         (Some(what), _) => Err(damaged(&what)),
         (None, Some(difference)) => Err(damaged(&difference.reason())),
         (None, None) => Ok(()),

@@ -1,10 +1,14 @@
 //! `manifest.json`: what a backup is, bound by hashes to its list of files and to the backup before it.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::engine::ese::facts::{Facts, Named};
 use crate::engine::{EngineName, LeftOut};
 use crate::error::{Error, ExitCode, Result};
+use crate::paths;
+use crate::roots::Roots;
 use crate::session::event::{Failure, Kind, Outcome};
 use crate::session::record::Exclusion;
 use crate::stream::source::{Odd, OddKind, Proof};
@@ -36,6 +40,9 @@ pub struct Manifest {
     /// The exact bytes where the path is not UTF-8, base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_base64: Option<String>,
+    /// The directories beside the storage that files in it come from; those of each lie in `data.<name>/`.
+    #[serde(default, skip_serializing_if = "Roots::is_empty")]
+    pub roots: Roots,
     /// The host that made it.
     pub host: String,
     /// The engine.
@@ -180,6 +187,11 @@ pub struct Link {
 }
 
 impl Manifest {
+    /// The storage's path.
+    pub fn storage(&self) -> PathBuf {
+        paths::from_fields(&self.storage, self.storage_base64.as_deref()).unwrap_or_default()
+    }
+
     /// The manifest as it is written.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut text = serde_json::to_vec_pretty(self).expect("a manifest has only fields that JSON can hold");

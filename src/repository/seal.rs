@@ -23,6 +23,7 @@ use crate::engine::Role;
 use crate::engine::ese::facts::Named;
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::hex::hex;
+use crate::roots::Roots;
 use crate::session::event::Phase;
 use crate::stream::source::Got;
 
@@ -228,7 +229,8 @@ impl Names {
         let mut names = Self::default();
         if records.has_hard_links {
             records.each(&mut |record| {
-                let key = record.line.hard_link().map(|first| names.key(&first));
+                let first = record.line.hard_link().and_then(|first| record.line.stored(&first));
+                let key = first.map(|first| names.key(&first));
                 names.wanted.extend(key);
                 Ok(())
             })?;
@@ -242,7 +244,7 @@ impl Names {
 
     /// A file was met under its first name.
     fn note(&mut self, record: &ReadRecord, place: Place) {
-        let key = self.key(&record.line.path().unwrap_or_default());
+        let key = self.key(&record.line.stored_path().unwrap_or_default());
         if self.wanted.remove(&key) {
             let (device, inode) = (record.stamp.device, record.stamp.inode);
             self.known.insert(key, First { place, device, inode });
@@ -255,7 +257,8 @@ impl Names {
             let path = record.line.path().unwrap_or_default();
             Ok(Err(Orphan { path, first: first.to_owned(), is_parted }))
         };
-        let Some(known) = self.known.get(&self.key(first)) else { return orphan(false) };
+        let stored = record.line.stored(first).unwrap_or_default();
+        let Some(known) = self.known.get(&self.key(&stored)) else { return orphan(false) };
         if (known.device, known.inode) != (record.stamp.device, record.stamp.inode) {
             return orphan(true);
         }
@@ -265,8 +268,8 @@ impl Names {
     /// Gives a file another name, or a copy where it can have no more.
     fn link(&mut self, store: &dyn Store, folder: &Path, first: &Path, path: &Path, record: &ReadRecord) -> Result<()> {
         self.changed.extend(path.parent().map(|parent| self.key(parent)));
-        let key = self.key(first);
-        let original = Path::new(&record.line.root).join(first);
+        let original = record.line.stored(first).unwrap_or_default();
+        let key = self.key(&original);
         let original = folder.join(self.copies.get(&key).unwrap_or(&original));
         if !store.make_hard_link(&original, &folder.join(path))? {
             copy(store, &original, &folder.join(path), record)?;
@@ -331,10 +334,10 @@ pub struct Totals {
 
 impl Totals {
     /// Adds what was proven of one file.
-    fn prove(&mut self, line: &FileLine) {
+    fn prove(&mut self, line: &FileLine, roots: &Roots) {
         if let Some(pages) = &line.pages {
             self.proof.get_or_insert_default().pages.add(pages);
-            let file = Named::new(&line.path().unwrap_or_default());
+            let file = Named::new(&line.name(roots).unwrap_or_default());
             self.damaged.extend(pages.damaged().map(|page| DamagedPage { file: file.clone(), page: page.clone() }));
         }
         if let Some(segments) = &line.segments {
@@ -345,7 +348,7 @@ impl Totals {
 
 impl Sealing {
     /// Writes `files.jsonl` and begins `SHA256SUMS`; can be repeated, also after a crash in the middle.
-    pub fn begin(partial: &Partial, records: &Records) -> Result<Self> {
+    pub fn begin(partial: &Partial, records: &Records, roots: &Roots) -> Result<Self> {
         let store = partial.repository().store();
         let folder = partial.backup();
         for Item { name, .. } in store.list(&folder)? {
@@ -370,10 +373,10 @@ impl Sealing {
                     }
                 };
             }
-            let path = line.stored_path().ok_or_else(damaged)?;
+            let path = line.stored_path().filter(|_| roots.knows(&line.root)).ok_or_else(damaged)?;
             match line.role {
                 Role::Directory => {
-                    totals.directories += u64::from(path != Path::new(&line.root));
+                    totals.directories += u64::from(line.path().is_some_and(|path| !path.as_os_str().is_empty()));
                     store.dress(&folder.join(&path), &record.attributes())?;
                 }
                 Role::Link => totals.links += 1,
@@ -389,7 +392,7 @@ impl Sealing {
                     let sha256 = line.sha256.as_ref().ok_or_else(damaged)?;
                     sums.write(&sums_line(sha256, &path))?;
                     if line.role == Role::Log {
-                        let log = path.strip_prefix(&line.root).unwrap_or(&path).to_string_lossy().into_owned();
+                        let log = line.name(roots).unwrap_or_default().to_string_lossy().into_owned();
                         totals.logs.count += 1;
                         totals.logs.first.get_or_insert_with(|| log.clone());
                         totals.logs.last = Some(log);
@@ -397,7 +400,7 @@ impl Sealing {
                         totals.logs.last_generation = line.generation.or(totals.logs.last_generation);
                     }
                     if line.hard_link().is_none() {
-                        totals.prove(&line);
+                        totals.prove(&line, roots);
                     }
                 }
             }

@@ -44,8 +44,12 @@ pub struct StoredSet {
 /// A file of the engine in a backup.
 #[derive(Clone, Debug)]
 pub struct Member {
-    /// Relative to the storage.
+    /// What a person calls it.
     pub path: PathBuf,
+    /// The root that it lies below.
+    pub root: String,
+    /// Its path from there.
+    pub below: PathBuf,
     /// What it is to the engine.
     pub role: Role,
     /// The generation of a log.
@@ -80,7 +84,8 @@ pub fn examine(store: &dyn Store, backup: &Backup, stop: &StopToken) -> Result<O
     let (mut members, mut unreadable, mut proven) = (Vec::new(), Vec::new(), HashSet::new());
     for line in lines {
         stop.check()?;
-        let (Some(path), Some(stored)) = (line.path(), line.stored_path()) else { continue };
+        let (Some(below), Some(stored)) = (line.path(), line.stored_path()) else { continue };
+        let Some(path) = line.name(&manifest.roots) else { continue };
         let found = match look(store, &backup.folder(), &stored, &line) {
             Ok(found) => found,
             Err(error) => {
@@ -92,7 +97,8 @@ pub fn examine(store: &dyn Store, backup: &Backup, stop: &StopToken) -> Result<O
         if line.segments.is_some() {
             proven.insert(stored.clone());
         }
-        members.push(Member { path, role: line.role, generation: line.generation });
+        let root = line.root.clone();
+        members.push(Member { path, root, below, role: line.role, generation: line.generation });
         match (line.role, &found.content) {
             (Role::Database, Content::Database(header, _)) => {
                 let inside = look_inside_with(header, line.size, &mut |offset, length| {

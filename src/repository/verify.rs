@@ -20,6 +20,7 @@ use crate::engine::ese::prove::{Flaw, FlawKind, Prover, What};
 use crate::engine::sqlite::check::{self, Depth, Verdict};
 use crate::error::{Error, Jet, Result};
 use crate::hex::hex;
+use crate::roots::{DATA, Roots, folder_of};
 use crate::stream::pipeline::{CHUNK_BYTES, HOLE_BYTES, hash_zeros};
 use crate::stream::source::{Got, Proof};
 use crate::stream::stop::StopToken;
@@ -284,10 +285,10 @@ pub fn verify_data(
     how: &Verification,
 ) -> Result<Option<ListReader>> {
     let list_path = Path::new("files.jsonl");
-    let list = match ListReader::open(store, folder, how.fresh) {
+    let list = match ListReader::open(store, folder, expected.clone(), how.fresh) {
         Err(error) if error.is_not_found() => {
             (how.report)(Damage::new(list_path, DamageKind::Missing, &expected.files_sha256, ""));
-            find_extra(store, folder, None, how)?;
+            find_extra(store, folder, None, &expected.roots, how)?;
             return Ok(None);
         }
         list => Mutex::new(list?),
@@ -311,7 +312,7 @@ pub fn verify_data(
     if let Some(more) = bad_lines.into_inner().checked_sub(BAD_LINES_NAMED_MAX).filter(|more| *more > 0) {
         (how.report)(Damage::new(list_path, DamageKind::FileList, "", format!("{more} more lines")));
     }
-    match list.difference(expected) {
+    match list.difference() {
         None => {}
         Some(Difference::Hash(computed)) => {
             (how.report)(Damage::new(list_path, DamageKind::Hash, &expected.files_sha256, computed));
@@ -320,7 +321,7 @@ pub fn verify_data(
             (how.report)(Damage::new(Path::new("manifest.json"), DamageKind::Manifest, stored, computed));
         }
     }
-    find_extra(store, folder, Some(&list), how)?;
+    find_extra(store, folder, Some(&list), &expected.roots, how)?;
     Ok(Some(list))
 }
 
@@ -371,8 +372,8 @@ fn work(
             }
             Role::Database | Role::Log | Role::Checkpoint | Role::Other => {
                 if let Some(first) = line.hard_link()
-                    && let first = folder.join(&line.root).join(first)
-                    && store.is_same_file(&first, &folder.join(&path)).unwrap_or(false)
+                    && let Some(first) = line.stored(&first)
+                    && store.is_same_file(&folder.join(first), &folder.join(&path)).unwrap_or(false)
                 {
                     how.tally.files.fetch_add(1, Ordering::Relaxed);
                     continue; // read and proven, or reported, under its first name
@@ -557,7 +558,16 @@ pub fn check_sums(store: &dyn Store, folder: &Path, list: Option<&ListReader>, h
 }
 
 /// Walks the folder for what no list names.
-fn find_extra(store: &dyn Store, folder: &Path, list: Option<&ListReader>, how: &Verification) -> Result<()> {
+fn find_extra(
+    store: &dyn Store,
+    folder: &Path,
+    list: Option<&ListReader>,
+    roots: &Roots,
+    how: &Verification,
+) -> Result<()> {
+    let further = roots.iter().map(|root| root.name.as_str());
+    let mut frame: Vec<_> = further.chain([DATA]).filter_map(folder_of).collect();
+    frame.extend(["files.jsonl", "manifest.json", "SHA256SUMS"].map(PathBuf::from));
     let mut folders = vec![PathBuf::new()];
     while let Some(current) = folders.pop() {
         how.stop.check()?;
@@ -571,8 +581,7 @@ fn find_extra(store: &dyn Store, folder: &Path, list: Option<&ListReader>, how: 
         };
         for Item { name, kind, size } in items {
             let path = current.join(&name);
-            let is_frame = current.as_os_str().is_empty()
-                && ["data", "files.jsonl", "manifest.json", "SHA256SUMS"].iter().any(|frame| name == *frame);
+            let is_frame = frame.contains(&path);
             if !is_frame && !list.is_some_and(|list| list.contains(&path)) {
                 let what = match kind {
                     ItemKind::File => format!("{size} bytes"),

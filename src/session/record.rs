@@ -12,6 +12,7 @@ use crate::engine::sqlite::facts::Terms as SqliteTerms;
 use crate::engine::{EngineName, LeftOut};
 use crate::error::{Error, ExitCode, Result, printable};
 use crate::paths;
+use crate::roots::Roots;
 
 /// The version of `session.json` and of the journal beside it.
 const FORMAT: u32 = 1;
@@ -236,6 +237,11 @@ impl Record {
     /// The repository's canonical path, where there is one.
     pub fn repository(&self) -> Option<PathBuf> {
         paths::from_fields(self.repository.as_deref()?, self.repository_base64.as_deref())
+    }
+
+    /// The directories beside the storage that its files are read from.
+    pub fn roots(&self) -> Roots {
+        self.ese.as_ref().map(|terms| terms.roots(&self.storage())).unwrap_or_default()
     }
 
     /// Whether a path on the command line means this session's storage: canonical, or literally as at begin.

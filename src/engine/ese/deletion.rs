@@ -217,7 +217,7 @@ impl EseEngine {
     }
 
     fn stamp_of(&self, path: &Path) -> Result<crate::stream::source::Stamp> {
-        match elsewhere(path)? {
+        match self.elsewhere(path)? {
             Some((files, name)) => files.stamp_of(&name),
             None => self.files.stamp_of(path),
         }
@@ -234,10 +234,20 @@ impl EseEngine {
 
     /// Deletes one log.
     pub(super) fn delete(&self, log: &HeldLog, sha256: Option<&str>) -> Result<Deletion> {
-        match elsewhere(&log.path)? {
+        match self.elsewhere(&log.path)? {
             Some((files, name)) => files.delete_log(&HeldLog { path: name, stamp: log.stamp }, sha256),
             None => self.files.delete_log(log, sha256),
         }
+    }
+
+    /// The directory of a path that lies neither in the storage nor in a further root of the session, opened, and its name
+    /// there.
+    fn elsewhere(&self, path: &Path) -> Result<Option<(FilesEngine, PathBuf)>> {
+        let is_known = self.files.roots().place(path).is_some();
+        let (false, Some(folder), Some(name)) = (is_known, path.parent(), path.file_name()) else {
+            return Ok(None);
+        };
+        Ok(Some((FilesEngine::open(folder, &FilesOptions::default())?, PathBuf::from(name))))
     }
 
     /// Makes deletions durable.
@@ -276,14 +286,6 @@ fn refuse_doubts(story: &LogStory) -> Result<()> {
         return Err(Error::jet(Jet::BadCheckpointSignature, message).hint(HINT));
     }
     Ok(())
-}
-
-/// The directory of a path that does not lie in the storage, opened, and its name there.
-fn elsewhere(path: &Path) -> Result<Option<(FilesEngine, PathBuf)>> {
-    let (true, Some(folder), Some(name)) = (path.is_absolute(), path.parent(), path.file_name()) else {
-        return Ok(None);
-    };
-    Ok(Some((FilesEngine::open(folder, &FilesOptions::default())?, PathBuf::from(name))))
 }
 
 /// What the databases of an instance say beyond their headers; nothing where they cannot be read on.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::at_rest::is_at_rest;
 use super::beside::BesideSource;
 use super::check::{look_inside, look_into};
 use super::contents::{is_named_as_database, without_vague_claim};
@@ -15,16 +16,18 @@ use super::finding::{Finding, Kind, Weight};
 use super::fitness::{self, Range, chain};
 use super::instance::{Instance, Options};
 use super::judge::{Inside, Judgement, judge_file, judge_instance};
-use super::log::{LogName, LogRole};
+use super::log::{LogName, LogRole, checkpoint_base};
 use super::ranges::{Need, need, span};
 use super::recognise::{Claim, Content, recognise};
 use super::source::{DatabaseSource, LogSource, LogTerms, Policy};
 use super::survey::patch_beside;
 use crate::engine::files::{FilesEngine, Reached, Watched};
+use crate::engine::walk::{Kind as FileKind, Seen};
 use crate::engine::{
     Deletion, Engine, EngineName, Entry, HeldLog, History, LeftOut, Mark, Needless, Notice, Role, Surveyed,
 };
 use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::roots::LOGS;
 use crate::stream::source::{Opened, Stamp};
 use crate::stream::stop::StopToken;
 
@@ -75,18 +78,19 @@ enum Place {
 }
 
 impl EseEngine {
-    /// An engine over a directory that was opened; a storage on a read-only file system of a local disk is at rest.
-    /// `known` is what it was when the session began.
+    /// An engine over a directory that was opened; a storage is at rest where all of it lies on read-only file
+    /// systems of local disks. `known` is what it was when the session began.
     pub fn new(files: FilesEngine, storage: &Path, terms: &Terms, keep_going: bool, known: Option<Facts>) -> Self {
         let mut terms = terms.clone();
         terms.snapshot |= match &known {
             Some(known) => known.snapshot, // it may be gone by now
-            None => super::at_rest::is_at_rest(storage),
+            None => is_at_rest(storage) && files.roots().iter().all(|root| is_at_rest(&root.path)),
         };
         let storage = storage.to_owned();
         Self { files, storage, terms, keep_going, known, judged: Mutex::default(), recorded: Mutex::default() }
     }
 
+    /// What a file is called: relative to the storage, absolute elsewhere.
     fn relative(&self, path: &Path) -> PathBuf {
         path.strip_prefix(&self.storage).unwrap_or(path).to_owned()
     }
@@ -99,18 +103,31 @@ impl EseEngine {
             log_directory: named(&self.terms.log_directory),
             checkpoint: named(&self.terms.checkpoint),
         };
-        Instance::gather(&self.storage, &options, stop, &mut |take| {
+        let look = |path: PathBuf| match look(&path, stop).and_then(without_vague_claim) {
+            Ok(found) => Ok(Some(Below::File(found))),
+            Err(error) if stop.cause().is_some() => Err(error),
+            Err(error) if error.is_not_found() => Ok(None), // gone since it was listed
+            Err(error) => Ok(Some(Below::Failed(path, error))),
+        };
+        let mut strangers = Vec::new();
+        let mut instance = Instance::gather(&self.storage, &options, stop, &mut |take| {
             self.files.each_file(stop, &mut |relative, _| {
-                let path = self.storage.join(relative);
-                take(match look(&path, stop).and_then(without_vague_claim) {
-                    Ok(found) => Below::File(found),
-                    Err(error) if stop.cause().is_some() => return Err(error),
-                    Err(error) if error.is_not_found() => return Ok(()), // gone since it was listed
-                    Err(error) => Below::Failed(path, error),
-                });
+                look(self.storage.join(relative))?.into_iter().for_each(&mut *take);
+                Ok(())
+            })?;
+            self.files.each_in(LOGS, stop, &mut |seen| {
+                let Seen::Entry { path, kind: FileKind::File, .. } = seen else { return Ok(()) };
+                match look(path)? {
+                    Some(below) if is_of_the_logs(&below) => take(below),
+                    Some(Below::File(Found { path, content: Content::Database(..), .. })) => strangers.push(path),
+                    _ => {}
+                }
                 Ok(())
             })
-        })
+        })?;
+        let strangers = strangers.iter().map(|path| (path.to_path_buf(), STRANGER.to_owned()));
+        instance.left_out.extend(strangers);
+        Ok(instance)
     }
 
     /// Looks at the instance and judges it; an unfit one is an error.
@@ -407,6 +424,30 @@ impl EseEngine {
         Ok(known.as_ref().and_then(|known| known.get(&generation)).copied())
     }
 
+    /// What becomes of what lies in a directory of logs: whatever is none of them is left out.
+    fn beside_the_logs(&self, seen: Seen, story: &Story) -> Option<Surveyed> {
+        let (path, kind) = match seen {
+            Seen::Entry { path, kind, .. } => (path, kind),
+            Seen::LeftOut(path, why) => return Some(Surveyed::LeftOut(LeftOut::new(&path, why))),
+            Seen::Excluded { path, reason, .. } => return Some(Surveyed::Excluded(path, reason)),
+        };
+        let why = match (kind, story.places.get(&path)) {
+            (FileKind::Directory, _) if self.storage.starts_with(&path) => return None, // the directory itself, or above
+            (FileKind::Directory, _) if self.files.roots().iter().any(|root| root.path.starts_with(&path)) => {
+                return None;
+            }
+            (FileKind::Directory, _) => "a directory",
+            (FileKind::Link, _) => "a symbolic link",
+            (FileKind::File, Some(Place::LogPhase)) => return None,
+            (FileKind::File, Some(Place::LeftOut(why))) if why == STRANGER => {
+                return Some(Surveyed::LeftOut(LeftOut::new(&path, STRANGER)));
+            }
+            (FileKind::File, Some(Place::LeftOut(why))) => why,
+            (FileKind::File, _) => "no log of this instance",
+        };
+        Some(Surveyed::LeftOut(LeftOut::usual(&path, why)))
+    }
+
     /// What becomes of a file, where it is the engine's own; a further name of one that is not read here stands alone.
     fn take_file(&self, mut entry: Entry, story: &Story, take: &mut dyn FnMut(Surveyed) -> Result<()>) -> Result<()> {
         entry.role = match story.places.get(&entry.path) {
@@ -465,18 +506,30 @@ impl Engine for EseEngine {
         take(Surveyed::Instance(Box::new(story.facts.clone())))?;
         let engines = story.places.iter().filter(|(_, place)| !matches!(place, Place::LeftOut(_)));
         let folders: HashSet<&Path> = engines.flat_map(|(path, _)| path.ancestors().skip(1)).collect();
+        let mut unused = None;
         self.files.survey(stop, &mut |found| match found {
+            Surveyed::Entry(entry) if entry.path.as_os_str().is_empty() => {
+                take(Surveyed::Entry(entry))?;
+                let mut further = self.files.roots().iter();
+                further.try_for_each(|root| take(Surveyed::Entry(self.files.entry_of(&root.path, Role::Directory)?)))
+            }
             Surveyed::Entry(entry) if entry.role.is_file() => self.take_file(entry, &story, take),
             Surveyed::Entry(entry) if self.terms.engine_files && !folders.contains(entry.path.as_path()) => {
-                let is_root = entry.path.as_os_str().is_empty();
-                take(if is_root {
-                    Surveyed::Entry(entry)
-                } else {
-                    Surveyed::Excluded(entry.path, "--engine-files".to_owned())
-                })
+                take(Surveyed::Excluded(entry.path, "--engine-files".to_owned()))
+            }
+            Surveyed::UnusedPatterns(numbers) => {
+                unused = Some(numbers);
+                Ok(())
             }
             other => take(other),
-        })
+        })?;
+        self.files.each_in(LOGS, stop, &mut |seen| {
+            if let (Some(unused), Seen::Excluded { patterns, .. }) = (&mut unused, &seen) {
+                unused.retain(|number| !patterns.contains(number));
+            }
+            self.beside_the_logs(seen, &story).map_or(Ok(()), &mut *take)
+        })?;
+        unused.map_or(Ok(()), |numbers| take(Surveyed::UnusedPatterns(numbers)))
     }
 
     fn list_logs(&self, stop: &StopToken) -> Result<Vec<Entry>> {
@@ -532,4 +585,22 @@ impl Engine for EseEngine {
     fn settle_deletions(&self, logs: &[HeldLog]) -> Result<()> {
         self.settle(logs)
     }
+}
+
+/// Why a database beside the logs is left out.
+const STRANGER: &str = "a database that does not lie below the storage";
+
+/// Whether a file in a directory of logs may be one of theirs: by its name, or by what is in it.
+fn is_of_the_logs(below: &Below) -> bool {
+    let (path, content) = match below {
+        Below::File(found) => (&*found.path, Some(&found.content)),
+        Below::Failed(path, _) | Below::LeftOut(path, _) => (path.as_path(), None),
+    };
+    let name = path.file_name().unwrap_or_default();
+    let is_named = LogName::parse(name).is_some() || checkpoint_base(name).is_some();
+    let is_one = matches!(
+        content,
+        Some(Content::Log(..) | Content::Checkpoint(..) | Content::DamagedHeader(Claim::Log | Claim::Checkpoint, ..))
+    );
+    is_named || is_one
 }

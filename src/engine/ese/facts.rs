@@ -9,6 +9,7 @@ use super::fields::Generation;
 use super::header::DatabaseHeader;
 use super::ranges::Required;
 use crate::paths;
+use crate::roots::{CHECKPOINT, LOGS, Roots};
 
 /// What was said about an instance at begin.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,23 @@ pub struct Terms {
     /// `--accept-loss`: logs may be missing that hold what was committed last.
     #[serde(default)]
     pub accept_loss: bool,
+}
+
+impl Terms {
+    /// The directories beside the storage, by paths without links: that of the logs, and that of a checkpoint which lies
+    /// in neither.
+    pub fn roots(&self, storage: &Path) -> Roots {
+        let mut roots = Roots::default();
+        let logs = self.log_directory.as_ref().map(Named::path).filter(|logs| !logs.starts_with(storage));
+        let checkpoint = self.checkpoint.as_ref().map(Named::path).filter(|file| !file.starts_with(storage));
+        let beside =
+            checkpoint.as_deref().and_then(Path::parent).map(Path::to_owned).filter(|it| Some(it) != logs.as_ref());
+        for (name, path) in [(LOGS, logs), (CHECKPOINT, beside)] {
+            // A path that no root can have is that of a damaged record: its files are in no directory of the session.
+            let _ = path.map(|path| roots.add(name, path));
+        }
+        roots
+    }
 }
 
 /// A path, also one that is not UTF-8.

@@ -116,10 +116,18 @@ pub struct Instance {
 impl Instance {
     /// Looks at a storage and says what belongs to the instance; -1081 where there are several streams.
     pub fn discover(root: &Path, options: &Options, stop: &StopToken) -> Result<Self> {
-        Self::gather(root, options, stop, &mut |take| look_below(root, true, stop, take))
+        Self::gather(root, options, stop, &mut |take| {
+            look_below(root, true, stop, take)?;
+            let Some(directory) = &options.log_directory else { return Ok(()) };
+            let beside = directory.canonicalize().ok().zip(root.canonicalize().ok());
+            if beside.is_some_and(|(logs, root)| logs.starts_with(root)) {
+                return Ok(());
+            }
+            look_below(directory, false, stop, take)
+        })
     }
 
-    /// The same, over the files that somebody else finds below the storage.
+    /// The same, over the files that somebody else finds below the storage and in the directory of the logs.
     pub fn gather(
         root: &Path,
         options: &Options,
@@ -128,12 +136,6 @@ impl Instance {
     ) -> Result<Self> {
         let mut gathered = Gathered::default();
         find(&mut |below| gathered.take(below))?;
-        if let Some(directory) = &options.log_directory {
-            let beside = directory.canonicalize().ok().zip(root.canonicalize().ok());
-            if !beside.is_some_and(|(logs, root)| logs.starts_with(root)) {
-                look_below(directory, false, stop, &mut |below| gathered.take(below))?;
-            }
-        }
         let named = options.checkpoint.as_deref().map(|path| look(path, stop)).transpose()?;
         assemble(gathered, root, options, named)
     }
@@ -285,7 +287,7 @@ fn choose_stream(streams: Streams, root: &Path, options: &Options, instance: &mu
             (None, Some(logs)) => format!("there are no logs in {}", printable(logs)),
             (None, None) => return Ok(None),
         };
-        let hint = "Without --base and --log-dir `jetbak check` takes the logs that it finds below the storage.";
+        let hint = "Without --base and --log-dir the logs are taken that are found below the storage.";
         return Err(Error::new(ExitCode::Usage, message).hint(hint));
     };
     Ok(Some(order(base, directory, logs)))
@@ -306,7 +308,7 @@ fn several_streams(candidates: &[((PathBuf, String), Vec<LogFile>)], root: &Path
     let hint = if directories.len() == 1 {
         "Name the one that is meant with --base."
     } else {
-        "Name the one that is meant with --base or --log-dir, or check each directory on its own."
+        "Name the one that is meant with --base or --log-dir, or take each directory on its own."
     };
     Error::jet(Jet::RunningInMultiInstanceMode, message).hint(hint)
 }

@@ -5,6 +5,9 @@
 //! moved out, name by name, after a note that all of it is there: a restore that is repeated after a crash finds the note
 //! and goes on. A scratch directory, and a target that is there already, are locked as long as the process lives; what a
 //! dead one left is swept by the next restore.
+//!
+//! Where a restore makes several trees, each of them gets such a note before the first one is moved, the last one's last:
+//! from then on all of them are to be moved, and a repeated restore goes on wherever that was interrupted.
 
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
@@ -15,6 +18,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::vec;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxAttributes, StatxFlags, chmodat, statat, statx, unlinkat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -25,7 +30,7 @@ use crate::beneath;
 use crate::durable::{self, Put, TEMPORARY_PREFIX};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 
-/// The note in a scratch directory inside of the target.
+/// The note in a scratch directory.
 const NOTE: &str = "whole.json";
 /// The tree in a scratch directory.
 const TREE: &str = "tree";
@@ -47,6 +52,12 @@ pub struct Purpose {
     pub owner: OwnerRule,
     /// Whether damaged files may be missing.
     pub keep_going: bool,
+    /// Where several roots go: the name of each, `=` and the base64 of its directory; empty where there is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<String>,
+    /// Whether several trees are made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_joint: bool,
 }
 
 /// What a restore notes when its tree is whole, for whoever finishes it.
@@ -54,6 +65,9 @@ pub struct Purpose {
 struct Note {
     purpose: Purpose,
     written: Written,
+    /// Base64 of the target's path, where the scratch directory lies beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    beside: Option<String>,
 }
 
 /// A directory that is to hold a restored tree.
@@ -71,16 +85,16 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// Finds out whether a tree can be put there, changing nothing; `path` is made absolute.
-    pub fn check(path: &Path, purpose: &Purpose) -> Result<PathBuf> {
+    /// Finds out whether a tree can be put there, changing nothing; true where an earlier restore has made it already.
+    pub fn check(path: &Path, purpose: &Purpose) -> Result<bool> {
         let path = resolve(path)?;
-        if path.is_dir() && Self::unfinished(&path, purpose)?.is_some() {
-            return Ok(path);
+        if Self::unfinished(&path, purpose)?.is_some() {
+            return Ok(true);
         }
         if let Some(name) = occupant(&path)? {
             return Err(not_empty(&path, &name));
         }
-        Ok(path)
+        Ok(false)
     }
 
     /// Makes the scratch directory, and sweeps those that dead restores left.
@@ -90,11 +104,34 @@ impl Destination {
         let target = if exists { lock_target(&path)? } else { None };
         if exists {
             sweep(&path);
-            if let Some((scratch, lock, written)) = Self::unfinished(&path, &purpose)? {
-                let locks = (Some(lock), target);
-                return Ok(Self { path, scratch, inside: true, purpose, whole: Some(written), _locks: locks });
-            }
         }
+        if let Some((scratch, lock, written)) = Self::unfinished(&path, &purpose)? {
+            let (locks, inside) = ((Some(lock), target), scratch.parent() == Some(&path));
+            return Ok(Self { path, scratch, inside, purpose, whole: Some(written), _locks: locks });
+        }
+        Self::begin_anew(path, purpose, target)
+    }
+
+    /// The same for one of several trees that is not the last. Where the last one is whole, none is left to do where
+    /// there is no note of this one: it has its name already.
+    pub fn prepare_beside(path: &Path, purpose: Purpose, last_is_whole: bool) -> Result<Option<Self>> {
+        if !last_is_whole {
+            let path = resolve(path)?;
+            if let Some((scratch, _lock, _)) = Self::unfinished(&path, &purpose)? {
+                // It was to wait for the others, and they were not whole: nothing of it was moved.
+                remove_tree(&scratch).map_err(|e| Error::io("remove", &scratch, &e))?;
+            }
+            return Self::prepare(&path, purpose).map(Some);
+        }
+        let path = resolve(path)?;
+        if Self::unfinished(&path, &purpose)?.is_some() {
+            return Self::prepare(&path, purpose).map(Some);
+        }
+        if path.is_dir() { Ok(None) } else { Err(taken_away(&path)) }
+    }
+
+    fn begin_anew(path: PathBuf, purpose: Purpose, target: Option<File>) -> Result<Self> {
+        let exists = path.is_dir();
         if let Some(name) = occupant(&path)? {
             return Err(not_empty(&path, &name));
         }
@@ -131,24 +168,32 @@ impl Destination {
 
     /// A tree that was whole and partly moved when its restore died.
     fn unfinished(path: &Path, purpose: &Purpose) -> Result<Option<(PathBuf, File, Written)>> {
-        for scratch in scratches(path) {
+        let parent = path.parent().unwrap_or(path);
+        let beside = scratches(parent).into_iter().filter(|_| parent != path);
+        for scratch in scratches(path).into_iter().chain(beside) {
             let Ok(text) = fs::read(scratch.join(NOTE)) else { continue };
+            let known: Option<Note> = serde_json::from_slice(&text).ok();
+            let is_beside = scratch.parent() != Some(path);
+            let whose = known.as_ref().and_then(|note| note.beside.as_ref());
+            if if is_beside { whose != Some(&base64(path)) } else { whose.is_some() } {
+                continue; // it is another target's
+            }
             // Nobody else could put anything into one of ours.
             let mode = fs::symlink_metadata(&scratch).map_err(|e| Error::io("look at", &scratch, &e))?.mode();
             if mode & 0o777 != 0o700 {
                 return Err(not_empty(path, &printable(scratch.file_name().unwrap_or_default())));
             }
             let Ok(Some(lock)) = lock(&scratch) else { return Err(busy(path)) };
-            let known: Option<Note> = serde_json::from_slice(&text).ok();
             let id = match known {
                 Some(note) if note.purpose == *purpose => return Ok(Some((scratch, lock, note.written))),
                 Some(note) => note.purpose.id,
                 None => "another backup".to_owned(),
             };
             let message = format!("{} holds an interrupted restore of {}", printable(path), printable(&id));
-            return Err(Error::jet(Jet::BackupDirectoryNotEmpty, message).file(path).hint(
-                "Repeat that restore with the same options, which finishes it, or remove everything in the directory.",
-            ));
+            let rest = if is_beside { printable(&scratch) } else { "everything in the directory".to_owned() };
+            return Err(Error::jet(Jet::BackupDirectoryNotEmpty, message)
+                .file(path)
+                .hint(format!("Repeat that restore with the same options, which finishes it, or remove {rest}.")));
         }
         Ok(None)
     }
@@ -182,22 +227,33 @@ impl Destination {
         (self.inside && depth == 0) || (is_moved && !may_move)
     }
 
-    /// Gives the tree, which is whole and durable, the target's name; returns what was written, now or earlier.
-    pub fn publish(&mut self, written: Option<Written>) -> Result<Written> {
+    /// Notes that the tree is whole and durable, where more than one step gives it its name; from then on it stays.
+    /// Returns what was written, now or earlier.
+    pub fn settle(&mut self, written: Written) -> Result<Written> {
+        if let Some(earlier) = &self.whole {
+            return Ok(earlier.clone());
+        }
+        if self.inside || self.purpose.is_joint {
+            let beside = (!self.inside).then(|| base64(&self.path));
+            let note = Note { purpose: self.purpose.clone(), written: written.clone(), beside };
+            let text = serde_json::to_vec(&note).expect("a note has only fields that JSON can hold");
+            durable::write(&self.scratch.join(NOTE), &text, Put::New)?;
+            self.whole = Some(written.clone());
+        }
+        Ok(written)
+    }
+
+    /// Gives the tree, which is settled, the target's name.
+    pub fn publish(&self) -> Result<()> {
         if self.inside {
-            let written = match (self.whole.clone(), written) {
-                (Some(earlier), _) => earlier,
-                (None, written) => {
-                    let note = Note { purpose: self.purpose.clone(), written: written.unwrap_or_default() };
-                    let text = serde_json::to_vec(&note).expect("a note has only fields that JSON can hold");
-                    durable::write(&self.scratch.join(NOTE), &text, Put::New)?;
-                    self.whole.insert(note.written).clone()
-                }
-            };
-            return self.move_out().map(|()| written);
+            return self.move_out();
         }
         let parent = self.path.parent().unwrap_or(Path::new("/"));
         let tree = self.tree();
+        if self.whole.is_some() && !tree.exists() {
+            // An earlier restore got that far.
+            return if self.path.is_dir() { Ok(()) } else { Err(taken_away(&self.path)) };
+        }
         // An empty directory is replaced in one step; one that is not empty any more is not.
         let renamed = match durable::rename(&tree, &self.path, Put::New) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::rename(&tree, &self.path),
@@ -209,13 +265,12 @@ impl Destination {
             }
             _ => Error::io("rename to", &self.path, &error),
         })?;
-        let _ = fs::remove_dir(&self.scratch); // empty by now; the next restore sweeps it
+        let _ = fs::remove_dir(&self.scratch); // empty by now, unless a note is in it; the next restore sweeps it
         match durable::sync_folder(parent) {
             // Who may write there but not read: the sync of the file system that follows covers it.
-            Err(error) if error.jet_code() == Some(Jet::FileAccessDenied) => {}
-            synced => synced?,
+            Err(error) if error.jet_code() == Some(Jet::FileAccessDenied) => Ok(()),
+            synced => synced,
         }
-        Ok(written.unwrap_or_default())
     }
 
     fn move_out(&self) -> Result<()> {
@@ -243,7 +298,7 @@ impl Destination {
 
     /// Takes the scratch directory away, once the tree has its name and everything below its root its attributes.
     pub fn clear(&self) -> Result<()> {
-        if !self.inside {
+        if self.whole.is_none() {
             return Ok(());
         }
         let error = |e: Errno| Error::io("remove", &self.scratch, &e.into());
@@ -255,11 +310,9 @@ impl Destination {
         unlinkat(CWD, &self.scratch, AtFlags::REMOVEDIR).map_err(error)
     }
 
-    /// Removes what was made so far, unless the whole tree is there; an error says where it stays.
+    /// Removes what was made so far; an error says where it stays. Not for trees that are all settled: those are proven
+    /// and durable, and the next attempt moves them.
     pub fn discard(self) -> Result<()> {
-        if self.whole.is_some() {
-            return Ok(()); // it is proven and durable: the next attempt moves it
-        }
         match remove_tree(&self.scratch) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &self.scratch, &error)),
             _ => Ok(()),
@@ -268,7 +321,7 @@ impl Destination {
 }
 
 /// The absolute path of a target, through links where it exists.
-fn resolve(path: &Path) -> Result<PathBuf> {
+pub(super) fn resolve(path: &Path) -> Result<PathBuf> {
     match path.canonicalize() {
         Ok(resolved) if resolved.is_dir() => Ok(resolved),
         Ok(_) => {
@@ -287,6 +340,11 @@ fn resolve(path: &Path) -> Result<PathBuf> {
         }
         Err(error) => Err(Error::io("find", path, &error)),
     }
+}
+
+/// The bytes of a path, as a note keeps them.
+pub(super) fn base64(path: &Path) -> String {
+    STANDARD.encode(path.as_os_str().as_bytes())
 }
 
 /// The first thing that stands in the way in a target; nothing where it is empty or missing.
@@ -316,6 +374,15 @@ fn not_empty(path: &Path, name: &str) -> Error {
     Error::jet(Jet::BackupDirectoryNotEmpty, message)
         .file(path)
         .hint("Restore into a directory that is empty or does not exist yet; nothing is ever replaced.")
+}
+
+fn taken_away(path: &Path) -> Error {
+    let message =
+        format!("an interrupted restore had put {} into its place, and it is not there any more", printable(path));
+    Error::new(ExitCode::Failed, message).file(path).hint(format!(
+        "Remove the directories {}… beside the other targets or in them, and those targets; then restore anew.",
+        scratch_prefix()
+    ))
 }
 
 fn busy(path: &Path) -> Error {

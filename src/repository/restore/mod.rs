@@ -2,23 +2,23 @@
 //! name before all of it is proven and durable. Nothing is written outside of the target, whatever a repository says.
 
 pub mod destination;
+pub mod layout;
 pub mod plan;
 pub mod set;
 pub mod target;
 pub mod write;
 
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use std::os::unix::ffi::OsStrExt;
-
-use self::destination::{Destination, Purpose};
+use self::destination::{Destination, Purpose, base64};
+use self::layout::{Layout, Mapped, Mapping};
 use self::plan::{Plan, bad_list};
 use self::set::Placed;
 use self::target::{Dress, NotGiven, Target};
-use self::write::Written;
+use self::write::{Work, Written};
 use super::Repository;
 use super::catalogue::Backup;
 use crate::attributes::OwnerRule;
@@ -32,9 +32,9 @@ const DRESSED_AT_ONCE: usize = 4096;
 /// What to restore, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The directory to make, as given.
-    pub into: PathBuf,
-    /// Entries that are meant, relative to the storage; everything where none is named.
+    /// The directories to make, as given, each for one root of the backup.
+    pub mappings: Vec<Mapping>,
+    /// Entries that are meant, by the names that `show --files` prints; everything where none is named.
     pub only: Vec<PathBuf>,
     /// Whose the files are to be.
     pub owner: OwnerRule,
@@ -45,7 +45,7 @@ pub struct Options {
 /// Something that is not as the backup says, and was left out of what was restored.
 #[derive(Clone, Debug)]
 pub struct Damaged {
-    /// Relative to the storage.
+    /// What it is called in the backup.
     pub path: PathBuf,
     /// What is wrong with it.
     pub error: Error,
@@ -68,8 +68,8 @@ pub trait Witness {
 /// What a restore came to.
 #[derive(Clone, Debug)]
 pub struct Restored {
-    /// Where it is.
-    pub path: PathBuf,
+    /// Where its roots are.
+    pub layout: Arc<Layout>,
     /// What was planned.
     pub plan: Plan,
     /// What was written, now or by the earlier restore that this one has finished.
@@ -80,13 +80,22 @@ pub struct Restored {
     pub placed: Option<Placed>,
 }
 
-/// Proves the list, looks at the target, and says what would be written; changes nothing.
-pub fn dry_run(repository: &Repository, backup: &Backup, options: &Options, stop: &StopToken) -> Result<Plan> {
-    Destination::check(&options.into, &purpose_of(backup, options))?;
-    refuse_repository(repository, &options.into)?;
-    let plan = plan::make(repository, backup, NamedPaths::new(&options.only), stop)?;
+/// Proves the list, looks at the targets, and says what would be written and where; changes nothing.
+pub fn dry_run(
+    repository: &Repository,
+    backup: &Backup,
+    options: &Options,
+    stop: &StopToken,
+) -> Result<(Arc<Layout>, Plan)> {
+    let (layout, plan) = plan(repository, backup, options, stop)?;
+    let purpose = purpose_of(backup, options, &layout, &plan);
+    for (index, tree) in wanted_trees(&plan).rev().enumerate() {
+        if Destination::check(&layout.trees()[tree], &purpose)? && index == 0 {
+            break; // an earlier restore had made the last one, and so all before it
+        }
+    }
     set::prove(repository, backup, options, stop)?;
-    Ok(plan)
+    Ok((layout, plan))
 }
 
 /// Restores a backup.
@@ -97,114 +106,190 @@ pub fn restore(
     witness: &mut dyn Witness,
     stop: &StopToken,
 ) -> Result<Restored> {
-    refuse_repository(repository, &options.into)?;
-    let plan = plan::make(repository, backup, NamedPaths::new(&options.only), stop)?;
+    let (layout, plan) = plan(repository, backup, options, stop)?;
     let set = set::prove(repository, backup, options, stop)?;
     witness.planned(&plan);
-    let mut destination = Destination::prepare(&options.into, purpose_of(backup, options))?;
+    let mut trees = prepare(&layout, &plan, &purpose_of(backup, options, &layout, &plan))?;
     if let Some(set) = &set {
         set::tell(set, witness);
     }
-    let was_whole = destination.is_whole();
-    match fill(repository, backup, &plan, options, &mut destination, witness, stop) {
+    let is_whole = |trees: &[Tree]| trees.last().is_some_and(|tree| tree.destination.is_whole());
+    let was_whole = is_whole(&trees);
+    let (layout_of_work, gauge) = (Arc::clone(&layout), Arc::default());
+    let work = Work {
+        repository,
+        backup,
+        layout: &layout_of_work,
+        plan: &plan,
+        keep_going: options.keep_going,
+        gauge: &gauge,
+        stop,
+    };
+    match fill(&work, options.owner, &mut trees, witness) {
         Ok(written) => {
-            let path = destination.path().to_owned();
-            let placed = set.as_ref().map(|set| set::placed(set, backup, options, &path));
-            Ok(Restored { path, plan, written, was_whole, placed })
+            let placed = set.as_ref().map(|set| set::placed(set, backup, options, &layout));
+            Ok(Restored { layout, plan, written, was_whole, placed })
         }
-        Err(error) => Err(match destination.discard() {
-            Ok(()) => error,
-            // The first error is the one to report, with a word about what stays.
-            Err(left) => {
-                let hint = error.advice().map(|hint| format!("{hint} ")).unwrap_or_default();
-                error.hint(format!("{hint}What was written stays for now: {}.", left.message()))
-            }
-        }),
+        Err(error) if is_whole(&trees) => Err(error), // proven and durable: the next attempt moves what is left
+        Err(error) => Err(discard(trees, error)),
     }
 }
 
-fn purpose_of(backup: &Backup, options: &Options) -> Purpose {
+/// Where everything goes, and what that is.
+fn plan(repository: &Repository, backup: &Backup, options: &Options, stop: &StopToken) -> Result<(Arc<Layout>, Plan)> {
+    for mapping in &options.mappings {
+        refuse_repository(repository, &mapping.into)?;
+    }
+    let manifest = backup.manifest.as_ref().map_err(Clone::clone)?;
+    let layout = Layout::new(&manifest.roots, &manifest.storage(), &options.mappings)?;
+    let plan = plan::make(repository, backup, &layout, NamedPaths::new(&options.only), stop)?;
+    Ok((Arc::new(layout), plan))
+}
+
+/// The trees of which there is anything to make, the one with the databases last.
+fn wanted_trees(plan: &Plan) -> impl DoubleEndedIterator<Item = usize> {
+    plan.shares.iter().enumerate().filter(|(_, share)| share.entries > 0).map(|(tree, _)| tree)
+}
+
+fn purpose_of(backup: &Backup, options: &Options, layout: &Layout, plan: &Plan) -> Purpose {
+    let is_wanted = |mapped: &Mapped| plan.shares[mapped.tree].entries > 0;
+    let mut places: Vec<_> = layout.mapped().filter(is_wanted).collect();
+    places.sort_by_key(|mapped| mapped.root);
+    let place = |mapped: &Mapped| format!("{}={}", mapped.root, base64(mapped.into));
     Purpose {
         id: backup.id.text.clone(),
         manifest_sha256: backup.manifest_sha256.clone(),
-        only: options.only.iter().map(|path| STANDARD.encode(path.as_os_str().as_bytes())).collect(),
+        only: options.only.iter().map(|path| base64(path)).collect(),
         owner: options.owner,
         keep_going: options.keep_going,
+        places: if places.len() > 1 { places.iter().map(place).collect() } else { Vec::new() },
+        is_joint: wanted_trees(plan).count() > 1,
     }
 }
 
-/// Makes the tree, unless it was whole before, and gives it its name.
-fn fill(
-    repository: &Repository,
-    backup: &Backup,
-    plan: &Plan,
-    options: &Options,
-    destination: &mut Destination,
-    witness: &mut dyn Witness,
-    stop: &StopToken,
-) -> Result<Written> {
-    let mut written = None;
-    let mut made = None;
-    if !destination.is_whole() {
-        let target = Arc::new(Target::open(&destination.tree(), options.owner)?);
-        require_space(&target, destination.path(), plan.allocated)?;
-        written = Some(write::write(repository, backup, plan, &target, options.keep_going, witness, stop)?);
-        let now = |path: &Path, mode: u32| (!destination.comes_late(path, mode)).then_some(Dress::Whole);
-        dress(repository, backup, plan, &target, &now, witness, stop)?;
-        target.sync()?;
-        stop.check()?;
-        if let Some(written) = &mut written {
-            written.not_given = target.not_given_count();
+/// A tree that is made, by its number in the layout.
+struct Tree {
+    number: usize,
+    destination: Destination,
+    /// Open, if it was made by this process.
+    made: Option<Arc<Target>>,
+}
+
+/// Prepares all trees before the first byte of any: the last one first, which says whether an earlier restore had made
+/// them all.
+fn prepare(layout: &Layout, plan: &Plan, purpose: &Purpose) -> Result<Vec<Tree>> {
+    let mut trees: Vec<Tree> = Vec::new();
+    for number in wanted_trees(plan).rev() {
+        let path = &layout.trees()[number];
+        let last_is_whole = trees.last().map(|tree| tree.destination.is_whole());
+        let prepared = match last_is_whole {
+            None => Destination::prepare(path, purpose.clone()).map(Some),
+            Some(is_whole) => Destination::prepare_beside(path, purpose.clone(), is_whole),
+        };
+        match prepared {
+            Ok(Some(destination)) => trees.insert(0, Tree { number, destination, made: None }),
+            Ok(None) => {} // it has its name already
+            Err(error) if last_is_whole == Some(true) => return Err(error),
+            Err(error) => return Err(discard(trees, error)),
         }
-        made = Some(target);
     }
-    // From here on a stop comes too late: the tree is whole.
-    let written = destination.publish(written)?;
-    // What was renamed as a whole is still the directory that is open; by now it may be one that cannot be opened.
-    let target = match made {
-        Some(target) if !destination.is_inside() => target,
-        _ => Arc::new(Target::open(destination.path(), options.owner)?),
-    };
-    let never = StopToken::never();
-    let is_root = |path: &Path| path.as_os_str().is_empty();
-    let late = |path: &Path, mode: u32| {
-        let how = if is_root(path) && destination.is_inside() { Dress::Open } else { Dress::Whole };
-        destination.comes_late(path, mode).then_some(how)
-    };
-    dress(repository, backup, plan, &target, &late, witness, &never)?;
-    if destination.is_inside() {
+    Ok(trees)
+}
+
+/// Takes back what was made so far. The first error is the one to report, with a word about what stays.
+fn discard(trees: Vec<Tree>, error: Error) -> Error {
+    let left: Vec<_> = trees.into_iter().filter_map(|tree| tree.destination.discard().err()).collect();
+    let Some(left) = left.first() else { return error };
+    let hint = error.advice().map(|hint| format!("{hint} ")).unwrap_or_default();
+    error.hint(format!("{hint}What was written stays for now: {}.", left.message()))
+}
+
+/// Makes the trees, unless they were whole before, and gives them their names.
+fn fill(work: &Work, owner: OwnerRule, trees: &mut [Tree], witness: &mut dyn Witness) -> Result<Written> {
+    let mut written = Written::default();
+    if !trees.last().is_some_and(|tree| tree.destination.is_whole()) {
+        written = make(work, owner, trees, witness)?;
+    }
+    // From here on a stop comes too late: everything is whole.
+    for tree in &mut *trees {
+        written = tree.destination.settle(written)?;
+    }
+    for tree in &*trees {
+        tree.destination.publish()?;
+    }
+    for tree in trees {
+        let destination = &tree.destination;
+        // What was renamed as a whole is still the directory that is open; by now it may be one that cannot be opened.
+        let target = match tree.made.take() {
+            Some(target) if !destination.is_inside() => target,
+            _ => Arc::new(Target::open(destination.path(), owner)?),
+        };
+        let never = StopToken::never();
+        let work = Work { stop: &never, ..*work };
+        let is_root = |path: &Path| path.as_os_str().is_empty();
+        let late = |path: &Path, mode: u32| {
+            let how = if is_root(path) && destination.is_inside() { Dress::Open } else { Dress::Whole };
+            destination.comes_late(path, mode).then_some(how)
+        };
+        dress(&work, tree.number, &target, &late, witness)?;
         // As long as the note is there, whoever repeats this restore finishes it: so as little as possible comes after.
         destination.clear()?;
-        let last = |path: &Path, _: u32| is_root(path).then_some(Dress::Last);
-        dress(repository, backup, plan, &target, &last, witness, &never)?;
+        if destination.is_inside() {
+            let last = |path: &Path, _: u32| is_root(path).then_some(Dress::Last);
+            dress(&work, tree.number, &target, &last, witness)?;
+        }
+        target.sync()?;
     }
-    target.sync()?;
     Ok(written)
 }
 
-/// Gives directories their attributes, those deep down first. `meant` says which and how, by path and mode.
+/// Writes all trees, and makes them durable.
+fn make(work: &Work, owner: OwnerRule, trees: &mut [Tree], witness: &mut dyn Witness) -> Result<Written> {
+    let mut needed: HashMap<u64, u64> = HashMap::new();
+    for tree in &mut *trees {
+        let path = tree.destination.tree();
+        let target = tree.made.insert(Arc::new(Target::open(&path, owner)?));
+        let device = path.metadata().map_err(|e| Error::io("look at", &path, &e))?.dev();
+        let needed = needed.entry(device).or_default();
+        *needed = needed.saturating_add(work.plan.shares[tree.number].allocated);
+        require_space(target, tree.destination.path(), *needed)?;
+    }
+    let mut written = Written::default();
+    for Tree { number, destination, made } in trees {
+        let Some(target) = made else { continue };
+        written.add(write::write(work, *number, target, witness)?);
+        let now = |path: &Path, mode: u32| (!destination.comes_late(path, mode)).then_some(Dress::Whole);
+        dress(work, *number, target, &now, witness)?;
+        target.sync()?;
+        written.not_given += target.not_given_count();
+    }
+    work.stop.check()?;
+    Ok(written)
+}
+
+/// Gives the directories of a tree their attributes, those deep down first. `meant` says which and how, by path and mode.
 fn dress(
-    repository: &Repository,
-    backup: &Backup,
-    plan: &Plan,
+    work: &Work,
+    tree: usize,
     target: &Target,
     meant: &dyn Fn(&Path, u32) -> Option<Dress>,
     witness: &mut dyn Witness,
-    stop: &StopToken,
 ) -> Result<()> {
+    let Work { repository, backup, layout, plan, stop, .. } = work;
     let store = &**repository.store();
-    let path = backup.folder().join("files.jsonl");
-    for offsets in plan.directory_offsets.rchunks(DRESSED_AT_ONCE) {
-        for line in plan::read_lines(store, &path, offsets)?.iter().rev() {
+    let list = backup.folder().join("files.jsonl");
+    for offsets in plan.shares[tree].directory_offsets.rchunks(DRESSED_AT_ONCE) {
+        for line in plan::read_lines(store, &list, offsets)?.iter().rev() {
             stop.check()?;
-            let (Some(path), Some(attributes)) = (line.path(), line.attributes()) else {
+            let place = line.path().and_then(|path| layout.place(&line.root, &path));
+            let (Some((_, path)), Some(attributes)) = (place, line.attributes()) else {
                 return Err(bad_list(backup, "it changed while it was read"));
             };
             if let Some(how) = meant(&path, attributes.mode) {
                 target.dress_directory(&path, &attributes, how)?;
             }
         }
-        target.take_not_given().into_iter().for_each(|one| witness.not_given(one));
+        target.take_not_given().into_iter().for_each(|one| witness.not_given(layout.shown(tree, one)));
     }
     Ok(())
 }

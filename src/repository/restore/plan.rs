@@ -1,9 +1,12 @@
 //! What a restore will write: the list of files, proven first and believed only as far as it can be checked.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::layout::Layout;
 use crate::engine::Role;
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::named_paths::NamedPaths;
@@ -30,23 +33,69 @@ pub struct Plan {
     pub allocated: u64,
     /// Which entries.
     pub selection: NamedPaths,
-    /// Where the lines of directories begin in the list, in its order.
+    /// What each tree gets, in the order of the layout.
+    pub shares: Vec<Share>,
+}
+
+/// What one of the trees gets that a restore makes.
+#[derive(Clone, Debug, Default)]
+pub struct Share {
+    /// Files, directories and links; without any the tree is not made.
+    pub entries: u64,
+    /// Space that it takes, holes not counted, in bytes.
+    pub allocated: u64,
+    /// Where the lines of its directories begin in the list, in its order.
     pub directory_offsets: Vec<u64>,
 }
 
+/// Places in a tree that several roots go into, as keyed hashes: each is of one root.
+#[derive(Default)]
+struct Taken {
+    keys: RandomState,
+    files: HashSet<u64>,
+    directories: HashSet<u64>,
+}
+
+/// What becomes of a place in a tree.
+enum Claim {
+    Free,
+    /// A directory of two roots; that of the first counts.
+    Shared,
+    Taken,
+}
+
+impl Taken {
+    fn claim(&mut self, tree: usize, path: &Path, role: Role) -> Claim {
+        let key = self.keys.hash_one((tree, path.as_os_str().as_bytes()));
+        if role == Role::Directory && !self.files.contains(&key) {
+            return if self.directories.insert(key) { Claim::Free } else { Claim::Shared };
+        }
+        let is_free = role != Role::Directory && !self.directories.contains(&key) && self.files.insert(key);
+        if is_free { Claim::Free } else { Claim::Taken }
+    }
+}
+
 /// Whether an entry is meant, or is a directory on the way to one that is.
-pub fn needs(selection: &NamedPaths, line: &FileLine, path: &Path) -> bool {
-    selection.contains(path) || (line.role == Role::Directory && selection.leads_through(path))
+pub fn needs(selection: &NamedPaths, line: &FileLine, name: &Path) -> bool {
+    selection.contains(name) || (line.role == Role::Directory && selection.leads_through(name))
 }
 
 /// Proves the list of a backup and finds out what a restore will write. A name that means nothing is exit 2.
-pub fn make(repository: &Repository, backup: &Backup, mut selection: NamedPaths, stop: &StopToken) -> Result<Plan> {
+///
+/// So are a root that goes nowhere, and two files that would get one path.
+pub fn make(
+    repository: &Repository,
+    backup: &Backup,
+    layout: &Layout,
+    mut selection: NamedPaths,
+    stop: &StopToken,
+) -> Result<Plan> {
     let store = &**repository.store();
     let expected = Expected::of(backup.manifest.as_ref().map_err(Clone::clone)?);
-    let mut list = ListReader::open(store, &backup.folder(), false)
+    let mut list = ListReader::open(store, &backup.folder(), expected, false)
         .map_err(|error| if error.is_not_found() { bad_list(backup, "it is missing") } else { error })?;
-    let mut plan = Plan::default();
-    let mut carried = HashSet::new();
+    let mut plan = Plan { shares: vec![Share::default(); layout.trees().len()], ..Plan::default() };
+    let (mut carried, mut taken, mut unmapped) = (HashSet::new(), Taken::default(), BTreeSet::new());
     loop {
         stop.check()?;
         let offset = list.offset();
@@ -56,30 +105,46 @@ pub fn make(repository: &Repository, backup: &Backup, mut selection: NamedPaths,
             Some(Line::Sound(line)) => line,
         };
         let path = line.path().unwrap_or_default();
-        selection.meet(&path);
-        if !needs(&selection, &line, &path) {
+        let name = layout.name(&line.root, &path);
+        selection.meet(&name);
+        if !needs(&selection, &line, &name) {
             continue;
+        }
+        let Some((tree, place)) = layout.place(&line.root, &path) else {
+            unmapped.insert(line.root.clone());
+            continue;
+        };
+        let Some(share) = plan.shares.get_mut(tree) else { continue };
+        share.entries += 1;
+        let claim = if layout.is_shared(tree) { taken.claim(tree, &place, line.role) } else { Claim::Free };
+        if matches!(claim, Claim::Taken) {
+            let place = layout.trees().get(tree).map(|tree| tree.join(&place)).unwrap_or_default();
+            let message =
+                format!("{} would not be the only one that is restored to {}", printable(name), printable(place));
+            return Err(Error::jet(Jet::InvalidParameter, message).hint("Map one of the roots to another directory."));
         }
         match line.role {
             Role::Directory => {
                 plan.directories += u64::from(!path.as_os_str().is_empty());
-                plan.directory_offsets.push(offset);
+                share.directory_offsets.extend(matches!(claim, Claim::Free).then_some(offset));
             }
             Role::Link => plan.links += 1,
             Role::Database | Role::Log | Role::Checkpoint | Role::Other => {
                 plan.files += 1;
                 // Where the first name is not meant, the first one that is stands in for it, and carries the content.
-                let first = line.hard_link();
+                let first = line.hard_link().map(|first| layout.name(&line.root, &first));
                 let is_carried = first.is_some_and(|first| selection.contains(&first) || !carried.insert(first));
                 if !is_carried {
                     let holes = line.holes.iter().fold(0, |sum: u64, Hole(_, length)| sum.saturating_add(*length));
                     plan.bytes = plan.bytes.saturating_add(line.size);
-                    plan.allocated = plan.allocated.saturating_add(line.size.saturating_sub(holes));
+                    let allocated = line.size.saturating_sub(holes);
+                    plan.allocated = plan.allocated.saturating_add(allocated);
+                    share.allocated = share.allocated.saturating_add(allocated);
                 }
             }
         }
     }
-    if let Some(difference) = list.difference(&expected) {
+    if let Some(difference) = list.difference() {
         return Err(bad_list(backup, &difference.reason()));
     }
     if let Some(name) = selection.unknown().next() {
@@ -87,6 +152,9 @@ pub fn make(repository: &Repository, backup: &Backup, mut selection: NamedPaths,
         return Err(Error::jet(Jet::InvalidParameter, message)
             .file(name)
             .hint("`jetbak show --files` prints what it holds; give a path as it stands there."));
+    }
+    if !unmapped.is_empty() {
+        return Err(layout.unmapped(&backup.id.text, &unmapped));
     }
     plan.selection = selection;
     Ok(plan)

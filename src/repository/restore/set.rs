@@ -1,14 +1,13 @@
 //! Whether a backup may be restored as a set, and what was placed of its databases and logs.
 
-use std::path::Path;
-
+use super::layout::Layout;
 use super::{Options, Witness};
 use crate::engine::Role;
 use crate::error::{Error, Result};
 use crate::named_paths::NamedPaths;
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
-use crate::repository::set::{StoredSet, advice, examine};
+use crate::repository::set::{Member, StoredSet, advice, examine};
 use crate::stream::stop::StopToken;
 
 /// Reasons against a set that are told one by one where it is restored all the same.
@@ -61,13 +60,16 @@ pub fn tell(set: &StoredSet, witness: &mut dyn Witness) {
 }
 
 /// Says what of a set stands in what was restored.
-pub fn placed(set: &StoredSet, backup: &Backup, options: &Options, root: &Path) -> Placed {
+pub fn placed(set: &StoredSet, backup: &Backup, options: &Options, layout: &Layout) -> Placed {
     let selection = NamedPaths::new(&options.only);
     // What was damaged is left out.
-    let is_there = |path: &Path| root.join(path).symlink_metadata().is_ok();
+    let is_there = |member: &Member| {
+        let place = layout.place(&member.root, &member.below);
+        place.is_some_and(|(tree, path)| layout.trees()[tree].join(path).symlink_metadata().is_ok())
+    };
     let mut placed = Placed::default();
     for member in &set.members {
-        if !selection.contains(&member.path) || !is_there(&member.path) {
+        if !selection.contains(&member.path) || !is_there(member) {
             continue;
         }
         match member.role {

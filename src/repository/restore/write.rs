@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::layout::Layout;
 use super::plan::{Plan, needs};
 use super::target::Target;
 use super::{Damaged, Witness};
@@ -16,12 +17,31 @@ use crate::named_paths::NamedPaths;
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
 use crate::repository::file_list::FileLine;
-use crate::repository::list_reader::{Line, ListReader};
+use crate::repository::list_reader::{Expected, Line, ListReader};
 use crate::repository::store::Store;
 use crate::repository::stored::{StoredFile, damaged, not_as_listed};
 use crate::stream::pipeline::{self, Feed, Finished, Gauge, Job, Policy, Report};
 use crate::stream::source::Opened;
 use crate::stream::stop::StopToken;
+
+/// What is to be written, from where.
+#[derive(Clone, Copy)]
+pub struct Work<'a> {
+    /// The repository.
+    pub repository: &'a Repository,
+    /// The backup.
+    pub backup: &'a Backup,
+    /// Where its roots go.
+    pub layout: &'a Arc<Layout>,
+    /// What of it is meant.
+    pub plan: &'a Plan,
+    /// Leave out what is damaged.
+    pub keep_going: bool,
+    /// Counts the bytes of all trees.
+    pub gauge: &'a Arc<Gauge>,
+    /// Ends it.
+    pub stop: &'a StopToken,
+}
 
 /// What was written.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -38,20 +58,27 @@ pub struct Written {
     pub not_given: u64,
 }
 
-/// Writes what a plan says into a target, every byte proven on the way. Directories get their attributes later.
-pub fn write(
-    repository: &Repository,
-    backup: &Backup,
-    plan: &Plan,
-    target: &Arc<Target>,
-    keep_going: bool,
-    witness: &mut dyn Witness,
-    stop: &StopToken,
-) -> Result<Written> {
+impl Written {
+    /// Adds what was written into another tree.
+    pub fn add(&mut self, other: Self) {
+        self.files += other.files;
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.damaged += other.damaged;
+        self.first_damage = self.first_damage.take().or(other.first_damage);
+        self.not_given += other.not_given;
+    }
+}
+
+/// Writes one tree of a plan into a target, every byte proven on the way. Directories get their attributes later.
+pub fn write(work: &Work, tree: usize, target: &Arc<Target>, witness: &mut dyn Witness) -> Result<Written> {
+    let Work { repository, backup, layout, plan, keep_going, gauge, stop } = *work;
     let store = Arc::clone(repository.store());
     let lines = Arc::new(Mutex::new(VecDeque::new()));
+    let expected = Expected::of(backup.manifest.as_ref().map_err(Clone::clone)?);
     let feed = BackupFeed {
-        list: ListReader::open(&*store, &backup.folder(), false)?,
+        tree,
+        layout: Arc::clone(layout),
+        list: ListReader::open(&*store, &backup.folder(), expected, false)?,
         store,
         folder: backup.folder(),
         selection: plan.selection.clone(),
@@ -59,25 +86,24 @@ pub fn write(
         lines: Arc::clone(&lines),
         ticket: 0,
     };
-    let gauge = Arc::new(Gauge::default());
     let policy = Policy { keep_going, retries: 0 };
-    let mut judge = Judge { target, lines, damaged: HashSet::new(), keep_going, written: Written::default() };
+    let mut judge = Judge { target, layout, lines, damaged: HashSet::new(), keep_going, written: Written::default() };
     let cell = std::cell::RefCell::new(witness);
     pipeline::run(
         feed,
         target.sink(),
         stop,
-        &gauge,
+        gauge,
         policy,
         &mut |report| judge.take(report, &mut **cell.borrow_mut()),
         &mut || {
             let mut witness = cell.borrow_mut();
             witness.progress(gauge.bytes(), gauge.file());
-            target.take_not_given().into_iter().for_each(|one| witness.not_given(one));
+            target.take_not_given().into_iter().for_each(|one| witness.not_given(layout.shown(tree, one)));
             Ok(())
         },
     )?;
-    target.take_not_given().into_iter().for_each(|one| cell.borrow_mut().not_given(one));
+    target.take_not_given().into_iter().for_each(|one| cell.borrow_mut().not_given(layout.shown(tree, one)));
     Ok(judge.written)
 }
 
@@ -86,6 +112,8 @@ type SharedLines = Arc<Mutex<VecDeque<(u64, FileLine)>>>;
 
 /// Hands the entries of a backup to the pipeline.
 struct BackupFeed {
+    tree: usize,
+    layout: Arc<Layout>,
     list: ListReader,
     store: Arc<dyn Store>,
     folder: PathBuf,
@@ -108,9 +136,12 @@ impl Feed for BackupFeed {
                 }
             };
             let path = line.path().unwrap_or_default();
-            if !needs(&self.selection, &line, &path) {
+            if !needs(&self.selection, &line, &self.layout.name(&line.root, &path)) {
                 continue;
             }
+            let Some((_, path)) = self.layout.place(&line.root, &path).filter(|(tree, _)| *tree == self.tree) else {
+                continue;
+            };
             let (ticket, has_content) = (self.ticket, line.role.is_file());
             self.ticket += 1;
             self.lines.lock().unwrap_or_else(PoisonError::into_inner).push_back((ticket, *line));
@@ -136,13 +167,15 @@ impl Feed for BackupFeed {
             }
             Role::Database | Role::Log | Role::Checkpoint | Role::Other => {
                 if let Some(first) = line.hard_link() {
-                    if self.selection.contains(&first) {
-                        return Ok(Opened::HardLink(attributes, first));
+                    let name = self.layout.name(&line.root, &first);
+                    if self.selection.contains(&name) {
+                        let first = self.layout.place(&line.root, &first).map(|(_, place)| place);
+                        return Ok(Opened::HardLink(attributes, first.unwrap_or_default()));
                     }
-                    if let Some(carrier) = self.carriers.get(&first) {
+                    if let Some(carrier) = self.carriers.get(&name) {
                         return Ok(Opened::HardLink(attributes, carrier.clone()));
                     }
-                    self.carriers.insert(first, job.path.to_path_buf());
+                    self.carriers.insert(name, job.path.to_path_buf());
                 }
                 Ok(Opened::Data(Box::new(StoredFile::open(&*self.store, &self.folder, &line)?)))
             }
@@ -153,7 +186,9 @@ impl Feed for BackupFeed {
 /// Compares what was written with what the list says.
 struct Judge<'a> {
     target: &'a Target,
+    layout: &'a Layout,
     lines: SharedLines,
+    /// Places in the tree.
     damaged: HashSet<PathBuf>,
     keep_going: bool,
     written: Written,
@@ -168,7 +203,10 @@ impl Judge<'_> {
         };
         let line = self.line(ticket)?;
         let path = line.path().unwrap_or_default();
-        let judged = outcome.map(|finished| (self.find_damage(&line, &path, &finished), finished.hard_link.is_some()));
+        let name = self.layout.name(&line.root, &path);
+        let path = self.layout.place(&line.root, &path).map(|(_, place)| place).unwrap_or_default();
+        let judged =
+            outcome.map(|finished| (self.find_damage(&line, (&path, &name), &finished), finished.hard_link.is_some()));
         let error = match judged {
             Ok((None, is_another_name)) => {
                 if line.role.is_file() {
@@ -191,21 +229,21 @@ impl Judge<'_> {
         }
         self.written.damaged += 1;
         self.written.first_damage.get_or_insert_with(|| error.message().to_owned());
-        witness.damaged(&Damaged { path: path.clone(), error });
+        witness.damaged(&Damaged { path: name, error });
         self.damaged.insert(path);
         Ok(())
     }
 
-    fn find_damage(&self, line: &FileLine, path: &Path, finished: &Finished) -> Option<Error> {
+    fn find_damage(&self, line: &FileLine, (path, name): (&Path, &Path), finished: &Finished) -> Option<Error> {
         if let Some(first) = &finished.hard_link {
             let is_there = !self.damaged.contains(first) && self.target.contains(path);
-            return (!is_there).then(|| damaged(path, &format!("it is another name of {}", first.display())));
+            return (!is_there).then(|| damaged(name, &format!("it is another name of {}", first.display())));
         }
         let (stored, computed) = (line.sha256.as_deref()?, finished.sha256.as_ref().map(|hash| hex(hash)));
         if computed.as_deref() == Some(stored) && finished.bytes == line.size {
             return None;
         }
-        Some(damaged(path, &format!("its hash is {} and should be {stored}", computed.unwrap_or_default())))
+        Some(damaged(name, &format!("its hash is {} and should be {stored}", computed.unwrap_or_default())))
     }
 
     fn line(&self, ticket: u64) -> Result<FileLine> {
