@@ -122,11 +122,11 @@ impl Drop for Writer {
     }
 }
 
-/// Moves money for a minute at most, if this process was started for that.
+/// Moves money for five minutes at most, if this process was started for that.
 pub fn write_if_asked() {
     let Some(database) = std::env::var_os(DATABASE).map(PathBuf::from) else { return };
     let (connection, mut dice, began) = (open(&database), Dice::new(), Instant::now());
-    while began.elapsed() < Duration::from_mins(1) {
+    while began.elapsed() < Duration::from_mins(5) {
         move_money(&connection, &mut dice).expect("moved");
         if let Some(ready) = std::env::var_os(READY).filter(|ready| !Path::new(ready).exists()) {
             fs::write(ready, "").expect("written");
