@@ -50,7 +50,7 @@ fn each_copy_is_one_moment_while_both_journal_modes_are_written_at_full_speed() 
 }
 
 #[test]
-#[ignore = "a minute"]
+#[ignore = "one to three minutes"]
 fn fifty_backups_in_a_row() {
     back_up_beside_writers(50);
 }

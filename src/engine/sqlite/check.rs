@@ -42,7 +42,7 @@ impl Depth {
 pub enum Verdict {
     /// All is good.
     Sound,
-    /// What is not, [`FINDINGS_MAX`] at most.
+    /// What is not, a hundred findings at most.
     Damaged(Vec<String>),
     /// It cannot be told here, and why: such as a function that only the application has.
     Unknown(String),

@@ -329,7 +329,7 @@ impl DatabaseSource {
     /// How the copy was made, for those who ask.
     fn told(&self, opened: &Opened) -> String {
         let how = match &self.reading {
-            Reading::Held(since) if opened.view.is_wal => {
+            Reading::Held(since) if !opened.is_alone => {
                 format!("copied inside one read transaction of {}; in WAL mode no writer waits", span(since.elapsed()))
             }
             Reading::Held(_) => "copied as it is".to_owned(),
