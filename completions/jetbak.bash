@@ -99,7 +99,7 @@ _jetbak() {
             return 0
             ;;
         jetbak__subcmd__backup)
-            opts="-q -v -h --kind --engine --name --log --snapshot --base --log-dir --checkpoint --live-log-dir --live-checkpoint --engine-files --accept-damage --accept-loss --exclude --exclude-from --exclude-caches --one-file-system --keep-going --keep-partial --retries --replace-idle --to --truncate --dry-run --state-dir --json --quiet --verbose --color --help"
+            opts="-q -v -h --kind --engine --name --log --snapshot --base --log-dir --checkpoint --live-log-dir --live-checkpoint --engine-files --accept-damage --accept-loss --busy-timeout --max-lock --exclude --exclude-from --exclude-caches --one-file-system --keep-going --keep-partial --retries --replace-idle --to --truncate --dry-run --state-dir --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -110,7 +110,7 @@ _jetbak() {
                     return 0
                     ;;
                 --engine)
-                    COMPREPLY=($(compgen -W "auto ese files" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "auto ese sqlite files" -- "${cur}"))
                     return 0
                     ;;
                 --name)
@@ -138,6 +138,14 @@ _jetbak() {
                     return 0
                     ;;
                 --live-checkpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --busy-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-lock)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -177,7 +185,7 @@ _jetbak() {
             return 0
             ;;
         jetbak__subcmd__begin)
-            opts="-q -v -h --kind --engine --name --log --snapshot --base --log-dir --checkpoint --live-log-dir --live-checkpoint --engine-files --accept-damage --accept-loss --exclude --exclude-from --exclude-caches --one-file-system --keep-going --keep-partial --retries --replace-idle --to --no-repository --state-dir --json --quiet --verbose --color --help"
+            opts="-q -v -h --kind --engine --name --log --snapshot --base --log-dir --checkpoint --live-log-dir --live-checkpoint --engine-files --accept-damage --accept-loss --busy-timeout --max-lock --exclude --exclude-from --exclude-caches --one-file-system --keep-going --keep-partial --retries --replace-idle --to --no-repository --state-dir --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -188,7 +196,7 @@ _jetbak() {
                     return 0
                     ;;
                 --engine)
-                    COMPREPLY=($(compgen -W "auto ese files" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "auto ese sqlite files" -- "${cur}"))
                     return 0
                     ;;
                 --name)
@@ -216,6 +224,14 @@ _jetbak() {
                     return 0
                     ;;
                 --live-checkpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --busy-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-lock)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -277,7 +293,7 @@ _jetbak() {
             return 0
             ;;
         jetbak__subcmd__check)
-            opts="-q -v -h --base --log-dir --checkpoint --state-dir --json --quiet --verbose --color --help"
+            opts="-q -v -h --base --log-dir --checkpoint --deep --state-dir --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -665,7 +681,7 @@ _jetbak() {
             return 0
             ;;
         jetbak__subcmd__verify)
-            opts="-q -v -h --state-dir --json --quiet --verbose --color --help"
+            opts="-q -v -h --deep --state-dir --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -46,15 +46,16 @@ complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "show" -d 'Show what a
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "cat" -d 'Write one file of a backup to stdout, proven before the first byte'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "verify" -d 'Prove backups: every hash, every size, nothing missing, nothing extra'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "restore" -d 'Restore a backup into a directory that is empty or does not exist yet'
-complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "check" -d 'Prove the files of the Extensible Storage Engine where they lie; no backup'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "check" -d 'Prove databases of ESE and SQLite where they lie; no backup'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "logs" -d 'Tell of each log of an ESE storage whether it is needed, and why'
-complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "inspect" -d 'Show what the header of a file of the Extensible Storage Engine says'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "inspect" -d 'Show what the header of a file of ESE or SQLite says'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "completions" -d 'Print the completions of a shell'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "man" -d 'Print the man page, or write all of them into a directory'
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l kind -d 'What is asked for' -r -f -a "full\t'Complete; a parent for later kinds; may truncate'
 copy\t'Complete; never a parent, never truncates'"
-complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l engine -d 'What understands the storage; `auto` looks at its content' -r -f -a "auto\t'By content: ESE where a database or log of it is found, else any directory'
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l engine -d 'What understands the storage; `auto` looks at its content' -r -f -a "auto\t'By content: ESE where a database or log of it is found, else SQLite where a database of it is, else any directory'
 ese\t'Databases and logs of the Extensible Storage Engine, every page and segment proven'
+sqlite\t'Databases of SQLite, while applications write to them, and whatever lies beside them'
 files\t'Any directory, as it is'"
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l name -d 'Tie the repository to this name instead of the storage\'s path' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l log -d 'Take files that match as logs: read last, and deleted by truncate' -r
@@ -63,6 +64,8 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l log-dir -d 'The
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l checkpoint -d 'The checkpoint, where it lies neither below the storage nor beside the logs (ESE)' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l live-log-dir -d 'Let truncate delete in this log directory of the live instance of which the storage is a snapshot (ESE)' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l live-checkpoint -d 'The checkpoint of the live instance, where it is not beside its logs (ESE)' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l busy-timeout -d 'Try so long to read a database that another process has locked, such as 30s (SQLite) [default: 30s]' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l max-lock -d 'Keep writers of a database with a rollback journal waiting no longer than this, such as 2s (SQLite)' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l exclude -d 'Leave out what matches, and everything below a directory that matches' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l exclude-from -d 'Leave out what the patterns in a file match: one a line, `#` begins a comment' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l retries -d 'Read a file that changes while it is read so many times again' -r
@@ -88,8 +91,9 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -s v -l verbose -d
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l kind -d 'What is asked for' -r -f -a "full\t'Complete; a parent for later kinds; may truncate'
 copy\t'Complete; never a parent, never truncates'"
-complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l engine -d 'What understands the storage; `auto` looks at its content' -r -f -a "auto\t'By content: ESE where a database or log of it is found, else any directory'
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l engine -d 'What understands the storage; `auto` looks at its content' -r -f -a "auto\t'By content: ESE where a database or log of it is found, else SQLite where a database of it is, else any directory'
 ese\t'Databases and logs of the Extensible Storage Engine, every page and segment proven'
+sqlite\t'Databases of SQLite, while applications write to them, and whatever lies beside them'
 files\t'Any directory, as it is'"
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l name -d 'Tie the repository to this name instead of the storage\'s path' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l log -d 'Take files that match as logs: read last, and deleted by truncate' -r
@@ -98,6 +102,8 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l log-dir -d 'The 
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l checkpoint -d 'The checkpoint, where it lies neither below the storage nor beside the logs (ESE)' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l live-log-dir -d 'Let truncate delete in this log directory of the live instance of which the storage is a snapshot (ESE)' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l live-checkpoint -d 'The checkpoint of the live instance, where it is not beside its logs (ESE)' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l busy-timeout -d 'Try so long to read a database that another process has locked, such as 30s (SQLite) [default: 30s]' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l max-lock -d 'Keep writers of a database with a rollback journal waiting no longer than this, such as 2s (SQLite)' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l exclude -d 'Leave out what matches, and everything below a directory that matches' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l exclude-from -d 'Leave out what the patterns in a file match: one a line, `#` begins a comment' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l retries -d 'Read a file that changes while it is read so many times again' -r
@@ -209,6 +215,7 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -l state-dir -d 'K
 complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -l deep -d 'Compare also every index of an SQLite database with its table (`integrity_check`, not `quick_check`)'
 complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -l json -d 'Print JSON: one document, or one object a line with the summary last'
 complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -s q -l quiet -d 'Print errors only'
 complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -s v -l verbose -d 'Say what was decided, and why'
@@ -236,6 +243,7 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand check" -l state-dir -d 'Ke
 complete -c jetbak -n "__fish_jetbak_using_subcommand check" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand check" -l deep -d 'Compare also every index of an SQLite database with its table (`integrity_check`, not `quick_check`)'
 complete -c jetbak -n "__fish_jetbak_using_subcommand check" -l json -d 'Print JSON: one document, or one object a line with the summary last'
 complete -c jetbak -n "__fish_jetbak_using_subcommand check" -s q -l quiet -d 'Print errors only'
 complete -c jetbak -n "__fish_jetbak_using_subcommand check" -s v -l verbose -d 'Say what was decided, and why'

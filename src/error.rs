@@ -94,6 +94,17 @@ impl Error {
         typed
     }
 
+    /// A place has less space than is needed, in bytes.
+    pub fn too_little_space(path: &Path, free: u64, needed: u64) -> Self {
+        let message = format!(
+            "{} has {} free, and {} are needed ({free} and {needed} bytes)",
+            printable(path),
+            indicatif::BinaryBytes(free),
+            indicatif::BinaryBytes(needed)
+        );
+        Self::jet(Jet::DiskFull, message).exit(ExitCode::Failed).file(path)
+    }
+
     /// The same error with what to do next, as a sentence.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

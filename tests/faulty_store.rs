@@ -259,6 +259,7 @@ impl Machine {
             repository: Some(self.path("repo")),
             engine: None,
             ese: jetbak::engine::ese::facts::Terms::default(),
+            sqlite: None,
             truncate: false,
             kind: Kind::Full,
             name: None,
@@ -319,6 +320,7 @@ fn damages(repository: &Repository) -> Result<Vec<Damage>> {
         with_progress(
             &StopToken::never(),
             false,
+            None,
             &Tally::default(),
             |how| repository.verify(backup, &backups, how),
             &mut |damage| found.push(damage),

@@ -128,7 +128,7 @@ fn files_of_others_get_a_sentence() {
         ("edbtmp.log", vec![0; 100_000], 0, "nothing but zeros"),
         ("res1.log", fill.clone(), 0, "the fill pattern of an unused log"),
         ("a.edb", [vec![0; 70_000], vec![1]].concat(), 3, "is not a file of the Extensible Storage Engine"),
-        ("a.edb", b"SQLite format 3\0".to_vec(), 3, "is not a file of the Extensible Storage Engine"),
+        ("a.edb", b"SQLite format 3\0".to_vec(), 3, "has a damaged header: the length cannot be"),
         ("a.dit", b"version https://git-lfs.github.com/spec/v1\noid sha256:37f4\n".to_vec(), 3, "`git lfs pull`"),
     ] {
         host.write(name, bytes);

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::engine::ese::instance::Options;
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -110,11 +110,11 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Restore a backup into a directory that is empty or does not exist yet
     Restore(RestoreArgs),
-    /// Prove the files of the Extensible Storage Engine where they lie; no backup
+    /// Prove databases of ESE and SQLite where they lie; no backup
     Check(CheckArgs),
     /// Tell of each log of an ESE storage whether it is needed, and why
     Logs(LogsArgs),
-    /// Show what the header of a file of the Extensible Storage Engine says
+    /// Show what the header of a file of ESE or SQLite says
     Inspect(InspectArgs),
     /// Print the completions of a shell
     Completions(CompletionsArgs),
@@ -189,6 +189,16 @@ pub struct SessionArgs {
     /// The databases can be recovered without them, and lose those changes.
     #[arg(long)]
     pub accept_loss: bool,
+    /// Try so long to read a database that another process has locked, such as 30s (SQLite) [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub busy_timeout: Option<Duration>,
+    /// Keep writers of a database with a rollback journal waiting no longer than this, such as 2s (SQLite)
+    ///
+    /// Such a database is copied in small steps, and anew where somebody commits between two of them (as often as
+    /// --retries says), and then at once: meanwhile no writer can commit. Where that takes longer, the exit code is 5. In
+    /// WAL mode no writer ever waits.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub max_lock: Option<Duration>,
     /// Leave out what matches, and everything below a directory that matches
     ///
     /// Patterns match bytes: `*` and `?` within one name, `**` across directories, `[ab]` one of several characters,
@@ -242,10 +252,12 @@ pub enum KindArg {
 /// The engines that can be named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EngineArg {
-    /// By content: ESE where a database or log of it is found, else any directory
+    /// By content: ESE where a database or log of it is found, else SQLite where a database of it is, else any directory
     Auto,
     /// Databases and logs of the Extensible Storage Engine, every page and segment proven
     Ese,
+    /// Databases of SQLite, while applications write to them, and whatever lies beside them
+    Sqlite,
     /// Any directory, as it is
     Files,
 }
@@ -448,6 +460,9 @@ pub struct VerifyArgs {
     /// Backups: a number, the beginning of an id, or `latest` [default: all]
     #[arg(value_name = "ID")]
     pub ids: Vec<String>,
+    /// Compare also every index of an SQLite database with its table (`integrity_check`, not `quick_check`)
+    #[arg(long)]
+    pub deep: bool,
 }
 
 /// restore
@@ -528,7 +543,7 @@ impl InstanceArgs {
 /// check
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Every page, every log segment, both copies of every header, and how the logs follow each other. Every damage is listed, and the exit code is 3 if there is any; 6 for a database in a state that nobody can use. A dirty database is fine, if the logs that it needs are there and sound. A FILE is judged on its own. Nothing is changed.\n\nExamples:\n  jetbak check /mnt/snapshot/ntds\n  jetbak check /mnt/db --log-dir /mnt/logs --checkpoint /mnt/logs/e00.chk\n  jetbak check Web.edb --json | jq -c 'select(.type == \"damage\")'"
+    after_help = "Every page, every log segment, both copies of every header, and how the logs follow each other. Every damage is listed, and the exit code is 3 if there is any; 6 for a database in a state that nobody can use. A dirty database is fine, if the logs that it needs are there and sound. A FILE is judged on its own. Databases of SQLite are asked by SQLite itself, while applications write. Nothing is changed.\n\nExamples:\n  jetbak check /mnt/snapshot/ntds\n  jetbak check /mnt/db --log-dir /mnt/logs --checkpoint /mnt/logs/e00.chk\n  jetbak check Web.edb --json | jq -c 'select(.type == \"damage\")'"
 )]
 pub struct CheckArgs {
     /// Storages (directories with the files of one instance each), or files
@@ -537,6 +552,9 @@ pub struct CheckArgs {
     /// Where its files are.
     #[command(flatten)]
     pub instance: InstanceArgs,
+    /// Compare also every index of an SQLite database with its table (`integrity_check`, not `quick_check`)
+    #[arg(long)]
+    pub deep: bool,
 }
 
 /// logs
@@ -559,7 +577,7 @@ pub struct LogsArgs {
 /// inspect
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Databases, logs, checkpoints, flush maps and patch files, by their content, whatever their names. The checksum of every copy is computed; the exit code is 3 where one does not hold. Positions in logs read generation:segment:offset in hexadecimal.\n\nExample:\n  jetbak inspect Web.edb edb.log edb.chk"
+    after_help = "Databases, logs, checkpoints, flush maps and patch files of ESE, databases and logs of SQLite, by their content, whatever their names. The checksum of every copy is computed; the exit code is 3 where one does not hold. Positions in logs of ESE read generation:segment:offset in hexadecimal. Of a write-ahead log of SQLite every frame is proven, and how far the committed ones go.\n\nExample:\n  jetbak inspect Web.edb edb.log edb.chk"
 )]
 pub struct InspectArgs {
     /// The files

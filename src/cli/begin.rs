@@ -8,6 +8,7 @@ use super::args::{BeginArgs, EngineArg, Global, KindArg, SessionArgs};
 use super::summary::count;
 use super::{signal_token, state_directory};
 use crate::engine::ese::facts::{Named, Terms};
+use crate::engine::sqlite::facts::Terms as SqliteTerms;
 use crate::engine::{EngineName, globs};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::paths;
@@ -27,6 +28,7 @@ impl SessionArgs {
             engine: match self.engine {
                 EngineArg::Auto => None,
                 EngineArg::Ese => Some(EngineName::Ese),
+                EngineArg::Sqlite => Some(EngineName::Sqlite),
                 EngineArg::Files => Some(EngineName::Files),
             },
             kind: match self.kind {
@@ -46,6 +48,7 @@ impl SessionArgs {
                 accept_damage: self.accept_damage,
                 accept_loss: self.accept_loss,
             },
+            sqlite: self.sqlite_terms(),
             truncate: false,
             exclusion,
             pattern_files,
@@ -55,6 +58,19 @@ impl SessionArgs {
             replace_idle: self.replace_idle,
             one_shot,
         })
+    }
+
+    /// How databases of SQLite are to be read, where something was said about that.
+    fn sqlite_terms(&self) -> Option<SqliteTerms> {
+        if self.busy_timeout.is_none() && self.max_lock.is_none() {
+            return None;
+        }
+        let milliseconds = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let mut terms = SqliteTerms { max_lock_ms: self.max_lock.map(milliseconds), ..SqliteTerms::default() };
+        if let Some(timeout) = self.busy_timeout {
+            terms.busy_timeout_ms = milliseconds(timeout);
+        }
+        Some(terms)
     }
 
     /// What is left out as asked, and the files of patterns, whose patterns come last, with how many each has.

@@ -124,6 +124,7 @@ impl Wanted<'_> {
         with_progress(
             stop,
             false,
+            None,
             &tally,
             |how| check_file(store, &folder, &stored, line, &mut vec![0; CHUNK_BYTES], how),
             &mut |damage| damages.extend(Some(damage).filter(|damage| !damage.is_known)),

@@ -9,6 +9,7 @@ use indicatif::BinaryBytes;
 use serde_json::{Map, Value, json};
 
 use super::args::CheckArgs;
+use super::check_sqlite::{self, Target};
 use super::signal_token;
 use super::summary::{count, rate, seconds};
 use crate::engine::ese::check::{Listener, Report, Tallied, prove};
@@ -17,22 +18,31 @@ use crate::engine::ese::instance::Instance;
 use crate::engine::ese::ranges::{Need, span};
 use crate::engine::ese::recognise::Content;
 use crate::engine::ese::survey::{Database, Survey};
+use crate::engine::sqlite::check::Depth;
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::paths;
 use crate::protocol::{Activity, Observer, Progress, Warning};
+use crate::stream::stop::StopToken;
 use crate::times;
 use crate::ui::{Ui, json as objects};
 
 pub fn run(args: &CheckArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let options = args.instance.options();
+    let depth = if args.deep { Depth::Deep } else { Depth::Quick };
     let stop = signal_token()?;
     let started = Instant::now();
     let (mut surveys, mut failed) = (Vec::new(), None);
     for target in &args.targets {
-        let survey =
-            if target.is_dir() { Survey::of_storage(target, &options, &stop) } else { Survey::of_file(target, &stop) };
+        let looked = Target::look(target, &stop);
+        let survey = if let Ok(Target { is_alone: true, .. }) = looked {
+            Ok(Survey::default())
+        } else if target.is_dir() {
+            Survey::of_storage(target, &options, &stop)
+        } else {
+            Survey::of_file(target, &stop)
+        };
         match survey {
-            Ok(survey) => surveys.push((target, survey)),
+            Ok(survey) => surveys.push((target, survey, looked.unwrap_or_default())),
             // One that cannot be looked at hides nothing of the others.
             Err(error) if stop.cause().is_none() => {
                 ui.error(&error.clone().into());
@@ -41,12 +51,14 @@ pub fn run(args: &CheckArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
             Err(error) => return Err(error.into()),
         }
     }
-    let bytes_total = surveys.iter().map(|(_, survey)| survey.bytes()).sum();
+    let bytes_total = surveys.iter().map(|(_, survey, _)| survey.bytes()).sum();
     let mut voice =
         Checking { ui, bytes_before: 0, bytes: 0, bytes_total, totals: Totals::default(), reports: Vec::new() };
     let mut outcome = Ok(());
-    for (target, survey) in &mut surveys {
-        voice.describe(target, survey);
+    for (target, survey, sqlite) in &mut surveys {
+        if !sqlite.is_alone {
+            voice.describe(target, survey);
+        }
         for finding in std::mem::take(&mut survey.findings) {
             voice.found(&finding);
         }
@@ -59,6 +71,10 @@ pub fn run(args: &CheckArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
             voice.found(&finding);
         }
         voice.next();
+        outcome = voice.check_databases(sqlite, depth, &stop);
+        if outcome.is_err() {
+            break;
+        }
     }
     Ok(voice.conclude(&outcome, failed.as_ref(), started.elapsed()))
 }
@@ -150,6 +166,18 @@ impl Checking<'_> {
         self.bytes_before += self.bytes;
         self.bytes = 0;
         self.reports.clear();
+    }
+
+    fn check_databases(&mut self, target: &Target, depth: Depth, stop: &StopToken) -> Result<()> {
+        for path in &target.databases {
+            stop.check()?;
+            for finding in check_sqlite::check(path, depth, stop, self.ui)? {
+                self.found(&finding);
+            }
+            self.totals.files += 1;
+            self.bytes_before += path.metadata().map_or(0, |metadata| metadata.len());
+        }
+        Ok(())
     }
 
     fn found(&mut self, finding: &Finding) {

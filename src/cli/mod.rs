@@ -5,6 +5,7 @@ mod backup;
 mod begin;
 mod cat;
 mod check;
+mod check_sqlite;
 mod documents;
 mod end;
 mod files;

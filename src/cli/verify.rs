@@ -8,6 +8,7 @@ use serde_json::json;
 use super::args::VerifyArgs;
 use super::signal_token;
 use super::summary::{count, rate, seconds};
+use crate::engine::sqlite::check::Depth;
 use crate::error::{ExitCode, printable};
 use crate::protocol::{Activity, Observer, Progress, Warning};
 use crate::repository::Repository;
@@ -42,6 +43,7 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
         with_progress(
             &stop,
             false,
+            Some(if args.deep { Depth::Deep } else { Depth::Quick }),
             &tally,
             |how| repository.verify(backup, &all, how),
             &mut |damage| if damage.is_known { known.push(damage) } else { found.push(damage) },

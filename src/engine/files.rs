@@ -599,14 +599,21 @@ impl Watched {
         if after.size == 0 && rustix::io::pread(file, &mut [0], 0).map_err(error)? > 0 {
             return Ok(Settled::Changed("it holds more than the 0 bytes that its file system tells of".to_owned()));
         }
-        // The same name must still mean the same file: a new one renamed over it is a change too.
+        Ok(match self.lost_name()? {
+            Some(what) => Settled::Changed(what),
+            None => Settled::Still(self.before),
+        })
+    }
+
+    /// Whether the name means another file now, or none: a new one renamed over it is a change too.
+    pub fn lost_name(&self) -> Result<Option<String>> {
+        let before = &self.before.stamp;
         match beneath::stat(&self.root, &self.below) {
-            Ok(stat) if (stat.st_dev, stat.st_ino) == (after.device, after.inode) => {}
-            Ok(_) | Err(Errno::LOOP) => return Ok(Settled::Changed("another file took its name".to_owned())),
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Settled::Changed("it was removed".to_owned())),
-            Err(errno) => return Err(error(errno)),
+            Ok(stat) if (stat.st_dev, stat.st_ino) == (before.device, before.inode) => Ok(None),
+            Ok(_) | Err(Errno::LOOP) => Ok(Some("another file took its name".to_owned())),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(Some("it was removed".to_owned())),
+            Err(errno) => Err(Error::io("look at", &self.absolute(), &errno.into()).file(&self.path)),
         }
-        Ok(Settled::Still(self.before))
     }
 }
 

@@ -2,11 +2,13 @@
 //!
 //! An engine knows nothing of repositories, sessions or the screen.
 
+pub mod contents;
 pub mod ese;
 pub mod files;
 pub mod globs;
 mod log_names;
 pub mod plan;
+pub mod sqlite;
 mod walk;
 
 use std::fmt;
@@ -24,6 +26,8 @@ use crate::stream::stop::StopToken;
 pub enum EngineName {
     /// The Extensible Storage Engine.
     Ese,
+    /// Databases of SQLite, hot.
+    Sqlite,
     /// Any directory, as it is.
     Files,
 }
@@ -33,6 +37,7 @@ impl EngineName {
     pub fn name(self) -> &'static str {
         match self {
             Self::Ese => "ese",
+            Self::Sqlite => "sqlite",
             Self::Files => "files",
         }
     }
@@ -275,4 +280,7 @@ pub trait Engine: Send + Sync + fmt::Debug {
 
     /// Makes deletions durable.
     fn settle_deletions(&self, logs: &[HeldLog]) -> Result<()>;
+
+    /// Gives up whatever a reading holds in the storage, also one that is stuck in a pipe: its next piece fails.
+    fn let_go(&self) {}
 }

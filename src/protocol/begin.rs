@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use super::{Context, Observer, Warning, heal, open_engine, open_files};
 use crate::durable;
-use crate::engine::ese::contents::look_for_engines;
+use crate::engine::contents::look_for_engines;
 use crate::engine::ese::facts::{Facts, Named, Terms};
 use crate::engine::files::PERMISSION_HINT;
+use crate::engine::sqlite::facts::Terms as SqliteTerms;
 use crate::engine::{Engine, EngineName, LeftOut, Notice, Role, Surveyed, plan};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::repository::partial::Owner;
-use crate::repository::restore::too_little_space;
 use crate::repository::store::Held;
 use crate::repository::{Identity, Repository};
 use crate::roots::{LOGS, Root, Roots};
@@ -47,6 +47,8 @@ pub struct Options {
     pub logs: Vec<String>,
     /// What holds for an instance of the Extensible Storage Engine.
     pub ese: Terms,
+    /// How databases of SQLite are to be read, where something was said about that.
+    pub sqlite: Option<SqliteTerms>,
     /// Logs are to be deleted when the backup stands.
     pub truncate: bool,
     /// What is left out as asked.
@@ -243,7 +245,11 @@ fn choose(state: &StateDirectory, options: &Options, places: &mut Places, stop: 
                 .file(&options.storage)
                 .hint("Say which engine is meant with --engine, or leave one of them out with --exclude."));
         }
-        places.engine = if seen.ese.is_some() { EngineName::Ese } else { EngineName::Files };
+        places.engine = match (seen.ese, seen.sqlite) {
+            (Some(_), _) => EngineName::Ese,
+            (None, Some(_)) => EngineName::Sqlite,
+            (None, None) => EngineName::Files,
+        };
     }
     if places.engine == EngineName::Ese {
         refuse_what_is_to_come(options)?;
@@ -264,6 +270,15 @@ fn choose(state: &StateDirectory, options: &Options, places: &mut Places, stop: 
         };
         return Err(Error::jet(Jet::InvalidParameter, message)
             .hint("--snapshot, --base, --log-dir, --checkpoint, --engine-files and --accept-… are for ESE storages."));
+    }
+    if places.engine == EngineName::Sqlite && !options.logs.is_empty() {
+        return Err(Error::jet(Jet::InvalidParameter, "the logs of SQLite databases are part of them")
+            .hint("Leave --log out, or take the directory as it is with --engine files."));
+    }
+    if places.engine != EngineName::Sqlite && options.sqlite.is_some() {
+        let message = format!("{} is read by the engine {}", printable(&options.storage), places.engine);
+        return Err(Error::jet(Jet::InvalidParameter, message)
+            .hint("--busy-timeout and --max-lock are for storages with SQLite databases."));
     }
     let engine = open_engine(&record_of(options, places, None, String::new()), state)?;
     if options.truncate || options.ese.live_log_directory.is_some() {
@@ -403,6 +418,7 @@ fn record_of(options: &Options, places: &Places, repository: Option<&Path>, sess
     });
     record.logs.clone_from(&options.logs);
     record.ese = (places.engine == EngineName::Ese).then(|| places.ese.clone());
+    record.sqlite = (places.engine == EngineName::Sqlite).then(|| options.sqlite.clone().unwrap_or_default());
     record.exclusion = options.exclusion.clone();
     record.keep_going = options.keep_going;
     record.keep_partial = options.keep_partial;
@@ -531,7 +547,8 @@ fn require_space(repository: &Repository, needed: u64) -> Result<()> {
     if free >= needed {
         return Ok(());
     }
-    Err(too_little_space(repository.root(), free, needed).hint("Free space there, or choose another repository."))
+    Err(Error::too_little_space(repository.root(), free, needed)
+        .hint("Free space there, or choose another repository."))
 }
 
 /// The plan of a session to be, in a file that a sweep leaves alone as long as we hold it.

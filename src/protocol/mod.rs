@@ -22,6 +22,7 @@ use std::sync::Arc;
 use crate::engine::ese::engine::EseEngine;
 use crate::engine::files::{FilesEngine, FilesOptions};
 use crate::engine::plan::PlanReader;
+use crate::engine::sqlite::engine::SqliteEngine;
 use crate::engine::{Engine, EngineName};
 use crate::error::{Error, ExitCode, Jet, Result};
 use crate::repository::Repository;
@@ -199,6 +200,11 @@ pub fn open_engine(record: &Record, state: &StateDirectory) -> Result<Arc<dyn En
     let files = open_files(record, state)?;
     Ok(match record.engine {
         EngineName::Files => Arc::new(files),
+        EngineName::Sqlite => {
+            let terms = record.sqlite.clone().unwrap_or_default();
+            let scratch = state.path().join(&record.session);
+            Arc::new(SqliteEngine::new(files, &record.storage(), &terms, &scratch))
+        }
         EngineName::Ese => {
             let terms = record.ese.clone().unwrap_or_default();
             Arc::new(EseEngine::new(files, &record.storage(), &terms, record.keep_going, record.instance.clone()))

@@ -159,6 +159,7 @@ pub fn prove_published(context: &Context, observer: &mut dyn Observer, stop: &St
     with_progress(
         stop,
         true,
+        None,
         &Tally::default(),
         |how| repository.verify(&backup, std::slice::from_ref(&backup), how),
         &mut |damage| bad.extend(Some(damage).filter(|damage| !damage.is_known)),
@@ -307,6 +308,7 @@ fn prove(
     with_progress(
         stop,
         true,
+        None,
         &tally,
         |how| {
             list = verify_data(&**store, &partial.backup(), &expected, how)?;
@@ -332,7 +334,7 @@ fn prove_frame(
 ) -> Result<()> {
     let bad = std::sync::Mutex::new(Vec::new());
     let report = |damage| bad.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(damage);
-    let how = Verification { stop, fresh: true, tally: &Tally::default(), report: &report };
+    let how = Verification { stop, fresh: true, databases: None, tally: &Tally::default(), report: &report };
     check_sums(&**partial.repository().store(), &partial.backup(), Some(list), &how)?;
     refuse_bad(context, &bad.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner), observer)
 }

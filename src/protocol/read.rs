@@ -22,7 +22,7 @@ use crate::session::journal::Durability;
 use crate::session::readers::{ReaderProgress, ReaderSlot};
 use crate::session::state::{Call, EntryState, Refusal, State};
 use crate::stream::pipeline::{self, Feed, Gauge, Job, Policy, Report, Sink};
-use crate::stream::source::{OddKind, Opened, Proof};
+use crate::stream::source::{Copied, OddKind, Opened, Proof};
 use crate::stream::stop::{Cause, StopToken, WATCH_INTERVAL};
 
 /// How often a reader tells others how far it is.
@@ -117,7 +117,8 @@ fn look(
     let Found { phase, mut entry, .. } = found;
     entry.hard_link = None; // whatever its name, its content is asked for
     let bytes_total = entry.size;
-    let feed = OneEntry { engine: context.engine()?, entry: Some(entry.clone()), open: entry, stop: stop.clone() };
+    let engine = context.engine()?;
+    let feed = OneEntry { engine: Arc::clone(&engine), entry: Some(entry.clone()), open: entry, stop: stop.clone() };
     let policy = Policy { keep_going: false, retries: context.session.record().retries };
     let gauge = Arc::new(Gauge::default());
     let (mut failed, mut report) = (None, ReadReport::default());
@@ -134,7 +135,9 @@ fn look(
         observer.progress(&Progress { activity: phase.into(), file, bytes_done, bytes_total });
         Ok(())
     };
-    pipeline::run(feed, sink, stop, &gauge, policy, &mut hear, &mut tick)?;
+    let ran = pipeline::run(feed, sink, stop, &gauge, policy, &mut hear, &mut tick);
+    engine.let_go();
+    ran?;
     match failed {
         Some(error) => Err(error),
         None => Ok(report),
@@ -212,6 +215,7 @@ impl<'a> Reader<'a> {
 
     /// Ends the reader: a signal becomes a stop of the session, so that every other reader leaves too.
     fn leave(self, done: Result<()>) -> Result<ReadReport> {
+        self.engine.let_go();
         if let Some(Cause::Signal(number)) = self.stop.cause()
             && self.context.session.stop_by_signal(number)? == StopAnswer::Over
         {
@@ -364,6 +368,7 @@ impl<'a> Reader<'a> {
                     observer.warning(&Warning { jet: None, message, file: Some(entry.path.clone()) });
                 }
                 warn_of_odd(&entry, finished.attributes.proof.as_deref(), observer);
+                tell_of_copy(&entry, finished.attributes.copy.as_deref(), observer);
                 if entry.role.is_file() {
                     self.report.files += 1;
                     self.report.bytes += finished.bytes;
@@ -383,7 +388,11 @@ impl<'a> Reader<'a> {
                 failed.get_or_insert(error);
                 Ok(())
             }
-            Report::Repeating { path, what } => {
+            Report::Repeating { path, what, is_usual: true } => {
+                observer.decided(&format!("{}: {what}; reading it again", printable(&*path)));
+                Ok(())
+            }
+            Report::Repeating { path, what, is_usual: false } => {
                 let message = format!("{} changed while it was read ({what}); reading it again", printable(&*path));
                 observer.warning(&Warning { jet: None, message, file: Some(path.to_path_buf()) });
                 Ok(())
@@ -504,6 +513,16 @@ fn warn_of_odd(entry: &Entry, proof: Option<&Proof>, observer: &mut dyn Observer
     let more = (proof.odd.len().saturating_sub(ODD_TOLD_MAX) as u64).saturating_add(proof.more);
     if more > 0 {
         warn(None, format!("{more} more {what}s of {path} do not prove themselves; `jetbak show --files` names them"));
+    }
+}
+
+/// Tells how the copy of a database was made.
+fn tell_of_copy(entry: &Entry, copy: Option<&Copied>, observer: &mut dyn Observer) {
+    let Some(Copied { told, warning, .. }) = copy else { return };
+    let path = printable(&entry.path);
+    observer.decided(&format!("{path}: {told}"));
+    if let Some(warning) = warning {
+        observer.warning(&Warning { jet: None, message: format!("{path}: {warning}"), file: Some(entry.path.clone()) });
     }
 }
 

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::attributes::UNKNOWN_NS;
+use crate::engine::sqlite::facts::CopyFacts;
 use crate::engine::{Entry, Role};
 use crate::hex::hex;
 use crate::paths;
@@ -56,6 +57,9 @@ pub struct FileLine {
     /// What its engine proved of a log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segments: Option<Proof>,
+    /// What the copy of a database of SQLite is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sqlite: Option<CopyFacts>,
     /// Holes, in order; none where the file has none, or too many to list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holes: Vec<Hole>,
@@ -128,7 +132,7 @@ impl FileLine {
         let (path, path_base64) = path_fields(path);
         let (target, target_base64) = paths::to_optional_fields(finished.target.as_deref());
         let (hard_link, hard_link_base64) = paths::to_optional_fields(finished.hard_link.as_deref());
-        let Attributes { stamp, mode, uid, gid, user, group, xattrs, not_kept, proof } = &finished.attributes;
+        let Attributes { stamp, mode, uid, gid, user, group, xattrs, not_kept, proof, copy } = &finished.attributes;
         Some(Self {
             type_name: match role {
                 Role::Directory => FileType::Directory,
@@ -148,6 +152,7 @@ impl FileLine {
             generation: entry.generation,
             pages: proof.as_deref().filter(|_| role == Role::Database).cloned(),
             segments: proof.as_deref().filter(|_| role == Role::Log).cloned(),
+            sqlite: copy.as_ref().map(|copy| copy.facts.clone()),
             holes: finished.holes.clone().unwrap_or_default(),
             mode: format!("{mode:04o}"),
             uid: *uid,

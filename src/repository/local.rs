@@ -219,6 +219,10 @@ impl Store for LocalStore {
         self.at(path)
     }
 
+    fn local_path(&self, path: &Path) -> Option<PathBuf> {
+        Some(self.at(path))
+    }
+
     fn create(&self, path: &Path) -> Result<Box<dyn Writing>> {
         Ok(Box::new(self.create_file(path, Put::Replace)?))
     }

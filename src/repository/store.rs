@@ -69,6 +69,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The path as a person would name it, for messages.
     fn describe(&self, path: &Path) -> PathBuf;
 
+    /// Where a file stands for other libraries that want to read it; none where the store is no directory.
+    fn local_path(&self, _path: &Path) -> Option<PathBuf> {
+        None
+    }
+
     /// Creates or replaces a file of bulk data; directories above it are made.
     fn create(&self, path: &Path) -> Result<Box<dyn Writing>>;
 

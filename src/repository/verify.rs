@@ -17,6 +17,7 @@ use crate::engine::Role;
 use crate::engine::ese::finding::{Finding, Kind};
 use crate::engine::ese::page::PageSize;
 use crate::engine::ese::prove::{Flaw, FlawKind, Prover, What};
+use crate::engine::sqlite::check::{self, Depth, Verdict};
 use crate::error::{Error, Jet, Result};
 use crate::hex::hex;
 use crate::roots::{DATA, Roots, folder_of};
@@ -80,6 +81,8 @@ pub enum DamageKind {
     LogSegment,
     /// The header of a log.
     LogHeader,
+    /// What SQLite finds in a database.
+    Integrity,
     /// A copy of the header of a database.
     Header,
     /// The page that the engine's own backup appends to a database.
@@ -111,6 +114,7 @@ impl DamageKind {
             Self::Correctable => "correctable",
             Self::LogSegment => "log-segment",
             Self::LogHeader => "log-header",
+            Self::Integrity => "integrity",
             Self::Header => "header",
             Self::Trailer => "trailer",
             Self::State => "state",
@@ -203,6 +207,8 @@ pub struct Verification<'a> {
     pub stop: &'a StopToken,
     /// Read from the medium, past the cache, as far as the file system allows it.
     pub fresh: bool,
+    /// Ask SQLite about its databases.
+    pub databases: Option<Depth>,
     /// Counts as it goes.
     pub tally: &'a Tally,
     /// Hears of each damage, from several threads.
@@ -455,6 +461,27 @@ pub fn check_file(
         (how.report)(Damage::new(path, DamageKind::Size, size.to_string(), bytes.to_string()));
     } else if computed != stored {
         (how.report)(Damage::new(path, DamageKind::Hash, stored, computed));
+    } else {
+        check_database(store, &folder.join(path), path, line, how)?;
+    }
+    Ok(())
+}
+
+/// Asks SQLite about a database whose bytes are those that were stored: what it finds was so in the source.
+fn check_database(store: &dyn Store, place: &Path, path: &Path, line: &FileLine, how: &Verification) -> Result<()> {
+    let (Some(depth), Some(_), 1..) = (how.databases, &line.sqlite, line.size) else { return Ok(()) };
+    let Some(place) = store.local_path(place) else { return Ok(()) };
+    let damage = |what: String| Damage::new(path, DamageKind::Integrity, "", what);
+    match check::stored(&place, depth, how.stop)? {
+        Verdict::Sound => {}
+        Verdict::Damaged(found) => {
+            for what in found {
+                (how.report)(damage(format!("{what} ({}; its bytes are those of the source)", depth.name())));
+            }
+        }
+        Verdict::Unknown(why) => {
+            (how.report)(Damage { is_known: true, ..damage(format!("{} cannot tell here: {why}", depth.name())) });
+        }
     }
     Ok(())
 }
@@ -576,6 +603,7 @@ fn find_extra(
 pub fn with_progress(
     stop: &StopToken,
     fresh: bool,
+    databases: Option<Depth>,
     tally: &Tally,
     work: impl FnOnce(&Verification) -> Result<()> + Send,
     damage: &mut dyn FnMut(Damage),
@@ -587,7 +615,7 @@ pub fn with_progress(
             let report = move |one| {
                 let _ = send.send(one); // the caller listens until this thread ends
             };
-            work(&Verification { stop, fresh, tally, report: &report })
+            work(&Verification { stop, fresh, databases, tally, report: &report })
         });
         loop {
             match found.recv_timeout(crate::stream::stop::WATCH_INTERVAL) {

@@ -8,6 +8,7 @@ use super::event::Kind;
 use super::state::Terms;
 use crate::durable;
 use crate::engine::ese::facts::{Facts, Terms as EseTerms};
+use crate::engine::sqlite::facts::Terms as SqliteTerms;
 use crate::engine::{EngineName, LeftOut};
 use crate::error::{Error, ExitCode, Result, printable};
 use crate::paths;
@@ -72,6 +73,9 @@ pub struct Record {
     /// What such an instance was at begin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<Facts>,
+    /// What was said about databases of SQLite.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sqlite: Option<SqliteTerms>,
 }
 
 /// What is left out of a storage because somebody asked for that.
@@ -196,6 +200,7 @@ impl Record {
             excluded: 0,
             ese: None,
             instance: None,
+            sqlite: None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::sqlite::facts::CopyFacts;
 use crate::error::Result;
 
 /// Who or what a file was when it was read, so that a later look can tell whether it is still the same.
@@ -43,12 +44,36 @@ pub struct Attributes {
     pub not_kept: Vec<String>,
     /// What its engine proved of its content while it was read; none where nothing in it proves itself.
     pub proof: Option<Arc<Proof>>,
+    /// What the copy of a database of SQLite is, and what there is to tell of how it was made.
+    pub copy: Option<Arc<Copied>>,
+}
+
+/// A copy of a database of SQLite.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// What it is.
+    pub facts: CopyFacts,
+    /// How it was made, for those who ask.
+    pub told: String,
+    /// What everybody should hear of it.
+    pub warning: Option<String>,
 }
 
 impl Attributes {
     /// Attributes with nothing but stamp, mode and numbers.
     pub fn plain(stamp: Stamp, mode: u32, uid: u32, gid: u32) -> Self {
-        Self { stamp, mode, uid, gid, user: None, group: None, xattrs: Vec::new(), not_kept: Vec::new(), proof: None }
+        Self {
+            stamp,
+            mode,
+            uid,
+            gid,
+            user: None,
+            group: None,
+            xattrs: Vec::new(),
+            not_kept: Vec::new(),
+            proof: None,
+            copy: None,
+        }
     }
 }
 
@@ -179,6 +204,11 @@ pub enum Got {
 
 /// A file opened for reading: gives only bytes that the engine has verified.
 pub trait Source: Send {
+    /// Says, before the first piece, that it cannot be read again: whatever that costs others, it has to hold still now.
+    fn insist(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// The next piece. An error says that bytes could not be read or are not sound.
     fn next(&mut self, buffer: &mut [u8]) -> Result<Got>;
 
@@ -193,6 +223,9 @@ pub enum Settled {
     Still(Attributes),
     /// It did not, and in which respect.
     Changed(String),
+    /// It did not, as is to be expected of what lives, and in which respect; another attempt may succeed, and one that
+    /// insists will.
+    Disturbed(String),
 }
 
 /// An opened entry.

@@ -6,6 +6,7 @@ pub mod ese;
 pub mod flickering;
 pub mod forge;
 pub mod mounts;
+pub mod sqlite;
 pub mod tree;
 
 use std::ffi::{OsStr, OsString};

@@ -77,11 +77,13 @@ impl Show for Generation {
     }
 }
 
+/// Fields in the order in which they are shown.
 #[derive(Default)]
-struct Fields(Vec<Field>);
+pub struct Fields(pub Vec<Field>);
 
 impl Fields {
-    fn add(&mut self, key: &'static str, label: &'static str, text: impl Display, value: impl Into<Value>) {
+    /// Adds one with a text for people and a value for scripts.
+    pub fn add(&mut self, key: &'static str, label: &'static str, text: impl Display, value: impl Into<Value>) {
         self.0.push(Field { key, label, text: text.to_string(), value: value.into() });
     }
 
@@ -89,7 +91,8 @@ impl Fields {
         self.add(key, label, field, field.value());
     }
 
-    fn number(&mut self, key: &'static str, label: &'static str, number: impl Into<u64>) {
+    /// Adds a number.
+    pub fn number(&mut self, key: &'static str, label: &'static str, number: impl Into<u64>) {
         let number = number.into();
         self.add(key, label, number, number);
     }

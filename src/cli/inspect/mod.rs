@@ -1,6 +1,7 @@
 //! `jetbak inspect`
 
 mod fields;
+mod sqlite;
 
 use std::path::Path;
 
@@ -28,6 +29,12 @@ pub fn run(args: &InspectArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     for (index, path) in args.files.iter().enumerate() {
         if index > 0 && !ui.is_json() {
             ui.line("");
+        }
+        // What cannot be opened is told below.
+        if let Ok(Some(inspected)) = sqlite::inspect(path, &stop) {
+            damages += usize::from(inspected.damage.is_some());
+            sqlite::show(path, inspected, ui);
+            continue;
         }
         match inspect(path, &stop) {
             Ok(inspected) => {
@@ -99,14 +106,22 @@ fn show(path: &Path, inspected: &Inspected, ui: &mut Ui) {
     }
     let mut rows: Vec<(String, String)> =
         copies.iter().enumerate().map(|(index, copy)| copy_row(index, copy)).collect();
-    rows.extend(fields.into_iter().map(|field| (field.label.to_owned(), field.text)));
-    let width = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
-    for (label, text) in rows {
-        ui.line(format!("  {label:width$}  {}", printable(text)).trim_end());
-    }
+    rows.extend(rows_of(fields));
+    show_rows(rows, ui);
     for finding in findings.iter().filter(|finding| finding.kind != Kind::FileType) {
         let number = finding.jet.map(|jet| format!(" [{}, {}]", jet.symbol(), jet.number())).unwrap_or_default();
         ui.line(&format!("  {name} {}{number}", finding.message));
+    }
+}
+
+fn rows_of(fields: Vec<Field>) -> impl Iterator<Item = (String, String)> {
+    fields.into_iter().map(|field| (field.label.to_owned(), field.text))
+}
+
+fn show_rows(rows: Vec<(String, String)>, ui: &mut Ui) {
+    let width = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
+    for (label, text) in rows {
+        ui.line(format!("  {label:width$}  {}", printable(text)).trim_end());
     }
 }
 

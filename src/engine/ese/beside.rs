@@ -101,7 +101,7 @@ impl Source for BesideSource {
                 attributes.proof = Some(Arc::new(Proof { notices: self.notices, ..Proof::default() }));
                 Settled::Still(attributes)
             }
-            changed @ Settled::Changed(_) => changed,
+            changed @ (Settled::Changed(_) | Settled::Disturbed(_)) => changed,
         })
     }
 }

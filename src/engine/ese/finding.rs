@@ -36,6 +36,8 @@ pub enum Kind {
     State,
     /// No file of the engine.
     FileType,
+    /// What SQLite finds in a database.
+    Integrity,
     /// A file that is expected and is not there.
     Missing,
     /// Bytes that the system does not give.
@@ -60,6 +62,7 @@ impl Kind {
             Self::FlushMap => "flush-map",
             Self::State => "state",
             Self::FileType => "file-type",
+            Self::Integrity => "integrity",
             Self::Missing => "missing",
             Self::Unreadable => "unreadable",
         }

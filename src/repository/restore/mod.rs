@@ -22,7 +22,7 @@ use self::write::{Work, Written};
 use super::Repository;
 use super::catalogue::Backup;
 use crate::attributes::OwnerRule;
-use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::error::{Error, Jet, Result, printable};
 use crate::named_paths::NamedPaths;
 use crate::stream::stop::StopToken;
 
@@ -308,16 +308,6 @@ fn refuse_repository(repository: &Repository, into: &Path) -> Result<()> {
 
 fn require_space(target: &Target, path: &Path, needed: u64) -> Result<()> {
     let Some(free) = target.free_bytes()?.filter(|free| *free < needed) else { return Ok(()) };
-    Err(too_little_space(path, free, needed).hint("Free space there, or restore elsewhere or less, with --only."))
-}
-
-/// The error of a place that has less space than is needed.
-pub fn too_little_space(path: &Path, free: u64, needed: u64) -> Error {
-    let message = format!(
-        "{} has {} free, and {} are needed ({free} and {needed} bytes)",
-        printable(path),
-        indicatif::BinaryBytes(free),
-        indicatif::BinaryBytes(needed)
-    );
-    Error::jet(Jet::DiskFull, message).exit(ExitCode::Failed).file(path)
+    Err(Error::too_little_space(path, free, needed)
+        .hint("Free space there, or restore elsewhere or less, with --only."))
 }

@@ -107,6 +107,8 @@ pub enum Report {
         path: Arc<Path>,
         /// In which respect it changed.
         what: String,
+        /// It is one that lives: that is to be expected.
+        is_usual: bool,
     },
 }
 

@@ -90,7 +90,16 @@ impl Reader {
     /// Reads one job into the pipeline, again if it changes meanwhile; false where it failed.
     fn read(&mut self, feed: &mut impl Feed, job: &Job) -> Result<bool, Gone> {
         for attempt in 0.. {
+            let is_last = attempt >= self.policy.retries || !self.restartable;
             let source = match feed.open(job) {
+                Ok(Opened::Data(mut source)) if is_last => match source.insist() {
+                    Ok(()) => source,
+                    Err(_) if self.stop.cause().is_some() => return Err(Gone),
+                    Err(error) => {
+                        self.send(Message::Failed(job.clone(), error))?;
+                        return Ok(false);
+                    }
+                },
                 Ok(Opened::Data(source)) => source,
                 Ok(Opened::Directory(attributes)) => {
                     self.send(Message::Directory(job.clone(), attributes))?;
@@ -110,9 +119,9 @@ impl Reader {
                 }
             };
             let Some(what) = self.stream(source, job)? else { return Ok(true) };
-            let what = match what {
+            let (what, is_usual) = match what {
                 Trouble::Failed => return Ok(false),
-                Trouble::Changed { what, sent } => {
+                Trouble::Changed { what, sent, is_usual } => {
                     if attempt >= self.policy.retries || (sent && !self.restartable) {
                         let error = changed(job, &what, attempt);
                         let message = if sent {
@@ -123,11 +132,11 @@ impl Reader {
                         self.send(message)?;
                         return Ok(false);
                     }
-                    what
+                    (what, is_usual)
                 }
             };
             self.flush()?;
-            let repeating = Report::Repeating { path: Arc::clone(&job.path), what };
+            let repeating = Report::Repeating { path: Arc::clone(&job.path), what, is_usual };
             let _ = self.reports.send(News::Reports(vec![repeating])); // news only
             let pause = Duration::from_millis(100) * (attempt + 1);
             self.stop.sleep(pause).map_err(|_| Gone)?;
@@ -171,7 +180,11 @@ impl Reader {
                 Ok(Settled::Still(attributes)) => End::Still(attributes, None),
                 Ok(Settled::Changed(what)) => {
                     self.spare = Some(buffer);
-                    return Ok(Some(Trouble::Changed { what, sent }));
+                    return Ok(Some(Trouble::Changed { what, sent, is_usual: false }));
+                }
+                Ok(Settled::Disturbed(what)) => {
+                    self.spare = Some(buffer);
+                    return Ok(Some(Trouble::Changed { what, sent, is_usual: true }));
                 }
                 Err(error) => End::Failed(error),
             };
@@ -263,8 +276,8 @@ fn weight_of(attributes: &Attributes) -> usize {
 enum Trouble {
     /// It was told downstream already.
     Failed,
-    /// It did not hold still; whether a part of it was sent downstream.
-    Changed { what: String, sent: bool },
+    /// It did not hold still; whether a part of it was sent downstream, and whether that is to be expected.
+    Changed { what: String, sent: bool, is_usual: bool },
 }
 
 fn changed(job: &Job, what: &str, retries: u32) -> Error {
