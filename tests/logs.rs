@@ -104,7 +104,7 @@ fn what_bars_everything_is_said_of_every_log() {
     fs::remove_file(host.path("app/edb.chk")).expect("removed");
     fs::remove_file(host.path("app/edb00007.log")).expect("removed");
     let ran = host.ok(&["logs", "app"]);
-    assert!(ran.stdout.contains("The logs 7 (0x7) are not there."), "{}", ran.stdout);
+    assert!(ran.stdout.contains("Log 7 (0x7) is not there."), "{}", ran.stdout);
     assert!(ran.stdout.ends_with("not even the oldest (there is no checkpoint).\n"), "{}", ran.stdout);
     assert_eq!(story(&host, &[])["missing"], json!([[7, 7]]));
 }

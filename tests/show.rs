@@ -164,7 +164,7 @@ fn what_was_left_out_is_named_and_a_long_list_is_cut() {
     let shown = host.ok(&["show", "repo"]).stdout;
     assert!(
         shown.contains(
-            "\n  left out  23 entries, of a sort that is never taken:\n              fifo00: a socket, fifo or device\n"
+            "\n  left out  23 entries, each for its reason:\n              fifo00: a socket, fifo or device\n"
         ),
         "{shown}"
     );

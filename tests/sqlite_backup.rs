@@ -265,9 +265,10 @@ fn truncate_empties_the_log_after_publishing_and_only_when_asked() {
     assert_eq!(log(), before, "nobody asked");
     host.ok(&["begin", "app", "--to", "repo"]);
     host.ok(&["read", "app"]);
-    assert_eq!(host.ok(&["truncate", "app", "--dry-run"]).stdout, "bank.db-wal\n");
+    let would = host.ok(&["truncate", "app", "--dry-run"]).says("1 write-ahead log would be emptied");
+    assert_eq!(would.stdout, "bank.db-wal  a checkpoint writes what it holds into its database\n");
     assert_eq!(log(), before);
-    host.ok(&["truncate", "app"]).says("deleted 1 log");
+    host.ok(&["truncate", "app"]).says("1 write-ahead log emptied");
     host.ok(&["end", "app"]);
     assert_eq!(log(), 0);
     assert_eq!(manifest(&host)["truncated"], true);

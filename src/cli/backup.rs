@@ -20,6 +20,14 @@ pub fn run(global: &Global, args: &BackupArgs, ui: &mut Ui) -> anyhow::Result<Ex
             .hint("Only a full backup truncates.")
             .into());
     }
+    if options.ese.live_log_directory.is_some() && !args.truncate {
+        return Err(Error::jet(
+            Jet::InvalidParameter,
+            "--live-log-dir says where --truncate deletes, and that was not given",
+        )
+        .hint("Add --truncate, or leave --live-log-dir out.")
+        .into());
+    }
     let state = state_directory(global)?;
     let signals = signal_token()?;
     if args.dry_run {

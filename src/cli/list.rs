@@ -7,7 +7,7 @@ use super::args::ListArgs;
 use crate::error::{Error, ExitCode, printable};
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
-use crate::session::event::Outcome;
+use crate::repository::manifest::Manifest;
 use crate::times;
 use crate::ui::table::{Align, table};
 use crate::ui::{Ui, json as objects};
@@ -21,7 +21,7 @@ pub fn run(args: &ListArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     } else if backups.is_empty() {
         ui.say("no backups yet");
     } else {
-        show(&backups, ui);
+        show(&repository, &backups, ui);
     }
     let mut exit_code = ExitCode::Done;
     for backup in &backups {
@@ -47,7 +47,7 @@ pub fn run(args: &ListArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     Ok(exit_code)
 }
 
-fn show(backups: &[Backup], ui: &mut Ui) {
+fn show(repository: &Repository, backups: &[Backup], ui: &mut Ui) {
     let columns = [
         ("number", Align::Right),
         ("kind", Align::Left),
@@ -71,7 +71,7 @@ fn show(backups: &[Backup], ui: &mut Ui) {
                 times::for_people(manifest.began),
                 HumanCount(manifest.files).to_string(),
                 BinaryBytes(manifest.bytes).to_string(),
-                outcome(manifest.outcome, manifest.truncated),
+                outcome(manifest, repository.verified(backup).is_some_and(|verified| verified.damages > 0)),
                 id.1,
             ]
         })
@@ -81,8 +81,11 @@ fn show(backups: &[Backup], ui: &mut Ui) {
     }
 }
 
-fn outcome(outcome: Outcome, truncated: bool) -> String {
-    if truncated { format!("{}, truncated", outcome.name()) } else { outcome.name().to_owned() }
+fn outcome(manifest: &Manifest, was_damaged: bool) -> String {
+    let mut words = vec![manifest.outcome.name()];
+    words.extend(manifest.truncated.then_some("truncated"));
+    words.extend(was_damaged.then_some("damaged when it was verified"));
+    words.join(", ")
 }
 
 fn object(repository: &Repository, backup: &Backup) -> Value {

@@ -8,10 +8,9 @@ use super::signal_token;
 use super::summary::count;
 use crate::engine::ese::deletion::story_of;
 use crate::engine::ese::fields::Generation;
-use crate::engine::ese::log_story::{LogStory, Told};
-use crate::engine::ese::ranges::span;
+use crate::engine::ese::log_story::{LogStory, Told, subject};
 use crate::engine::ese::truncation::{Anchor, Backup, Decided, Fate, Needs, Reason, Situation, decide};
-use crate::error::{Error, ExitCode};
+use crate::error::{Error, ExitCode, printable};
 use crate::paths;
 use crate::repository::Repository;
 use crate::ui::table::{Align, table};
@@ -56,15 +55,18 @@ struct Asked<'a> {
 impl Asked<'_> {
     fn show(&self, ui: &mut Ui) {
         let columns = [
+            ("log", Align::Left),
             ("generation", Align::Left),
             ("size", Align::Right),
             ("created", Align::Left),
-            ("", Align::Left),
+            ("fate", Align::Left),
             ("why", Align::Left),
         ];
         let row = |(log, decided): (&Told, Option<&Decided>)| {
             let fate = if is_deletable(decided) { "can go" } else { "stays" };
+            let name = log.path.strip_prefix(&self.args.storage).unwrap_or(&log.path);
             vec![
+                printable(name),
                 log.generation.map_or_else(|| "?".to_owned(), |generation| generation.to_string()),
                 BinaryBytes(log.size).to_string(),
                 log.created.map_or_else(|| "?".to_owned(), |created| created.to_string()),
@@ -136,7 +138,8 @@ impl Asked<'_> {
     fn summary(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for (low, high) in &self.story.gaps {
-            lines.push(format!("The logs {} are not there.", span(*low, *high)));
+            let there = subject(*low, *high);
+            lines.push(format!("{}{} not there.", there[..1].to_uppercase(), &there[1..]));
         }
         for (sequence, why) in &self.doubts {
             lines.push(format!("Backup {sequence} makes no log needless: {why}."));
@@ -149,9 +152,12 @@ impl Asked<'_> {
         let all = format!("{} ({})", count(self.story.logs.len() as u64, "log"), BinaryBytes(size));
         let (now, now_bytes) = self.sum(&self.decided);
         let (later, later_bytes) = self.sum(&self.after_a_full());
-        let how = "`jetbak backup --truncate`";
+        // A database that was not shut down is backed up as a snapshot only.
+        let is_dirty = self.story.situation.databases.iter().any(|it| matches!(it.needs, Needs::Logs(..)));
+        let option = if is_dirty { "--snapshot --truncate" } else { "--truncate" };
+        let how = format!("`jetbak backup {option}`");
         lines.push(if now > 0 {
-            let all_of_it = "the next {how} deletes them".replace("{how}", how);
+            let all_of_it = format!("the next {how} deletes them");
             let more = later.saturating_sub(now);
             let more_of_it = if more > 0 {
                 format!(", and {more} more ({})", BinaryBytes(later_bytes.saturating_sub(now_bytes)))
@@ -165,7 +171,7 @@ impl Asked<'_> {
                 None => "no repository was named",
             };
             format!(
-                "None of {all} can go: {known}. A full backup with --truncate would delete {} ({}){}.",
+                "None of {all} can go: {known}. A full backup with {option} would delete {} ({}){}.",
                 count(later, "log"),
                 BinaryBytes(later_bytes),
                 self.refused

@@ -242,7 +242,8 @@ impl End<'_> {
             return exit_code;
         }
         ui.finish_progress();
-        let part = if self.options.only.is_empty() { "" } else { " in part" };
+        let lacks = restored.written.damaged > 0;
+        let part = if self.options.only.is_empty() && !lacks { "" } else { " in part" };
         let all = destinations(&restored.layout, &restored.plan);
         let mut names = all.iter().map(|mapped| match mapped.root {
             DATA => printable(mapped.into),

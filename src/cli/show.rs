@@ -161,8 +161,11 @@ impl Shown<'_> {
         let incomplete = manifest.outcome == Outcome::Incomplete;
         let title = if incomplete { "incomplete backup" } else { "backup" };
         let mut facts = Facts(vec![format!("{title} {}", printable(&manifest.id))]);
-        let stands_for =
-            if incomplete { ": files are missing in it; it is never the latest and never a parent" } else { "" };
+        let stands_for = match (incomplete, manifest.excluded.is_empty()) {
+            (false, _) => "",
+            (true, false) => ": files are missing in it; it is never the latest and never a parent",
+            (true, true) => ": pages in it are damaged; it is never the latest and never a parent",
+        };
         facts.add("kind", format!("{}, {}{stands_for}", manifest.kind.name(), manifest.outcome.name()));
         let (storage, host) = (printable(&manifest.storage), printable(&manifest.host));
         facts.add("storage", format!("{storage} on {host}, engine {}", manifest.engine));
@@ -297,7 +300,7 @@ impl Shown<'_> {
                 manifest.left_out.iter().map(|one| format!("{}: {}", printable(&one.path), printable(&one.reason)));
             facts.add_list(
                 "left out",
-                &format!("{}, of a sort that is never taken", count_entries(number as u64)),
+                &format!("{}, each for its reason", count_entries(number as u64)),
                 names,
                 NAMES_MAX,
                 number as u64,

@@ -1,5 +1,7 @@
 //! `jetbak truncate`
 
+use std::path::PathBuf;
+
 use indicatif::BinaryBytes;
 use serde_json::json;
 
@@ -10,6 +12,7 @@ use crate::error::{ExitCode, printable};
 use crate::paths;
 use crate::protocol::truncate::{self, Truncated};
 use crate::session::signals;
+use crate::ui::table::{Align, table};
 use crate::ui::{Ui, json as objects};
 
 pub fn run(global: &Global, args: &TruncateArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
@@ -35,9 +38,7 @@ fn show(done: &Truncated, exit_code: ExitCode, ui: &mut Ui) {
     ui.finish_progress();
     if !ui.is_json() {
         if done.dry_run {
-            for log in &done.deleted {
-                ui.line(&printable(log));
-            }
+            show_going(done, ui);
         }
         say(done, ui);
         return;
@@ -46,6 +47,7 @@ fn show(done: &Truncated, exit_code: ExitCode, ui: &mut Ui) {
         "type": "truncate",
         "dry_run": done.dry_run,
         "bytes": done.bytes,
+        "why": done.why,
         "exit_code": exit_code.number(),
         "id": done.published.as_ref().map(|published| published.id.clone()),
     }));
@@ -55,12 +57,30 @@ fn show(done: &Truncated, exit_code: ExitCode, ui: &mut Ui) {
     ui.json(fields);
 }
 
+/// A line for each log that would go, with the reason behind it.
+fn show_going(would: &Truncated, ui: &mut Ui) {
+    let row = |(log, why): (&PathBuf, &String)| vec![printable(log), why.clone()];
+    let rows: Vec<_> = would.deleted.iter().zip(&would.why).map(row).collect();
+    for line in table(&[("", Align::Left), ("", Align::Left)], &rows).iter().skip(1) {
+        ui.line(line);
+    }
+}
+
 /// The few words for people.
 pub fn say(done: &Truncated, ui: &mut Ui) {
     ui.finish_progress();
-    let logs = count(done.deleted.len() as u64, "log");
     let bytes = BinaryBytes(done.bytes);
     let stay = done.remaining.len();
+    if done.are_emptied {
+        let logs = count(done.deleted.len() as u64, "write-ahead log");
+        let (published, would) = (&done.published, if done.dry_run { "would be emptied" } else { "emptied" });
+        if let Some(published) = published.as_ref().filter(|_| !done.dry_run) {
+            ui.say(&format!("published and proven: {}", published.id));
+        }
+        ui.say(&format!("{logs} {would}, {bytes} written into their databases"));
+        return;
+    }
+    let logs = count(done.deleted.len() as u64, "log");
     if done.dry_run {
         ui.say(&format!("{logs} ({bytes}) would be deleted, {stay} would stay"));
         return;
@@ -73,5 +93,8 @@ pub fn say(done: &Truncated, ui: &mut Ui) {
         gone => format!(", {gone} had gone before"),
     };
     let verb = if stay == 1 { "stays" } else { "stay" };
-    ui.say(&format!("deleted {logs} ({bytes}), {stay} {verb}{missing}"));
+    // Elsewhere than in the storage: with the live instance, or on a volume of their own.
+    let elsewhere = done.deleted.first().filter(|path| path.is_absolute()).and_then(|path| path.parent());
+    let place = elsewhere.map_or_else(String::new, |folder| format!(" in {}", printable(folder)));
+    ui.say(&format!("deleted {logs} ({bytes}){place}, {stay} {verb}{missing}"));
 }

@@ -9,7 +9,7 @@ use super::args::VerifyArgs;
 use super::signal_token;
 use super::summary::{count, rate, seconds};
 use crate::engine::sqlite::check::Depth;
-use crate::error::{ExitCode, printable};
+use crate::error::{Error, ExitCode, printable};
 use crate::protocol::{Activity, Observer, Progress, Warning};
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
@@ -31,6 +31,10 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
         }
         chosen
     };
+    if chosen.is_empty() {
+        let message = format!("{} holds no backup: nothing was verified", printable(repository.root()));
+        ui.warning(&Warning { jet: None, message, file: None });
+    }
     let stop = signal_token()?;
     let started = Instant::now();
     let bytes_total =
@@ -86,7 +90,13 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
         })));
     } else {
         let (files, bytes) = (count(tally.files(), "file"), BinaryBytes(tally.bytes()));
-        let verdict = if damages == 0 { "all good".to_owned() } else { format!("{} found", count(damages, "damage")) };
+        let verdict = if chosen.is_empty() {
+            "nothing to verify".to_owned()
+        } else if damages == 0 {
+            "all good".to_owned()
+        } else {
+            format!("{} found", count(damages, "damage"))
+        };
         ui.say(&format!(
             "verified {}: {files}, {bytes} in {}{}: {verdict}",
             count(chosen.len() as u64, "backup"),
@@ -96,7 +106,7 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     }
     if damages > 0 && !ui.is_json() {
         let message = format!("{} found in {}", count(damages, "damage"), printable(repository.root()));
-        let error = crate::error::Error::new(ExitCode::Verification, message);
+        let error = Error::new(ExitCode::Verification, message);
         let hint = if of_sets == damages {
             "Make a new full backup now. Every file is as it was stored, but they do not go together."
         } else {

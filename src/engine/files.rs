@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use super::globs::{Excludes, Patterns};
 use super::walk::{Kind, Limits, Seen, Walk};
 use super::{
-    Deletion, Engine, EngineName, Entry, HeldLog, History, LeftOut, Needless, Role, Surveyed, Witness, log_names,
+    Deletion, Engine, EngineName, Entry, Going, HeldLog, History, LeftOut, Needless, Role, Surveyed, Witness, log_names,
 };
 use crate::attributes::{self, stamp};
 use crate::beneath;
@@ -476,13 +476,11 @@ impl Engine for FilesEngine {
                 Ok(())
             })?;
         }
+        let why = "in this backup, and not the newest of its series";
+        let going = |log| Going { log, witness: Witness::Stamp, why: why.to_owned() };
         let needless = log_names::needless(held, &excluded);
         let all = held.iter().map(|log| log.path.clone()).collect();
-        Ok(Needless {
-            all,
-            logs: needless.into_iter().map(|log| (log, Witness::Stamp)).collect(),
-            ..Needless::default()
-        })
+        Ok(Needless { all, logs: needless.into_iter().map(going).collect(), ..Needless::default() })
     }
 
     fn delete_log(&self, log: &HeldLog, sha256: Option<&str>, rehearse: bool) -> Result<Deletion> {

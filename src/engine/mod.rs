@@ -203,11 +203,22 @@ pub enum Witness {
     Backup(u64, u32),
 }
 
+/// A log that may go.
+#[derive(Clone, Debug)]
+pub struct Going {
+    /// The log.
+    pub log: HeldLog,
+    /// What must hold for it.
+    pub witness: Witness,
+    /// Why it may go, in words for people.
+    pub why: String,
+}
+
 /// What truncate may delete.
 #[derive(Clone, Debug, Default)]
 pub struct Needless {
     /// The logs, oldest first.
-    pub logs: Vec<(HeldLog, Witness)>,
+    pub logs: Vec<Going>,
     /// Every log that is there, oldest first, those that may go among them.
     pub all: Vec<PathBuf>,
     /// Logs that would go as well, and are not there.
@@ -262,6 +273,11 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// Whether a file that was read is still what it was, where the others are worth nothing without it; else in which
     /// respect it changed.
     fn changed_since(&self, _path: &Path, _stamp: &Stamp) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// Every log that is there, oldest first, where an engine knows of more than its backup holds.
+    fn every_log(&self, _stop: &StopToken) -> Result<Option<Vec<PathBuf>>> {
         Ok(None)
     }
 

@@ -202,7 +202,7 @@ pub fn begin(
         require_space(repository, survey.allocated)?;
     }
     observer.decided(&format!(
-        "engine {}: {} files, {} bytes in the database phase, {} logs of this moment",
+        "engine {}; files to read before the logs: {} ({} bytes), logs as of now: {}",
         places.engine, survey.files, survey.bytes, survey.logs
     ));
     // The partial first: its lock may have to be waited for, and nobody else's begin should wait with us.

@@ -9,7 +9,7 @@ use crate::engine::ese::fields::Generation;
 use crate::engine::ese::log_story::Present;
 use crate::engine::ese::truncation::Backup;
 use crate::engine::plan::PlanReader;
-use crate::engine::{Deletion, Engine, Entry, HeldLog, History, Notice, Role, Witness};
+use crate::engine::{Deletion, Engine, EngineName, Entry, Going, HeldLog, History, Notice, Role, Witness};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::repository::log_history::databases_of;
 use crate::repository::manifest::BackupId;
@@ -24,8 +24,12 @@ use crate::stream::stop::StopToken;
 pub struct Truncated {
     /// Nothing was changed.
     pub dry_run: bool,
+    /// Logs are not deleted but emptied: they are write-ahead logs of databases in use.
+    pub are_emptied: bool,
     /// Logs that are gone now (dry run: that would go), oldest first.
     pub deleted: Vec<PathBuf>,
+    /// Why each of them may go, in words for people.
+    pub why: Vec<String>,
     /// Their bytes.
     pub bytes: u64,
     /// Logs that were gone before.
@@ -55,13 +59,15 @@ pub fn dry_run(context: &Context, observer: &mut dyn Observer) -> Result<Truncat
     let history = history(context, &*engine, &doubt)?;
     let needless = engine.truncatable(&held, &history, &never)?;
     tell(&needless.notices, observer);
-    let mut would = Truncated { dry_run: true, missing: needless.missing, ..Truncated::default() };
+    let are_emptied = context.session.record().engine == EngineName::Sqlite;
+    let mut would = Truncated { dry_run: true, are_emptied, missing: needless.missing, ..Truncated::default() };
     let mut hashes = Hashes { context, known: HashMap::new() };
-    for (log, witness) in &needless.logs {
+    for Going { log, witness, why } in &needless.logs {
         match engine.delete_log(log, hashes.of(witness, &log.path)?.as_deref(), true)? {
             Deletion::Deleted => {
                 would.bytes = would.bytes.saturating_add(log.stamp.size);
                 would.deleted.push(log.path.clone());
+                would.why.push(why.clone());
             }
             Deletion::Missing => would.missing.push(log.path.clone()),
             Deletion::Changed(what) => return Err(changed(&log.path, &what)),
@@ -138,8 +144,8 @@ fn tell(notices: &[Notice], observer: &mut dyn Observer) {
     }
 }
 
-fn sum(logs: &[HeldLog]) -> u64 {
-    logs.iter().fold(0, |sum, log| log.stamp.size.saturating_add(sum))
+fn sum(going: &[Going]) -> u64 {
+    going.iter().fold(0, |sum, one| one.log.stamp.size.saturating_add(sum))
 }
 
 /// A log that is not read yet, as far as a dry run needs to know it.
@@ -179,14 +185,17 @@ pub fn truncate(
     if before.publication().is_some() {
         publish::prove_published(context, observer, stop)?;
     }
-    let mut done = Truncated { published: Some(published), ..Truncated::default() };
+    let are_emptied = context.session.record().engine == EngineName::Sqlite;
+    let mut done = Truncated { published: Some(published), are_emptied, ..Truncated::default() };
     // From here on the backup stands, whatever becomes of the logs.
     let failure = match refused {
         Some(error) => Some(error),
         None => delete(context, &*engine, &held, &doubt, &mut done, observer, stop).err(),
     };
     if done.remaining.is_empty() && done.deleted.is_empty() {
-        let paths: Vec<_> = held.iter().map(|log| log.path.clone()).collect();
+        // What barred the deletion may bar the look as well.
+        let paths = engine.every_log(stop).ok().flatten();
+        let paths = paths.unwrap_or_else(|| held.iter().map(|log| log.path.clone()).collect());
         done.remaining = remaining(&paths, &done);
     }
     Ok((done, failure))
@@ -206,13 +215,13 @@ fn delete(
     let needless = engine.truncatable(held, &history(context, engine, doubt)?, stop)?;
     tell(&needless.notices, observer);
     done.missing = needless.missing;
-    let (going, witnesses): (Vec<_>, Vec<_>) = needless.logs.into_iter().unzip();
+    let going = needless.logs;
     let count = going.len() as u64;
     context.session.append::<Error>(Durability::Synced, |_| Ok(vec![Event::Truncating { logs: count }]))?;
     let bytes_total = sum(&going);
     let mut hashes = Hashes { context, known: HashMap::new() };
     let mut each = || {
-        for (log, witness) in going.iter().zip(&witnesses) {
+        for Going { log, witness, why } in &going {
             let bytes_done = done.bytes;
             observer.progress(&Progress { activity: Activity::Truncating, file: None, bytes_done, bytes_total });
             stop.check().map_err(|error| {
@@ -222,6 +231,7 @@ fn delete(
                 Deletion::Deleted => {
                     done.bytes += log.stamp.size;
                     done.deleted.push(log.path.clone());
+                    done.why.push(why.clone());
                     let path = log.path.to_string_lossy().into_owned();
                     context.session.append::<Error>(Durability::Lazy, |_| Ok(vec![Event::Truncated { path }]))?;
                 }
@@ -234,7 +244,8 @@ fn delete(
     let outcome = each();
     done.remaining = remaining(&needless.all, done);
     // The first failure is the one to tell.
-    outcome.and(engine.settle_deletions(&going))
+    let logs: Vec<_> = going.into_iter().map(|one| one.log).collect();
+    outcome.and(engine.settle_deletions(&logs))
 }
 
 fn changed(path: &Path, what: &str) -> Error {

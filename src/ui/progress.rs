@@ -50,7 +50,11 @@ impl Shown {
     /// With a bar, with lines, or with neither.
     pub fn new(bar: bool, lines: bool) -> Self {
         let now = Instant::now();
-        let bar = bar.then(|| ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10)));
+        let bar = bar.then(|| {
+            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10));
+            // A line may come before the first progress, and draws what is there.
+            bar.with_style(style(crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns))))
+        });
         Self { bar, lines, columns: 0, activity: None, last: now, last_tenth: 0, rate: (now, 0) }
     }
 

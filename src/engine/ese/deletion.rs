@@ -15,13 +15,13 @@ use super::fitness;
 use super::instance::{Instance, Options};
 use super::judge::{Inside, Judgement, judge_instance};
 use super::log::{LogName, LogRole};
-use super::log_story::{Beside, LogStory, Told, state_of, tell, unknown};
-use super::ranges::{need, span};
+use super::log_story::{Beside, LogStory, Told, state_of, subject, tell, unknown};
+use super::ranges::need;
 use super::recognise::{Claim, Content};
 use super::truncation::{Anchor, DatabaseState, Decided, Fate, Needs, Reason, decide};
 use crate::durable;
 use crate::engine::files::{FilesEngine, FilesOptions, difference};
-use crate::engine::{Deletion, Engine, HeldLog, History, Needless, Notice, Witness};
+use crate::engine::{Deletion, Engine, Going, HeldLog, History, Needless, Notice, Witness};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::stream::stop::StopToken;
 
@@ -174,6 +174,12 @@ impl EseEngine {
         Ok(states)
     }
 
+    /// Every log that is there, oldest first, whatever can be told of it.
+    pub(super) fn logs_there(&self, stop: &StopToken) -> Result<Vec<PathBuf>> {
+        let relative = |log: Told| log.path.strip_prefix(&self.storage).map(Path::to_owned).unwrap_or(log.path);
+        Ok(self.log_story(stop)?.logs.into_iter().map(relative).collect())
+    }
+
     /// Where logs are deleted.
     fn deletion_directory(&self) -> PathBuf {
         let named = self.terms.live_log_directory.as_ref().or(self.terms.log_directory.as_ref());
@@ -221,7 +227,7 @@ impl EseEngine {
         }
         let newest = decided.iter().rev().find(|log| log.fate != Fate::Kept).map(|log| log.generation);
         for (low, high) in story.gaps.iter().filter(|(low, _)| newest.is_some_and(|newest| *low < newest)) {
-            say(format!("the logs {} should go, and are not there", span(*low, *high)));
+            say(format!("{} not there, and should go", subject(*low, *high)));
             let room = MISSING_NAMED_MAX.saturating_sub(needless.missing.len());
             needless.missing.extend(self.names_of(*low, *high, &story).take(room));
         }
@@ -237,7 +243,9 @@ impl EseEngine {
                 Some(known) => (known.clone(), Witness::Stamp),
                 None => (HeldLog { stamp: self.stamp_of(&path)?, path }, witness),
             };
-            needless.logs.push((log, witness));
+            let reasons = decided.into_iter().flat_map(|decided| &decided.reasons);
+            let why: Vec<_> = reasons.map(|reason| story.words(reason, true)).collect();
+            needless.logs.push(Going { log, witness, why: why.join("; ") });
         }
         Ok(needless)
     }
@@ -303,7 +311,8 @@ impl EseEngine {
             say(None, format!("{} keeps the logs from {} on: {why}", printable(path), log.generation), path);
         }
         if self.terms.snapshot && self.terms.live_log_directory.is_none() {
-            let message = "the storage is a snapshot: no log of the live instance was freed (--live-log-dir does that)";
+            let message =
+                "logs go from the snapshot alone: none of the live instance is freed (--live-log-dir does that)";
             say(None, message.to_owned(), &directory);
         }
         // That the oldest log is still needed for a recovery is as it should be; anything else is worth a word.

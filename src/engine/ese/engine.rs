@@ -584,6 +584,10 @@ impl Engine for EseEngine {
         self.files.difference(path, stamp)
     }
 
+    fn every_log(&self, stop: &StopToken) -> Result<Option<Vec<PathBuf>>> {
+        self.logs_there(stop).map(Some)
+    }
+
     fn require_deletable(&self, stop: &StopToken) -> Result<()> {
         self.refuse_undeletable(stop)
     }

@@ -1,7 +1,7 @@
 //! What there is to tell of the logs of an instance: for whoever decides which of them may go, and for whoever asks why.
 //! Pure: headers in, values out.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::chain::{Link, Misfit, misfits};
@@ -172,7 +172,7 @@ pub fn tell(
         }
     }
     story.logs.sort_by_key(|log| (log.generation, log.is_current));
-    story.gaps = gaps(&story.situation.logs);
+    story.gaps = gaps(&story.logs);
     story.situation.checkpoint = Some(anchor(instance, signature, &story.situation.logs));
     for ((found, header), need) in instance.headers().zip(needs) {
         story.situation.databases.push(state_of(found, header, *need, storage, signature));
@@ -248,6 +248,12 @@ fn tell_attached(instance: &Instance, story: &mut LogStory) {
             });
         }
     }
+}
+
+/// `log 6 (0x6) is`, `logs 6-7 (0x6-0x7) are`, for what follows.
+pub fn subject(low: Generation, high: Generation) -> String {
+    let (noun, verb) = if low == high { ("log", "is") } else { ("logs", "are") };
+    format!("{noun} {} {verb}", span(low, high))
 }
 
 /// What a database needs of the logs of a stream.
@@ -344,8 +350,9 @@ fn anchor(instance: &Instance, signature: Option<Signature>, logs: &[LogState]) 
     if next.is_some_and(|next| generation > next) { Anchor::Beyond(generation) } else { Anchor::At(generation) }
 }
 
-fn gaps(logs: &[LogState]) -> Vec<(Generation, Generation)> {
-    let present: std::collections::BTreeSet<_> = logs.iter().map(|log| log.generation).collect();
+/// What is not there, however doubtful that may be which is.
+fn gaps(logs: &[Told]) -> Vec<(Generation, Generation)> {
+    let present: BTreeSet<_> = logs.iter().filter_map(|log| log.generation).collect();
     match (present.first(), present.last()) {
         (Some(low), Some(high)) => super::ranges::missing(*low, *high, &present),
         _ => Vec::new(),

@@ -14,7 +14,8 @@ use crate::engine::ese::at_rest::is_at_rest;
 use crate::engine::ese::files;
 use crate::engine::files::{FilesEngine, Reached};
 use crate::engine::{
-    Deletion, Engine, EngineName, Entry, HeldLog, History, LeftOut, Mark, Needless, Notice, Role, Surveyed, Witness,
+    Deletion, Engine, EngineName, Entry, Going, HeldLog, History, LeftOut, Mark, Needless, Notice, Role, Surveyed,
+    Witness,
 };
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::stream::source::{Opened, Stamp};
@@ -286,7 +287,9 @@ impl Engine for SqliteEngine {
     }
 
     fn truncatable(&self, _: &[HeldLog], _: &History<'_>, stop: &StopToken) -> Result<Needless> {
-        let logs = self.logs_to_empty(stop)?.into_iter().map(|log| (log, Witness::Stamp)).collect();
+        let why = "a checkpoint writes what it holds into its database";
+        let going = |log| Going { log, witness: Witness::Stamp, why: why.to_owned() };
+        let logs = self.logs_to_empty(stop)?.into_iter().map(going).collect();
         Ok(Needless { logs, ..Needless::default() })
     }
 
