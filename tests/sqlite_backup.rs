@@ -275,7 +275,7 @@ fn truncate_empties_the_log_after_publishing_and_only_when_asked() {
     sqlite::move_money(&application, &mut Dice::new()).expect("the application goes on");
     let other = found_bank(&host.path("app/other.db"), "wal");
     let ran = host.ok(&["backup", "app", "--to", "repo", "--truncate", "--exclude", "other.db"]);
-    ran.says("deleted 1 log");
+    ran.says("1 write-ahead log emptied");
     assert!(host.path("app/other.db-wal").metadata().expect("a log").len() > 0, "one that is left out is left alone");
     drop(other);
     fs::remove_file(host.path("app/other.db")).expect("removed");
