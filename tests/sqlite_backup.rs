@@ -327,3 +327,29 @@ fn inspect_says_what_a_database_and_its_log_hold() {
     file.write_all_at(&[0xff], 13).expect("written");
     host.run(&["inspect", "app/bank.db-wal"]).exits(3).prints("has a header that does not hold what was written");
 }
+
+#[test]
+fn a_path_that_is_too_long_for_sqlite_gives_no_half_of_a_transaction() {
+    let host = Host::new();
+    let application = found_bank(&host.path("app/near/bank.db"), "memory");
+    // What a container sees under a short name may lie deep outside of it.
+    let far = ["far"; 3].map(|name| name.repeat(60)).join("/");
+    fs::create_dir_all(host.path("app").join(&far)).expect("created");
+    let name = format!("{far}/near/bank.db");
+    fs::rename(host.path("app/near"), host.path("app").join(&far).join("near")).expect("moved");
+    let whole = || {
+        host.ok(&["backup", "app", "--to", "repo"]);
+        fs::copy(host.stored(&name), host.path("copy.db")).expect("copied");
+        is_one_moment(&host.path("copy.db"))
+    };
+    assert_eq!(whole(), 0, "a quiet one is copied");
+    // Its journal is in memory: in the file stands half of a transaction, and nothing beside it says so.
+    application
+        .execute_batch("PRAGMA cache_size = 1; BEGIN; UPDATE accounts SET money = 1, pad = zeroblob(1500)")
+        .expect("begun");
+    let ran = host.run(&["backup", "app", "--to", "repo", "--busy-timeout", "0s"]).exits(5);
+    ran.says("bank.db was locked by another process");
+    assert_eq!(host.backups("repo").len(), 1);
+    application.execute_batch("ROLLBACK").expect("rolled back");
+    assert_eq!(whole(), 0);
+}

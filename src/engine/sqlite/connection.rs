@@ -100,6 +100,11 @@ pub fn failure(path: &Path, file: &Path, error: &rusqlite::Error) -> Error {
     .file(file)
 }
 
+/// Somebody holds a lock.
+pub fn busy() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None)
+}
+
 /// Tries something until it is not busy any more, for `timeout` at most; a stop ends it at once.
 pub fn patiently<T>(
     path: &Path,

@@ -4,7 +4,7 @@
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::connection::{Access, failure, open, patiently};
+use super::connection::{Access, busy, failure, open, patiently};
 use super::facts::Terms;
 use super::recognise::{
     Companion, Content, HEAD_BYTES, is_named_as_database, looks_encrypted, may_be_database, recognise,
@@ -213,17 +213,13 @@ impl SqliteEngine {
         let error = |e: rusqlite::Error| failure(&path, base, &e);
         let connection = open(&path, Access::Writable).map_err(error)?;
         let done = patiently(&path, base, self.terms.busy_timeout(), &StopToken::never(), || {
-            let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-            if busy == 0 { Ok(()) } else { Err(busy_error()) }
+            let is_busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+            if is_busy == 0 { Ok(()) } else { Err(busy()) }
         });
         let safe = "The backup is published and safe, and nothing is lost. Run `jetbak truncate` again when nobody reads \
              the database for long.";
         done.map_err(|e| e.hint(safe))?.map_err(|e| error(e).hint(safe))
     }
-}
-
-fn busy_error() -> rusqlite::Error {
-    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None)
 }
 
 /// The first bytes of an open file.

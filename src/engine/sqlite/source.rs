@@ -98,9 +98,7 @@ impl Opened {
             Some(error) => error.sqlite_error().is_some_and(|error| error.extended_code == HOT_JOURNAL),
             None => stands(&Companion::Journal.of(path)),
         };
-        let scratch = copy_aside(path, name, &policy.scratch, policy.terms.busy_timeout(), &policy.stop)?;
-        let copy = scratch.database();
-        let view = View::open(&copy, Access::Writable).map_err(|e| failure(path, name, &e))?;
+        let (scratch, view) = copy_aside(path, name, &policy.scratch, policy.terms.busy_timeout(), &policy.stop)?;
         let warning = "a writer was interrupted in the middle of a transaction; what counts is the state before it, as \
              recovered in a copy. The source is as it was: its application recovers it when it opens it";
         Ok(Self {
