@@ -353,3 +353,33 @@ fn a_path_that_is_too_long_for_sqlite_gives_no_half_of_a_transaction() {
     application.execute_batch("ROLLBACK").expect("rolled back");
     assert_eq!(whole(), 0);
 }
+
+#[test]
+fn truncate_of_a_log_that_a_crash_left_leaves_no_index_beside_it() {
+    let host = Host::new();
+    with_a_log_left_behind(&host, "app/left.db");
+    host.ok(&["backup", "app", "--to", "repo", "--truncate"]).says("deleted 1 log");
+    assert_eq!(names(&host.path("app")), ["left.db", "left.db-wal"]);
+    assert_eq!(host.path("app/left.db-wal").metadata().expect("there").len(), 0);
+    assert_eq!(is_one_moment(&host.path("app/left.db")), 50, "everything is in the database");
+}
+
+#[test]
+fn a_truncate_that_waits_for_a_reader_ends_with_a_signal() {
+    let host = Host::new();
+    let application = found_bank(&host.path("app/bank.db"), "wal");
+    let reader = open(&host.path("app/bank.db"));
+    reader.execute_batch("BEGIN; SELECT count(*) FROM moves").expect("read");
+    sqlite::move_money(&application, &mut Dice::from_seed(1)).expect("moved");
+    host.ok(&["begin", "app", "--to", "repo", "--busy-timeout", "10m"]);
+    host.ok(&["read", "app"]);
+    let mut running = host.start(&["truncate", "app"]);
+    common::eventually("the backup stands", || host.path("repo/backups").exists() && !host.backups("repo").is_empty());
+    running.stays();
+    running.signal("TERM");
+    running.leaves().exits(143).says("The backup is published and safe. `jetbak truncate` goes on where this ended");
+    reader.execute_batch("COMMIT").expect("the reader goes on");
+    host.ok(&["truncate", "app"]).says("deleted 1 log");
+    host.ok(&["end", "app"]);
+    assert_eq!(is_one_moment(&host.stored("bank.db")), 1);
+}

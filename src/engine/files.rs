@@ -485,7 +485,7 @@ impl Engine for FilesEngine {
         })
     }
 
-    fn delete_log(&self, log: &HeldLog, sha256: Option<&str>, rehearse: bool) -> Result<Deletion> {
+    fn delete_log(&self, log: &HeldLog, sha256: Option<&str>, rehearse: bool, _: &StopToken) -> Result<Deletion> {
         let absolute = self.storage.join(&log.path);
         let file = match self.open_below(&log.path, OFlags::RDONLY) {
             Ok(file) => file,

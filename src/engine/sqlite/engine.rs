@@ -4,12 +4,13 @@
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::connection::{Access, busy, failure, open, patiently};
+use super::connection::{Access, busy, failure, interruptibly, open, patiently};
 use super::facts::Terms;
 use super::recognise::{
     Companion, Content, HEAD_BYTES, is_named_as_database, looks_encrypted, may_be_database, recognise,
 };
 use super::source::{DatabaseSource, Opened as Database, Policy, Readings, needs_recovery};
+use super::tidy::Tidy;
 use crate::engine::ese::at_rest::is_at_rest;
 use crate::engine::ese::files;
 use crate::engine::files::{FilesEngine, Reached};
@@ -208,14 +209,20 @@ impl SqliteEngine {
 
     /// Moves everything from the log into the database and cuts the log to nothing. Readers and writers go on; one that
     /// keeps the log in use for too long is exit 5, and nothing is lost by that.
-    fn empty(&self, base: &Path) -> Result<()> {
+    fn empty(&self, base: &Path, stop: &StopToken) -> Result<()> {
         let path = self.storage.join(base);
         let error = |e: rusqlite::Error| failure(&path, base, &e);
+        let _tidy = Tidy::look(&path); // it goes after the connection
         let connection = open(&path, Access::Writable).map_err(error)?;
-        let done = patiently(&path, base, self.terms.busy_timeout(), &StopToken::never(), || {
-            let is_busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        let checkpoint = |how: &str| -> rusqlite::Result<()> {
+            let sql = format!("PRAGMA wal_checkpoint({how})");
+            let is_busy: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
             if is_busy == 0 { Ok(()) } else { Err(busy()) }
-        });
+        };
+        let done = interruptibly(&connection, stop, || {
+            let _ = checkpoint("PASSIVE"); // no writer waits for this one, and the next one has little left to do
+            patiently(&path, base, self.terms.busy_timeout(), stop, || checkpoint("TRUNCATE"))
+        })?;
         let safe = "The backup is published and safe, and nothing is lost. Run `jetbak truncate` again when nobody reads \
              the database for long.";
         done.map_err(|e| e.hint(safe))?.map_err(|e| error(e).hint(safe))
@@ -286,11 +293,11 @@ impl Engine for SqliteEngine {
         Ok(Needless { logs, ..Needless::default() })
     }
 
-    fn delete_log(&self, log: &HeldLog, _: Option<&str>, rehearse: bool) -> Result<Deletion> {
+    fn delete_log(&self, log: &HeldLog, _: Option<&str>, rehearse: bool, stop: &StopToken) -> Result<Deletion> {
         match Companion::parse(&log.path) {
             Some((_, Companion::Wal)) if rehearse => Ok(Deletion::Deleted),
             Some((base, Companion::Wal)) if self.storage.join(&log.path).exists() => {
-                self.empty(&base).map(|()| Deletion::Deleted)
+                self.empty(&base, stop).map(|()| Deletion::Deleted)
             }
             _ => Ok(Deletion::Missing),
         }

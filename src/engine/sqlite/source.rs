@@ -46,22 +46,12 @@ pub struct Policy {
 pub struct Opened {
     view: View,
     _file: Option<File>,
-    _tidy: Option<Tidied>,
+    _tidy: Option<Tidy>,
     scratch: Option<Scratch>,
     /// It is a copy of ours, or a file to which nobody can write: nobody waits for us.
     is_alone: bool,
     warning: Option<String>,
     told: Option<String>,
-}
-
-/// Clears away when it goes.
-#[derive(Debug)]
-struct Tidied(Tidy);
-
-impl Drop for Tidied {
-    fn drop(&mut self) {
-        self.0.clear();
-    }
 }
 
 impl Opened {
@@ -79,13 +69,13 @@ impl Opened {
         } else {
             let timeout = policy.terms.busy_timeout();
             match patiently(path, name, timeout, &policy.stop, || View::open(path, Access::Shared))? {
-                Ok(view) => return Ok(Self { _tidy: Some(Tidied(tidy)), ..Self::new(view, file) }),
+                Ok(view) => return Ok(Self { _tidy: Some(tidy), ..Self::new(view, file) }),
                 Err(error) if trouble(&error) == Trouble::NeedsCopy => Some(error),
                 Err(error) => return Err(failure(path, name, &error)),
             }
         };
         // The handle stays open; no connection is. Opening may have left an index beside it all the same.
-        drop(Tidied(tidy));
+        drop(tidy);
         Self::open_copy(path, name, policy, why.as_ref())
     }
 
