@@ -45,7 +45,9 @@ pub struct Policy {
 #[derive(Debug)]
 pub struct Opened {
     view: View,
-    _file: Option<File>,
+    file: Option<File>,
+    /// Bytes that the file must not lose while the transaction lasts.
+    bytes_min: u64,
     _tidy: Option<Tidy>,
     scratch: Option<Scratch>,
     /// It is a copy of ours, or a file to which nobody can write: nobody waits for us.
@@ -80,7 +82,26 @@ impl Opened {
     }
 
     fn new(view: View, file: Option<File>) -> Self {
-        Self { view, _file: file, _tidy: None, scratch: None, is_alone: false, warning: None, told: None }
+        let mut opened =
+            Self { view, file, bytes_min: 0, _tidy: None, scratch: None, is_alone: false, warning: None, told: None };
+        opened.measure();
+        opened
+    }
+
+    /// Notes how long the file has to stay, once a transaction was begun. Cut to the pages of the transaction it may be: by
+    /// a checkpoint.
+    fn measure(&mut self) {
+        self.bytes_min = self.bytes_in_file().min(self.view.bytes());
+    }
+
+    fn bytes_in_file(&self) -> u64 {
+        let metadata = self.file.as_ref().and_then(|file| file.metadata().ok());
+        metadata.map_or(0, |metadata| metadata.len())
+    }
+
+    /// Whether somebody cut the file, past all locks: SQLite gives zeros for what is missing.
+    fn was_cut(&self) -> bool {
+        self.bytes_in_file() < self.bytes_min
     }
 
     fn open_copy(path: &Path, name: &Path, policy: &Policy, why: Option<&rusqlite::Error>) -> Result<Self> {
@@ -183,6 +204,7 @@ pub struct DatabaseSource {
     next: u32,
     first_page: Vec<u8>,
     was_disturbed: bool,
+    was_cut: bool,
 }
 
 impl DatabaseSource {
@@ -211,6 +233,7 @@ impl DatabaseSource {
             next: 1,
             first_page: Vec::new(),
             was_disturbed: false,
+            was_cut: false,
         };
         if !gives_pages {
             source.copy_at_once()?;
@@ -244,6 +267,7 @@ impl DatabaseSource {
             }
         }
         let Some(opened) = guard.as_mut() else { return Err(self.given_up()) };
+        opened.measure();
         (self.page_size, self.pages) = (opened.view.page_size, opened.view.pages);
         if opened.is_alone && opened.view.gives_pages {
             self.reading = Reading::Held(Instant::now());
@@ -260,6 +284,7 @@ impl DatabaseSource {
             }
         };
         let drained = drain(&opened.view, self.watched.path(), &scratch.database(), &go_on);
+        self.was_cut = opened.was_cut();
         opened.view.end();
         let held = Some(begun.elapsed()).filter(|_| opened.keeps_writers_waiting());
         let file = drained?;
@@ -288,7 +313,9 @@ impl DatabaseSource {
         let mut guard = lock(&shared);
         let Some(opened) = guard.as_mut() else { return Err(self.given_up()) };
         let Reading::Stepped(longest, steps) = &mut self.reading else {
-            return opened.view.read(self.next, buffer).map_err(|e| self.failure(&e));
+            let read = opened.view.read(self.next, buffer).map_err(|e| self.failure(&e));
+            self.was_cut |= opened.was_cut();
+            return read;
         };
         let (name, timeout) = (self.watched.path(), self.policy.terms.busy_timeout());
         let begun = patiently(&self.path, name, timeout, &self.policy.stop, || opened.view.begin())?;
@@ -308,6 +335,7 @@ impl DatabaseSource {
             Err(error) => return Err(failure(&self.path, name, &error)),
         }
         let read = opened.view.read(self.next, buffer);
+        self.was_cut |= opened.was_cut();
         opened.view.end();
         *longest = since.elapsed().max(*longest);
         *steps += 1;
@@ -384,6 +412,9 @@ impl Source for DatabaseSource {
     }
 
     fn finish(self: Box<Self>) -> Result<Settled> {
+        if self.was_cut {
+            return Ok(Settled::Changed("it became shorter".to_owned()));
+        }
         if self.was_disturbed {
             return Ok(Settled::Disturbed("somebody committed a transaction meanwhile".to_owned()));
         }
