@@ -383,3 +383,38 @@ fn a_truncate_that_waits_for_a_reader_ends_with_a_signal() {
     host.ok(&["end", "app"]);
     assert_eq!(is_one_moment(&host.stored("bank.db")), 1);
 }
+
+#[test]
+fn a_transaction_over_several_databases_counts_when_their_shared_journal_is_gone() {
+    let host = Host::new();
+    let back_up = |shared: &Path, is_beside: bool| {
+        let _ = fs::remove_dir_all(host.path("app")); // of an earlier one
+        fs::create_dir(host.path("app")).expect("created");
+        with_a_hot_journal(&host, "app/hot.db");
+        fs::remove_dir_all(host.path("elsewhere")).expect("removed");
+        // What SQLite writes at the end of a journal when a transaction spans several databases: their shared journal.
+        let name = shared.to_str().expect("text").as_bytes();
+        let sum: u32 = name.iter().map(|byte| u32::from(*byte)).sum();
+        let length = u32::try_from(name.len()).expect("short");
+        let magic = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+        let mut journal = fs::read(host.path("app/hot.db-journal")).expect("read");
+        journal.extend([&[0, 4, 0, 1], name, &length.to_be_bytes(), &sum.to_be_bytes(), &magic].concat());
+        host.write("app/hot.db-journal", journal);
+        if is_beside {
+            host.write("app/bank.db-mj1234569AB", "");
+        }
+        host.ok(&["backup", "app", "--to", "repo"]);
+    };
+    let shared = host.path("moved/bank.db-mj1234569AB");
+    back_up(&shared, false);
+    let copy = sqlite::open_copy(&host.stored("hot.db"));
+    assert!(ask::<i64>(&copy, "SELECT count(*) FROM accounts WHERE money = 1") > 0, "it was committed");
+    drop(copy);
+    // In a snapshot that is mounted elsewhere, it is not where its name says.
+    back_up(&shared, true);
+    assert_eq!(is_one_moment(&host.stored("hot.db")), 0, "as long as it stands, nothing counts");
+    host.write("precious", "not of SQLite");
+    back_up(&host.path("precious"), false);
+    assert_eq!(is_one_moment(&host.stored("hot.db")), 0, "no name that SQLite gives");
+    assert!(host.path("precious").exists(), "it was deleted");
+}

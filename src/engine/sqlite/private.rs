@@ -11,6 +11,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
 use super::connection::{Access, busy, failure, patiently};
+use super::journal;
 use super::recognise::Companion;
 use super::view::View;
 use super::wal;
@@ -150,7 +151,8 @@ pub fn copy_aside(
         for companion in [Companion::Wal, Companion::Journal] {
             copy(&companion.of(path), &companion.of(&target), stop)?;
         }
-        // A journal of several databases counts only as long as the one that they share stands: look after it was used.
+        settle_journal(&Companion::Journal.of(&target), path)?;
+        // Look again after it was asked whether the journal counts.
         let view = View::open(&target, Access::Writable);
         if !is_too_fresh && before.holds_until(&Look::at(path)?) {
             return Ok((scratch, view.map_err(|e| failure(path, file, &e))?));
@@ -165,6 +167,18 @@ pub fn copy_aside(
         }
         stop.sleep(Duration::from_millis(100))?;
     }
+}
+
+/// Makes a copy of a journal one that concerns nothing but its database, or removes it where it does not count any more.
+fn settle_journal(copy: &Path, database: &Path) -> Result<()> {
+    let file = match OpenOptions::new().read(true).write(true).open(copy) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        opened => opened.map_err(|e| Error::io("open", copy, &e))?,
+    };
+    if !journal::stand_alone(&file, database).map_err(|e| Error::io("read", copy, &e))? {
+        std::fs::remove_file(copy).map_err(|e| Error::io("delete", copy, &e))?;
+    }
+    Ok(())
 }
 
 /// Copies a file; one that is not there leaves nothing.
