@@ -418,3 +418,18 @@ fn a_transaction_over_several_databases_counts_when_their_shared_journal_is_gone
     assert_eq!(is_one_moment(&host.stored("hot.db")), 0, "no name that SQLite gives");
     assert!(host.path("precious").exists(), "it was deleted");
 }
+
+#[test]
+fn truncate_rolls_nothing_back_in_the_source() {
+    let host = Host::new();
+    with_a_log_left_behind(&host, "app/left.db");
+    fs::remove_dir_all(host.path("elsewhere")).expect("removed");
+    with_a_hot_journal(&host, "app/other.db");
+    fs::remove_file(host.path("app/other.db")).expect("removed");
+    fs::rename(host.path("app/other.db-journal"), host.path("app/left.db-journal")).expect("renamed");
+    let before = look(&host.path("app"));
+    let ran = host.run(&["backup", "app", "--to", "repo", "--truncate"]).exits(6);
+    ran.says("left.db has a journal to be rolled back").says("The backup is published and safe");
+    assert!(look(&host.path("app")) == before, "the source changed: {:?}", names(&host.path("app")));
+    assert_eq!(host.backups("repo").len(), 1);
+}

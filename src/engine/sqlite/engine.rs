@@ -4,13 +4,14 @@
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::connection::{Access, busy, failure, interruptibly, open, patiently};
+use super::connection::{Access, Trouble, busy, failure, interruptibly, open, patiently, trouble};
 use super::facts::Terms;
 use super::recognise::{
     Companion, Content, HEAD_BYTES, is_named_as_database, looks_encrypted, may_be_database, recognise,
 };
 use super::source::{DatabaseSource, Opened as Database, Policy, Readings, needs_recovery};
 use super::tidy::Tidy;
+use super::view::View;
 use crate::engine::ese::at_rest::is_at_rest;
 use crate::engine::ese::files;
 use crate::engine::files::{FilesEngine, Reached};
@@ -213,6 +214,15 @@ impl SqliteEngine {
         let path = self.storage.join(base);
         let error = |e: rusqlite::Error| failure(&path, base, &e);
         let _tidy = Tidy::look(&path); // it goes after the connection
+        // Its lock keeps whoever opens it for writing, us too, from rolling back a journal in the source.
+        let timeout = self.terms.busy_timeout();
+        let reader = patiently(&path, base, timeout, stop, || View::open(&path, Access::Shared))?;
+        let reader =
+            reader.map_err(|e| if trouble(&e) == Trouble::NeedsCopy { left_alone(&path, base) } else { error(e) })?;
+        if !reader.is_wal {
+            return Ok(()); // such a log does not count
+        }
+        reader.end();
         let connection = open(&path, Access::Writable).map_err(error)?;
         let checkpoint = |how: &str| -> rusqlite::Result<()> {
             let sql = format!("PRAGMA wal_checkpoint({how})");
@@ -221,12 +231,22 @@ impl SqliteEngine {
         };
         let done = interruptibly(&connection, stop, || {
             let _ = checkpoint("PASSIVE"); // no writer waits for this one, and the next one has little left to do
-            patiently(&path, base, self.terms.busy_timeout(), stop, || checkpoint("TRUNCATE"))
+            patiently(&path, base, timeout, stop, || checkpoint("TRUNCATE"))
         })?;
         let safe = "The backup is published and safe, and nothing is lost. Run `jetbak truncate` again when nobody reads \
              the database for long.";
         done.map_err(|e| e.hint(safe))?.map_err(|e| error(e).hint(safe))
     }
+}
+
+fn left_alone(path: &Path, base: &Path) -> Error {
+    let message = format!(
+        "{} has a journal to be rolled back, or its directory cannot be written: its log was left alone",
+        printable(path)
+    );
+    Error::new(ExitCode::Unfit, message)
+        .file(base)
+        .hint("The backup is published and safe. Let its application open it once, then run `jetbak truncate` again.")
 }
 
 /// The first bytes of an open file.
