@@ -433,3 +433,16 @@ fn truncate_rolls_nothing_back_in_the_source() {
     assert!(look(&host.path("app")) == before, "the source changed: {:?}", names(&host.path("app")));
     assert_eq!(host.backups("repo").len(), 1);
 }
+
+#[test]
+fn a_database_whose_log_may_stand_under_another_name_is_warned_of() {
+    let host = Host::new();
+    let application = found_bank(&host.path("elsewhere/bank.db"), "wal");
+    fs::hard_link(host.path("elsewhere/bank.db"), host.path("app/bank.db")).expect("linked");
+    let warning = "warning: bank.db: it has other names (hard links)";
+    host.ok(&["backup", "app", "--to", "repo"]).says(warning);
+    drop(application);
+    fs::remove_file(host.path("elsewhere/bank.db")).expect("removed");
+    let ran = host.ok(&["backup", "app", "--to", "repo"]);
+    assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
+}

@@ -1,7 +1,7 @@
 //! The `sqlite` engine: a directory with databases of SQLite, each copied hot and whole. What is none, and belongs to none,
 //! is read as the files engine reads it.
 
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::connection::{Access, Trouble, busy, failure, interruptibly, open, patiently, trouble};
@@ -169,7 +169,14 @@ impl SqliteEngine {
             return Err(Self::not_a_database(&path, entry, &head_of(&file)));
         }
         let policy = self.policy(stop);
-        let database = Database::open(&path, &entry.path, Some(file), &policy)?;
+        let has_other_names = file.metadata().is_ok_and(|metadata| metadata.nlink() > 1);
+        let mut database = Database::open(&path, &entry.path, Some(file), &policy)?;
+        if has_other_names && !self.is_at_rest && database.view().is_wal && !needs_recovery(&path) {
+            database.warn(
+                "it has other names (hard links): an application that uses it under one of them keeps its log there, where \
+                 nobody finds it, and then this copy is of no use",
+            );
+        }
         if let Some(what) = watched.lost_name()? {
             let message = format!("{} is not the database any more that it was: {what}", printable(&path));
             return Err(Error::new(ExitCode::Unfit, message).file(&entry.path).hint("Repeat the command."));

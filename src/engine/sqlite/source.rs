@@ -126,6 +126,11 @@ impl Opened {
         &self.view
     }
 
+    /// Adds what everybody should hear of it, unless there is more important news.
+    pub fn warn(&mut self, what: &str) {
+        self.warning.get_or_insert_with(|| what.to_owned());
+    }
+
     /// What everybody should hear of it.
     pub fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
