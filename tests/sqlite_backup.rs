@@ -328,3 +328,122 @@ fn inspect_says_what_a_database_and_its_log_hold() {
     file.write_all_at(&[0xff], 13).expect("written");
     host.run(&["inspect", "app/bank.db-wal"]).exits(3).prints("has a header that does not hold what was written");
 }
+
+#[test]
+fn a_path_that_is_too_long_for_sqlite_gives_no_half_of_a_transaction() {
+    let host = Host::new();
+    let application = found_bank(&host.path("app/near/bank.db"), "memory");
+    // What a container sees under a short name may lie deep outside of it.
+    let far = ["far"; 3].map(|name| name.repeat(60)).join("/");
+    fs::create_dir_all(host.path("app").join(&far)).expect("created");
+    let name = format!("{far}/near/bank.db");
+    fs::rename(host.path("app/near"), host.path("app").join(&far).join("near")).expect("moved");
+    let whole = || {
+        host.ok(&["backup", "app", "--to", "repo"]);
+        fs::copy(host.stored(&name), host.path("copy.db")).expect("copied");
+        is_one_moment(&host.path("copy.db"))
+    };
+    assert_eq!(whole(), 0, "a quiet one is copied");
+    // Its journal is in memory: in the file stands half of a transaction, and nothing beside it says so.
+    application
+        .execute_batch("PRAGMA cache_size = 1; BEGIN; UPDATE accounts SET money = 1, pad = zeroblob(1500)")
+        .expect("begun");
+    let ran = host.run(&["backup", "app", "--to", "repo", "--busy-timeout", "0s"]).exits(5);
+    ran.says("bank.db was locked by another process");
+    assert_eq!(host.backups("repo").len(), 1);
+    application.execute_batch("ROLLBACK").expect("rolled back");
+    assert_eq!(whole(), 0);
+}
+
+#[test]
+fn truncate_of_a_log_that_a_crash_left_leaves_no_index_beside_it() {
+    let host = Host::new();
+    with_a_log_left_behind(&host, "app/left.db");
+    host.ok(&["backup", "app", "--to", "repo", "--truncate"]).says("deleted 1 log");
+    assert_eq!(names(&host.path("app")), ["left.db", "left.db-wal"]);
+    assert_eq!(host.path("app/left.db-wal").metadata().expect("there").len(), 0);
+    assert_eq!(is_one_moment(&host.path("app/left.db")), 50, "everything is in the database");
+}
+
+#[test]
+fn a_truncate_that_waits_for_a_reader_ends_with_a_signal() {
+    let host = Host::new();
+    let application = found_bank(&host.path("app/bank.db"), "wal");
+    let reader = open(&host.path("app/bank.db"));
+    reader.execute_batch("BEGIN; SELECT count(*) FROM moves").expect("read");
+    sqlite::move_money(&application, &mut Dice::from_seed(1)).expect("moved");
+    host.ok(&["begin", "app", "--to", "repo", "--busy-timeout", "10m"]);
+    host.ok(&["read", "app"]);
+    let mut running = host.start(&["truncate", "app"]);
+    common::eventually("the backup stands", || host.path("repo/backups").exists() && !host.backups("repo").is_empty());
+    running.stays();
+    running.signal("TERM");
+    running.leaves().exits(143).says("The backup is published and safe. `jetbak truncate` goes on where this ended");
+    reader.execute_batch("COMMIT").expect("the reader goes on");
+    host.ok(&["truncate", "app"]).says("deleted 1 log");
+    host.ok(&["end", "app"]);
+    assert_eq!(is_one_moment(&host.stored("bank.db")), 1);
+}
+
+#[test]
+fn a_transaction_over_several_databases_counts_when_their_shared_journal_is_gone() {
+    let host = Host::new();
+    let back_up = |shared: &Path, is_beside: bool| {
+        let _ = fs::remove_dir_all(host.path("app")); // of an earlier one
+        fs::create_dir(host.path("app")).expect("created");
+        with_a_hot_journal(&host, "app/hot.db");
+        fs::remove_dir_all(host.path("elsewhere")).expect("removed");
+        // What SQLite writes at the end of a journal when a transaction spans several databases: their shared journal.
+        let name = shared.to_str().expect("text").as_bytes();
+        let sum: u32 = name.iter().map(|byte| u32::from(*byte)).sum();
+        let length = u32::try_from(name.len()).expect("short");
+        let magic = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+        let mut journal = fs::read(host.path("app/hot.db-journal")).expect("read");
+        journal.extend([&[0, 4, 0, 1], name, &length.to_be_bytes(), &sum.to_be_bytes(), &magic].concat());
+        host.write("app/hot.db-journal", journal);
+        if is_beside {
+            host.write("app/bank.db-mj1234569AB", "");
+        }
+        host.ok(&["backup", "app", "--to", "repo"]);
+    };
+    let shared = host.path("moved/bank.db-mj1234569AB");
+    back_up(&shared, false);
+    let copy = sqlite::open_copy(&host.stored("hot.db"));
+    assert!(ask::<i64>(&copy, "SELECT count(*) FROM accounts WHERE money = 1") > 0, "it was committed");
+    drop(copy);
+    // In a snapshot that is mounted elsewhere, it is not where its name says.
+    back_up(&shared, true);
+    assert_eq!(is_one_moment(&host.stored("hot.db")), 0, "as long as it stands, nothing counts");
+    host.write("precious", "not of SQLite");
+    back_up(&host.path("precious"), false);
+    assert_eq!(is_one_moment(&host.stored("hot.db")), 0, "no name that SQLite gives");
+    assert!(host.path("precious").exists(), "it was deleted");
+}
+
+#[test]
+fn truncate_rolls_nothing_back_in_the_source() {
+    let host = Host::new();
+    with_a_log_left_behind(&host, "app/left.db");
+    fs::remove_dir_all(host.path("elsewhere")).expect("removed");
+    with_a_hot_journal(&host, "app/other.db");
+    fs::remove_file(host.path("app/other.db")).expect("removed");
+    fs::rename(host.path("app/other.db-journal"), host.path("app/left.db-journal")).expect("renamed");
+    let before = look(&host.path("app"));
+    let ran = host.run(&["backup", "app", "--to", "repo", "--truncate"]).exits(6);
+    ran.says("left.db has a journal to be rolled back").says("The backup is published and safe");
+    assert!(look(&host.path("app")) == before, "the source changed: {:?}", names(&host.path("app")));
+    assert_eq!(host.backups("repo").len(), 1);
+}
+
+#[test]
+fn a_database_whose_log_may_stand_under_another_name_is_warned_of() {
+    let host = Host::new();
+    let application = found_bank(&host.path("elsewhere/bank.db"), "wal");
+    fs::hard_link(host.path("elsewhere/bank.db"), host.path("app/bank.db")).expect("linked");
+    let warning = "warning: bank.db: it has other names (hard links)";
+    host.ok(&["backup", "app", "--to", "repo"]).says(warning);
+    drop(application);
+    fs::remove_file(host.path("elsewhere/bank.db")).expect("removed");
+    let ran = host.ok(&["backup", "app", "--to", "repo"]);
+    assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
+}

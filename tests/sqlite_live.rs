@@ -4,6 +4,7 @@
 mod common;
 
 use std::fs;
+use std::io::Read;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -208,4 +209,23 @@ fn a_restored_database_is_what_the_sqlite3_shell_says_of_the_source() {
     assert_eq!(names(&host.path("back")), ["deep", "notes.txt", "wal.db"], "no log is left by whoever opens it");
     let mode: String = sqlite::ask(&sqlite::open(&host.path("back/wal.db")), "PRAGMA journal_mode");
     assert_eq!(mode, "wal", "the journal mode is that of the source");
+}
+
+#[test]
+fn a_database_that_is_cut_while_it_is_read_is_not_filled_up_with_zeros() {
+    let host = Host::quick();
+    let bank = found_bank(&host.path("app/bank.db"), "wal");
+    // More than the reader has on its way at once.
+    bank.execute_batch("CREATE TABLE more AS SELECT randomblob(60000000) AS x; PRAGMA wal_checkpoint(TRUNCATE)")
+        .expect("done");
+    drop(bank);
+    host.ok(&["begin", "app", "--no-repository", "--retries", "0"]);
+    let mut command = host.command(&["read", "app", "bank.db", "--out", "-"]);
+    command.stdout(Stdio::piped());
+    let mut running = Running::spawn(command);
+    let mut first = [0; 4096];
+    running.child().stdout.as_mut().expect("a pipe").read_exact(&mut first).expect("it reads");
+    let file = fs::OpenOptions::new().write(true).open(host.path("app/bank.db")).expect("opened");
+    file.set_len(1 << 20).expect("cut");
+    running.wait().exits(6).says("bank.db").says("it became shorter");
 }

@@ -483,7 +483,7 @@ impl Engine for FilesEngine {
         Ok(Needless { all, logs: needless.into_iter().map(going).collect(), ..Needless::default() })
     }
 
-    fn delete_log(&self, log: &HeldLog, sha256: Option<&str>, rehearse: bool) -> Result<Deletion> {
+    fn delete_log(&self, log: &HeldLog, sha256: Option<&str>, rehearse: bool, _: &StopToken) -> Result<Deletion> {
         let absolute = self.storage.join(&log.path);
         let file = match self.open_below(&log.path, OFlags::RDONLY) {
             Ok(file) => file,

@@ -291,8 +291,8 @@ pub trait Engine: Send + Sync + fmt::Debug {
     fn truncatable(&self, held: &[HeldLog], history: &History<'_>, stop: &StopToken) -> Result<Needless>;
 
     /// Deletes one log, if it still is what was known, and has this hash (SHA-256, hexadecimal) where one is given. A
-    /// rehearsal only says what would become of it.
-    fn delete_log(&self, log: &HeldLog, sha256: Option<&str>, rehearse: bool) -> Result<Deletion>;
+    /// rehearsal only says what would become of it. What takes long ends with a stop, and can be done again.
+    fn delete_log(&self, log: &HeldLog, sha256: Option<&str>, rehearse: bool, stop: &StopToken) -> Result<Deletion>;
 
     /// Makes deletions durable.
     fn settle_deletions(&self, logs: &[HeldLog]) -> Result<()>;

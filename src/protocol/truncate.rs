@@ -63,7 +63,7 @@ pub fn dry_run(context: &Context, observer: &mut dyn Observer) -> Result<Truncat
     let mut would = Truncated { dry_run: true, are_emptied, missing: needless.missing, ..Truncated::default() };
     let mut hashes = Hashes { context, known: HashMap::new() };
     for Going { log, witness, why } in &needless.logs {
-        match engine.delete_log(log, hashes.of(witness, &log.path)?.as_deref(), true)? {
+        match engine.delete_log(log, hashes.of(witness, &log.path)?.as_deref(), true, &never)? {
             Deletion::Deleted => {
                 would.bytes = would.bytes.saturating_add(log.stamp.size);
                 would.deleted.push(log.path.clone());
@@ -224,10 +224,13 @@ fn delete(
         for Going { log, witness, why } in &going {
             let bytes_done = done.bytes;
             observer.progress(&Progress { activity: Activity::Truncating, file: None, bytes_done, bytes_total });
-            stop.check().map_err(|error| {
+            let stopped = |error: Error| {
                 error.hint("The backup is published and safe. `jetbak truncate` goes on where this ended.")
-            })?;
-            match engine.delete_log(log, hashes.of(witness, &log.path)?.as_deref(), false)? {
+            };
+            stop.check().map_err(stopped)?;
+            let sha256 = hashes.of(witness, &log.path)?;
+            let deletion = engine.delete_log(log, sha256.as_deref(), false, stop);
+            match deletion.map_err(|error| if stop.cause().is_some() { stopped(error) } else { error })? {
                 Deletion::Deleted => {
                     done.bytes += log.stamp.size;
                     done.deleted.push(log.path.clone());

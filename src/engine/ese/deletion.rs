@@ -344,10 +344,16 @@ impl EseEngine {
     }
 
     /// Deletes one log.
-    pub(super) fn delete(&self, log: &HeldLog, sha256: Option<&str>, rehearse: bool) -> Result<Deletion> {
+    pub(super) fn delete(
+        &self,
+        log: &HeldLog,
+        sha256: Option<&str>,
+        rehearse: bool,
+        stop: &StopToken,
+    ) -> Result<Deletion> {
         match self.elsewhere(&log.path)? {
-            Some((files, name)) => files.delete_log(&HeldLog { path: name, stamp: log.stamp }, sha256, rehearse),
-            None => self.files.delete_log(log, sha256, rehearse),
+            Some((files, name)) => files.delete_log(&HeldLog { path: name, stamp: log.stamp }, sha256, rehearse, stop),
+            None => self.files.delete_log(log, sha256, rehearse, stop),
         }
     }
 

@@ -596,8 +596,8 @@ impl Engine for EseEngine {
         self.needless(held, history, stop)
     }
 
-    fn delete_log(&self, log: &HeldLog, sha256: Option<&str>, rehearse: bool) -> Result<Deletion> {
-        self.delete(log, sha256, rehearse)
+    fn delete_log(&self, log: &HeldLog, sha256: Option<&str>, rehearse: bool, stop: &StopToken) -> Result<Deletion> {
+        self.delete(log, sha256, rehearse, stop)
     }
 
     fn settle_deletions(&self, logs: &[HeldLog]) -> Result<()> {

@@ -1,19 +1,17 @@
 //! Asking SQLite whether a database is sound.
 
 use std::path::Path;
-use std::sync::mpsc;
-use std::thread;
 
 use rusqlite::Connection;
 
-use super::connection::{self, Access, Trouble, failure, trouble};
+use super::connection::{self, Access, Trouble, failure, interruptibly, trouble};
 use super::facts::{CopyFacts, Terms};
 use super::private::{Scratch, drain};
 use super::source::{Opened, Policy};
 use super::view::View;
 use crate::engine::ese::at_rest::is_at_rest;
 use crate::error::Result;
-use crate::stream::stop::{StopToken, WATCH_INTERVAL};
+use crate::stream::stop::StopToken;
 
 /// How many findings SQLite is asked for.
 const FINDINGS_MAX: u32 = 100;
@@ -104,22 +102,7 @@ pub fn live(path: &Path, depth: Depth, scratch: &Path, stop: &StopToken) -> Resu
 
 /// Runs the check, and interrupts it when somebody asks to stop.
 fn ask(connection: &Connection, depth: Depth, stop: &StopToken) -> Result<Verdict> {
-    let interrupt = connection.get_interrupt_handle();
-    let (over, waits) = mpsc::channel::<()>();
-    let said = thread::scope(|scope| {
-        scope.spawn(move || {
-            while waits.recv_timeout(WATCH_INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
-                if stop.cause().is_some() {
-                    interrupt.interrupt();
-                }
-            }
-        });
-        let said = findings(connection, depth);
-        drop(over);
-        said
-    });
-    stop.check()?;
-    Ok(match said {
+    Ok(match interruptibly(connection, stop, || findings(connection, depth))? {
         Ok(said) if said == ["ok"] => Verdict::Sound,
         Ok(said) => Verdict::Damaged(said),
         Err(error) => verdict(&error),

@@ -2,13 +2,15 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use crate::error::{Error, ExitCode, Jet, Result, printable};
-use crate::stream::stop::StopToken;
+use crate::stream::stop::{StopToken, WATCH_INTERVAL};
 use crate::times;
 
 /// How a database is opened.
@@ -98,6 +100,31 @@ pub fn failure(path: &Path, file: &Path, error: &rusqlite::Error) -> Error {
         }
     }
     .file(file)
+}
+
+/// Somebody holds a lock.
+pub fn busy() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None)
+}
+
+/// Does something long with a connection, which is interrupted when somebody asks to stop.
+pub fn interruptibly<T>(connection: &Connection, stop: &StopToken, work: impl FnOnce() -> T) -> Result<T> {
+    let interrupt = connection.get_interrupt_handle();
+    let (over, waits) = mpsc::channel::<()>();
+    let done = thread::scope(|scope| {
+        scope.spawn(move || {
+            while waits.recv_timeout(WATCH_INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
+                if stop.cause().is_some() {
+                    interrupt.interrupt();
+                }
+            }
+        });
+        let done = work();
+        drop(over);
+        done
+    });
+    stop.check()?;
+    Ok(done)
 }
 
 /// Tries something until it is not busy any more, for `timeout` at most; a stop ends it at once.

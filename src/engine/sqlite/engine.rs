@@ -1,15 +1,17 @@
 //! The `sqlite` engine: a directory with databases of SQLite, each copied hot and whole. What is none, and belongs to none,
 //! is read as the files engine reads it.
 
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::connection::{Access, failure, open, patiently};
+use super::connection::{Access, Trouble, busy, failure, interruptibly, open, patiently, trouble};
 use super::facts::Terms;
 use super::recognise::{
     Companion, Content, HEAD_BYTES, is_named_as_database, looks_encrypted, may_be_database, recognise,
 };
 use super::source::{DatabaseSource, Opened as Database, Policy, Readings, needs_recovery};
+use super::tidy::Tidy;
+use super::view::View;
 use crate::engine::ese::at_rest::is_at_rest;
 use crate::engine::ese::files;
 use crate::engine::files::{FilesEngine, Reached};
@@ -168,7 +170,14 @@ impl SqliteEngine {
             return Err(Self::not_a_database(&path, entry, &head_of(&file)));
         }
         let policy = self.policy(stop);
-        let database = Database::open(&path, &entry.path, Some(file), &policy)?;
+        let has_other_names = file.metadata().is_ok_and(|metadata| metadata.nlink() > 1);
+        let mut database = Database::open(&path, &entry.path, Some(file), &policy)?;
+        if has_other_names && !self.is_at_rest && database.view().is_wal && !needs_recovery(&path) {
+            database.warn(
+                "it has other names (hard links): an application that uses it under one of them keeps its log there, where \
+                 nobody finds it, and then this copy is of no use",
+            );
+        }
         if let Some(what) = watched.lost_name()? {
             let message = format!("{} is not the database any more that it was: {what}", printable(&path));
             return Err(Error::new(ExitCode::Unfit, message).file(&entry.path).hint("Repeat the command."));
@@ -209,22 +218,43 @@ impl SqliteEngine {
 
     /// Moves everything from the log into the database and cuts the log to nothing. Readers and writers go on; one that
     /// keeps the log in use for too long is exit 5, and nothing is lost by that.
-    fn empty(&self, base: &Path) -> Result<()> {
+    fn empty(&self, base: &Path, stop: &StopToken) -> Result<()> {
         let path = self.storage.join(base);
         let error = |e: rusqlite::Error| failure(&path, base, &e);
+        let _tidy = Tidy::look(&path); // it goes after the connection
+        // Its lock keeps whoever opens it for writing, us too, from rolling back a journal in the source.
+        let timeout = self.terms.busy_timeout();
+        let reader = patiently(&path, base, timeout, stop, || View::open(&path, Access::Shared))?;
+        let reader =
+            reader.map_err(|e| if trouble(&e) == Trouble::NeedsCopy { left_alone(&path, base) } else { error(e) })?;
+        if !reader.is_wal {
+            return Ok(()); // such a log does not count
+        }
+        reader.end();
         let connection = open(&path, Access::Writable).map_err(error)?;
-        let done = patiently(&path, base, self.terms.busy_timeout(), &StopToken::never(), || {
-            let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-            if busy == 0 { Ok(()) } else { Err(busy_error()) }
-        });
+        let checkpoint = |how: &str| -> rusqlite::Result<()> {
+            let sql = format!("PRAGMA wal_checkpoint({how})");
+            let is_busy: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
+            if is_busy == 0 { Ok(()) } else { Err(busy()) }
+        };
+        let done = interruptibly(&connection, stop, || {
+            let _ = checkpoint("PASSIVE"); // no writer waits for this one, and the next one has little left to do
+            patiently(&path, base, timeout, stop, || checkpoint("TRUNCATE"))
+        })?;
         let safe = "The backup is published and safe, and nothing is lost. Run `jetbak truncate` again when nobody reads \
              the database for long.";
         done.map_err(|e| e.hint(safe))?.map_err(|e| error(e).hint(safe))
     }
 }
 
-fn busy_error() -> rusqlite::Error {
-    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None)
+fn left_alone(path: &Path, base: &Path) -> Error {
+    let message = format!(
+        "{} has a journal to be rolled back, or its directory cannot be written: its log was left alone",
+        printable(path)
+    );
+    Error::new(ExitCode::Unfit, message)
+        .file(base)
+        .hint("The backup is published and safe. Let its application open it once, then run `jetbak truncate` again.")
 }
 
 /// The first bytes of an open file.
@@ -293,11 +323,11 @@ impl Engine for SqliteEngine {
         Ok(Needless { logs, ..Needless::default() })
     }
 
-    fn delete_log(&self, log: &HeldLog, _: Option<&str>, rehearse: bool) -> Result<Deletion> {
+    fn delete_log(&self, log: &HeldLog, _: Option<&str>, rehearse: bool, stop: &StopToken) -> Result<Deletion> {
         match Companion::parse(&log.path) {
             Some((_, Companion::Wal)) if rehearse => Ok(Deletion::Deleted),
             Some((base, Companion::Wal)) if self.storage.join(&log.path).exists() => {
-                self.empty(&base).map(|()| Deletion::Deleted)
+                self.empty(&base, stop).map(|()| Deletion::Deleted)
             }
             _ => Ok(Deletion::Missing),
         }

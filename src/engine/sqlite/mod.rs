@@ -10,6 +10,7 @@ pub mod connection;
 pub mod engine;
 pub mod facts;
 pub mod header;
+pub mod journal;
 pub mod private;
 pub mod recognise;
 pub mod source;

@@ -4,12 +4,14 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
+use rustix::process::{Flock, FlockType, fcntl_getlk};
 
-use super::connection::failure;
+use super::connection::{Access, busy, failure, patiently};
+use super::journal;
 use super::recognise::Companion;
 use super::view::View;
 use super::wal;
@@ -22,6 +24,11 @@ use crate::stream::stop::StopToken;
 
 /// Bytes that are copied between two looks for a stop.
 const PIECE_BYTES: usize = 512 * 1024;
+/// Where SQLite keeps its locks: the pending byte, the reserved byte, and those that readers share.
+const LOCKS_BEGIN: u64 = 0x4000_0000;
+const LOCKS_LENGTH: u64 = 512;
+/// Two writes that are nearer to each other may have the same time.
+const CLOCK_TICK: Duration = Duration::from_millis(20);
 /// Pages of a step where SQLite copies by itself: some milliseconds.
 const STEP_PAGES: i32 = 256;
 
@@ -86,6 +93,11 @@ impl Look {
             && self.journal == later.journal
             && (self.wal.is_some() || self.database == later.database)
     }
+
+    /// Whether a write that comes now might not be seen by its time.
+    fn is_too_fresh(&self, now: i128) -> bool {
+        self.wal.is_none() && now.abs_diff(self.database.modified_ns) < CLOCK_TICK.as_nanos()
+    }
 }
 
 fn stamp_of(path: &Path) -> std::io::Result<Option<Stamp>> {
@@ -96,23 +108,56 @@ fn stamp_of(path: &Path) -> std::io::Result<Option<Stamp>> {
     }
 }
 
-/// Copies a database with its log or journal into a folder of ours, as they are at one moment; no lock keeps writers
-/// off, so that it is tried again where they came between, for `timeout` at most (exit 6).
+/// Nanoseconds since 1970 (UTC).
+fn now_ns() -> i128 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)
+}
+
+/// Whether somebody is in the middle of a transaction that writes, or keeps everybody off: what stands in the file then
+/// may be half of one, and the rest in that process's memory.
+fn is_being_written(database: &File) -> bool {
+    let lock = Flock { start: LOCKS_BEGIN, length: LOCKS_LENGTH, ..Flock::from(FlockType::ReadLock) };
+    // Where there are no locks, nobody holds one.
+    fcntl_getlk(database, &lock).is_ok_and(|other| other.is_some())
+}
+
+/// Copies a database with its log or journal into a folder of ours, as they are at one moment, and opens the copy, which
+/// recovers it. Locks of others are respected, and none of ours keeps writers off, so that it is tried again where they came
+/// between, for `timeout` at most (exit 5 or 6).
 ///
 /// No connection of this process to the database may be open.
-pub fn copy_aside(path: &Path, file: &Path, home: &Path, timeout: Duration, stop: &StopToken) -> Result<Scratch> {
+pub fn copy_aside(
+    path: &Path,
+    file: &Path,
+    home: &Path,
+    timeout: Duration,
+    stop: &StopToken,
+) -> Result<(Scratch, View)> {
     let begun = Instant::now();
     loop {
+        let database = File::open(path).map_err(|e| Error::io("read", path, &e))?;
+        let wait = || if is_being_written(&database) { Err(busy()) } else { Ok(()) };
+        patiently(path, file, timeout, stop, wait)?.map_err(|e| failure(path, file, &e))?;
         let before = Look::at(path)?;
+        let is_too_fresh = before.is_too_fresh(now_ns());
+        if is_too_fresh && begun.elapsed() < timeout.max(CLOCK_TICK * 5) {
+            stop.sleep(CLOCK_TICK)?;
+            continue;
+        }
         let scratch = Scratch::create(home, before.database.size)?;
         let target = scratch.database();
         copy(path, &target, stop)?;
         for companion in [Companion::Wal, Companion::Journal] {
             copy(&companion.of(path), &companion.of(&target), stop)?;
         }
-        if before.holds_until(&Look::at(path)?) {
-            return Ok(scratch);
+        settle_journal(&Companion::Journal.of(&target), path)?;
+        // Look again after it was asked whether the journal counts.
+        let view = View::open(&target, Access::Writable);
+        if !is_too_fresh && before.holds_until(&Look::at(path)?) {
+            return Ok((scratch, view.map_err(|e| failure(path, file, &e))?));
         }
+        drop(view);
         drop(scratch);
         if begun.elapsed() >= timeout {
             let message = format!("{} changed whenever it was copied, and cannot be locked", printable(path));
@@ -122,6 +167,18 @@ pub fn copy_aside(path: &Path, file: &Path, home: &Path, timeout: Duration, stop
         }
         stop.sleep(Duration::from_millis(100))?;
     }
+}
+
+/// Makes a copy of a journal one that concerns nothing but its database, or removes it where it does not count any more.
+fn settle_journal(copy: &Path, database: &Path) -> Result<()> {
+    let file = match OpenOptions::new().read(true).write(true).open(copy) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        opened => opened.map_err(|e| Error::io("open", copy, &e))?,
+    };
+    if !journal::stand_alone(&file, database).map_err(|e| Error::io("read", copy, &e))? {
+        std::fs::remove_file(copy).map_err(|e| Error::io("delete", copy, &e))?;
+    }
+    Ok(())
 }
 
 /// Copies a file; one that is not there leaves nothing.

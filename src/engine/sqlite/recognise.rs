@@ -10,7 +10,7 @@ use super::wal;
 /// Bytes of a file that are enough to recognise it.
 pub const HEAD_BYTES: usize = 4096;
 /// What a rollback journal begins with, once it counts.
-const JOURNAL_MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+pub const JOURNAL_MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
 
 /// What the first bytes of a file say.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -45,23 +45,15 @@ pub struct Policy {
 #[derive(Debug)]
 pub struct Opened {
     view: View,
-    _file: Option<File>,
-    _tidy: Option<Tidied>,
+    file: Option<File>,
+    /// Bytes that the file must not lose while the transaction lasts.
+    bytes_min: u64,
+    _tidy: Option<Tidy>,
     scratch: Option<Scratch>,
     /// It is a copy of ours, or a file to which nobody can write: nobody waits for us.
     is_alone: bool,
     warning: Option<String>,
     told: Option<String>,
-}
-
-/// Clears away when it goes.
-#[derive(Debug)]
-struct Tidied(Tidy);
-
-impl Drop for Tidied {
-    fn drop(&mut self) {
-        self.0.clear();
-    }
 }
 
 impl Opened {
@@ -79,18 +71,37 @@ impl Opened {
         } else {
             let timeout = policy.terms.busy_timeout();
             match patiently(path, name, timeout, &policy.stop, || View::open(path, Access::Shared))? {
-                Ok(view) => return Ok(Self { _tidy: Some(Tidied(tidy)), ..Self::new(view, file) }),
+                Ok(view) => return Ok(Self { _tidy: Some(tidy), ..Self::new(view, file) }),
                 Err(error) if trouble(&error) == Trouble::NeedsCopy => Some(error),
                 Err(error) => return Err(failure(path, name, &error)),
             }
         };
         // The handle stays open; no connection is. Opening may have left an index beside it all the same.
-        drop(Tidied(tidy));
+        drop(tidy);
         Self::open_copy(path, name, policy, why.as_ref())
     }
 
     fn new(view: View, file: Option<File>) -> Self {
-        Self { view, _file: file, _tidy: None, scratch: None, is_alone: false, warning: None, told: None }
+        let mut opened =
+            Self { view, file, bytes_min: 0, _tidy: None, scratch: None, is_alone: false, warning: None, told: None };
+        opened.measure();
+        opened
+    }
+
+    /// Notes how long the file has to stay, once a transaction was begun. Cut to the pages of the transaction it may be: by
+    /// a checkpoint.
+    fn measure(&mut self) {
+        self.bytes_min = self.bytes_in_file().min(self.view.bytes());
+    }
+
+    fn bytes_in_file(&self) -> u64 {
+        let metadata = self.file.as_ref().and_then(|file| file.metadata().ok());
+        metadata.map_or(0, |metadata| metadata.len())
+    }
+
+    /// Whether somebody cut the file, past all locks: SQLite gives zeros for what is missing.
+    fn was_cut(&self) -> bool {
+        self.bytes_in_file() < self.bytes_min
     }
 
     fn open_copy(path: &Path, name: &Path, policy: &Policy, why: Option<&rusqlite::Error>) -> Result<Self> {
@@ -98,9 +109,7 @@ impl Opened {
             Some(error) => error.sqlite_error().is_some_and(|error| error.extended_code == HOT_JOURNAL),
             None => stands(&Companion::Journal.of(path)),
         };
-        let scratch = copy_aside(path, name, &policy.scratch, policy.terms.busy_timeout(), &policy.stop)?;
-        let copy = scratch.database();
-        let view = View::open(&copy, Access::Writable).map_err(|e| failure(path, name, &e))?;
+        let (scratch, view) = copy_aside(path, name, &policy.scratch, policy.terms.busy_timeout(), &policy.stop)?;
         let warning = "a writer was interrupted in the middle of a transaction; what counts is the state before it, as \
              recovered in a copy. The source is as it was: its application recovers it when it opens it";
         Ok(Self {
@@ -115,6 +124,11 @@ impl Opened {
     /// The database as it is now.
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// Adds what everybody should hear of it, unless there is more important news.
+    pub fn warn(&mut self, what: &str) {
+        self.warning.get_or_insert_with(|| what.to_owned());
     }
 
     /// What everybody should hear of it.
@@ -195,6 +209,7 @@ pub struct DatabaseSource {
     next: u32,
     first_page: Vec<u8>,
     was_disturbed: bool,
+    was_cut: bool,
 }
 
 impl DatabaseSource {
@@ -223,6 +238,7 @@ impl DatabaseSource {
             next: 1,
             first_page: Vec::new(),
             was_disturbed: false,
+            was_cut: false,
         };
         if !gives_pages {
             source.copy_at_once()?;
@@ -256,6 +272,7 @@ impl DatabaseSource {
             }
         }
         let Some(opened) = guard.as_mut() else { return Err(self.given_up()) };
+        opened.measure();
         (self.page_size, self.pages) = (opened.view.page_size, opened.view.pages);
         if opened.is_alone && opened.view.gives_pages {
             self.reading = Reading::Held(Instant::now());
@@ -272,6 +289,7 @@ impl DatabaseSource {
             }
         };
         let drained = drain(&opened.view, self.watched.path(), &scratch.database(), &go_on);
+        self.was_cut = opened.was_cut();
         opened.view.end();
         let held = Some(begun.elapsed()).filter(|_| opened.keeps_writers_waiting());
         let file = drained?;
@@ -300,7 +318,9 @@ impl DatabaseSource {
         let mut guard = lock(&shared);
         let Some(opened) = guard.as_mut() else { return Err(self.given_up()) };
         let Reading::Stepped(longest, steps) = &mut self.reading else {
-            return opened.view.read(self.next, buffer).map_err(|e| self.failure(&e));
+            let read = opened.view.read(self.next, buffer).map_err(|e| self.failure(&e));
+            self.was_cut |= opened.was_cut();
+            return read;
         };
         let (name, timeout) = (self.watched.path(), self.policy.terms.busy_timeout());
         let begun = patiently(&self.path, name, timeout, &self.policy.stop, || opened.view.begin())?;
@@ -320,6 +340,7 @@ impl DatabaseSource {
             Err(error) => return Err(failure(&self.path, name, &error)),
         }
         let read = opened.view.read(self.next, buffer);
+        self.was_cut |= opened.was_cut();
         opened.view.end();
         *longest = since.elapsed().max(*longest);
         *steps += 1;
@@ -396,6 +417,9 @@ impl Source for DatabaseSource {
     }
 
     fn finish(self: Box<Self>) -> Result<Settled> {
+        if self.was_cut {
+            return Ok(Settled::Changed("it became shorter".to_owned()));
+        }
         if self.was_disturbed {
             return Ok(Settled::Disturbed("somebody committed a transaction meanwhile".to_owned()));
         }

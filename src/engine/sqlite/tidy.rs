@@ -6,7 +6,8 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use super::recognise::Companion;
 
-/// Which files stood beside a database before it was opened.
+/// Which files stood beside a database before it was opened. What came since goes with this value, if nobody has the database
+/// open: every handle of ours on it must be closed then.
 #[derive(Debug)]
 pub struct Tidy {
     database: PathBuf,
@@ -21,11 +22,11 @@ impl Tidy {
         Self { database: database.to_owned(), had_wal: stands(Companion::Wal), had_shm: stands(Companion::Shm) }
     }
 
-    /// Removes what came since, if nobody has the database open; call it when every handle on it is closed.
+    /// Removes what came since.
     ///
     /// As SQLite does it itself: under an exclusive lock on the database, which every reader and writer excludes for as
     /// long as it knows of these files. Whatever stands in the way, they may stay: they are empty, or an index.
-    pub fn clear(&self) {
+    fn clear(&self) {
         let (wal, shm) = (Companion::Wal.of(&self.database), Companion::Shm.of(&self.database));
         let came = |had: bool, path: &Path| !had && path.symlink_metadata().is_ok();
         if !came(self.had_wal, &wal) && !came(self.had_shm, &shm) {
@@ -45,5 +46,11 @@ impl Tidy {
         if came(self.had_shm, &shm) {
             let _ = std::fs::remove_file(&shm); // it may stay
         }
+    }
+}
+
+impl Drop for Tidy {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
