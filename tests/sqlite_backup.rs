@@ -359,7 +359,7 @@ fn a_path_that_is_too_long_for_sqlite_gives_no_half_of_a_transaction() {
 fn truncate_of_a_log_that_a_crash_left_leaves_no_index_beside_it() {
     let host = Host::new();
     with_a_log_left_behind(&host, "app/left.db");
-    host.ok(&["backup", "app", "--to", "repo", "--truncate"]).says("deleted 1 log");
+    host.ok(&["backup", "app", "--to", "repo", "--truncate"]).says("1 write-ahead log emptied");
     assert_eq!(names(&host.path("app")), ["left.db", "left.db-wal"]);
     assert_eq!(host.path("app/left.db-wal").metadata().expect("there").len(), 0);
     assert_eq!(is_one_moment(&host.path("app/left.db")), 50, "everything is in the database");
@@ -380,7 +380,7 @@ fn a_truncate_that_waits_for_a_reader_ends_with_a_signal() {
     running.signal("TERM");
     running.leaves().exits(143).says("The backup is published and safe. `jetbak truncate` goes on where this ended");
     reader.execute_batch("COMMIT").expect("the reader goes on");
-    host.ok(&["truncate", "app"]).says("deleted 1 log");
+    host.ok(&["truncate", "app"]).says("1 write-ahead log emptied");
     host.ok(&["end", "app"]);
     assert_eq!(is_one_moment(&host.stored("bank.db")), 1);
 }

@@ -14,7 +14,7 @@ use crate::protocol::{Activity, Observer, Progress, Warning};
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
 use crate::repository::verified::Verified;
-use crate::repository::verify::{Damage, Tally, with_progress};
+use crate::repository::verify::{Damage, DamageKind, Tally, with_progress};
 use crate::times;
 use crate::ui::{Ui, json as objects};
 
@@ -40,7 +40,7 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let bytes_total =
         chosen.iter().filter_map(|backup| backup.manifest.as_ref().ok()).map(|manifest| manifest.bytes).sum();
     let tally = Tally::default();
-    let (mut damages, mut recorded, mut of_sets) = (0_u64, 0_u64, 0_u64);
+    let (mut damages, mut recorded, mut of_sets, mut of_sources) = (0_u64, 0_u64, 0_u64, 0_u64);
     for backup in &chosen {
         let (mut found, mut known) = (Vec::new(), Vec::new());
         let (begun, files, bytes) = (Instant::now(), tally.files(), tally.bytes());
@@ -64,6 +64,7 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
             warn(backup, one, ui);
         }
         damages += found.len() as u64;
+        of_sources += found.iter().filter(|damage| damage.kind == DamageKind::Integrity).count() as u64;
         of_sets += found.iter().filter(|damage| damage.message.is_some()).count() as u64;
         show(backup, &found, ui);
         let (files, bytes) = (tally.files() - files, tally.bytes() - bytes);
@@ -107,7 +108,9 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     if damages > 0 && !ui.is_json() {
         let message = format!("{} found in {}", count(damages, "damage"), printable(repository.root()));
         let error = Error::new(ExitCode::Verification, message);
-        let hint = if of_sets == damages {
+        let hint = if of_sources == damages {
+            "The source was damaged when it was backed up: mend it (`sqlite3 DB .recover`), or restore an older backup."
+        } else if of_sets == damages {
             "Make a new full backup now. Every file is as it was stored, but they do not go together."
         } else {
             "Make a new full backup now, and distrust the disk under the repository."

@@ -100,11 +100,14 @@ pub fn live(path: &Path, depth: Depth, scratch: &Path, stop: &StopToken) -> Resu
     Ok(Looked { facts, verdict: stored(&copy.database(), depth, stop)?, warning: None })
 }
 
+/// How much of what SQLite finds in one database is told.
+const FOUND_MAX: usize = 10;
+
 /// Runs the check, and interrupts it when somebody asks to stop.
 fn ask(connection: &Connection, depth: Depth, stop: &StopToken) -> Result<Verdict> {
     Ok(match interruptibly(connection, stop, || findings(connection, depth))? {
         Ok(said) if said == ["ok"] => Verdict::Sound,
-        Ok(said) => Verdict::Damaged(said),
+        Ok(said) => Verdict::Damaged(in_short(&said)),
         Err(error) => verdict(&error),
     })
 }
@@ -115,9 +118,35 @@ fn findings(connection: &Connection, depth: Depth) -> rusqlite::Result<Vec<Strin
     rows.collect()
 }
 
+/// What SQLite found, a line each, without its headings; of many the first few.
+fn in_short(said: &[String]) -> Vec<String> {
+    let lines = said.iter().flat_map(|row| row.lines()).filter(|line| !line.starts_with("***"));
+    let lines: Vec<_> = lines.map(str::to_owned).collect();
+    let (first, more) = lines.split_at(lines.len().min(FOUND_MAX));
+    let mut short = first.to_vec();
+    short.extend((!more.is_empty()).then(|| format!("and {} more", more.len())));
+    short
+}
+
 fn verdict(error: &rusqlite::Error) -> Verdict {
     match trouble(error) {
         Trouble::Damaged => Verdict::Damaged(vec![error.to_string()]),
         _ => Verdict::Unknown(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_found_is_told_a_line_each_and_cut_short() {
+        let row = |pages: u32| {
+            (1..=pages)
+                .fold("*** in database main ***".to_owned(), |row, page| format!("{row}\nPage {page}: never used"))
+        };
+        assert_eq!(in_short(&[row(2)]), ["Page 1: never used", "Page 2: never used"]);
+        let short = in_short(&[row(60), row(52)]);
+        assert_eq!((short.len(), short[10].as_str()), (11, "and 102 more"));
     }
 }
