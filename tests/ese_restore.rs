@@ -95,7 +95,48 @@ fn restore(host: &Host, more: &[&str]) -> Ran {
 }
 
 #[test]
-fn a_set_that_lacks_a_required_log_is_refused_before_the_first_byte() {
+fn case_91_a_complete_set_is_good_and_comes_back_byte_for_byte() {
+    for host in [clean(), dirty()] {
+        host.verifies("repo");
+        restore(&host, &[]).exits(0);
+        is_back(&host, &["Web.edb", "edb.chk", "edb.log", "edb00008.log", "edb00009.log", "notes.txt"]);
+        assert_eq!(names(&host.path("out")), names(&host.path("app")), "nothing else came back");
+    }
+}
+
+#[test]
+fn case_95_a_target_that_is_not_empty_is_left_as_it_is() {
+    let host = dirty();
+    host.write("out/edb00008.log", "somebody's own");
+    host.run(&["restore", "repo", "--into", "out"]).exits(5).says("[JET_errBackupDirectoryNotEmpty, -504]");
+    assert_eq!(names(&host.path("out")), ["edb00008.log"]);
+    assert_eq!(fs::read(host.path("out/edb00008.log")).expect("read"), b"somebody's own");
+}
+
+#[test]
+fn case_96_a_backup_that_was_interrupted_is_none() {
+    let host = stored_as(&DatabaseFile::new());
+    host.ok(&["begin", "app", "--to", "repo"]);
+    host.ok(&["read", "app", "Web.edb"]);
+    let partial = host.partials("repo").pop().expect("a partial");
+    assert!(host.path("repo/partial").join(&partial).join("backup/data/Web.edb").exists(), "it has begun");
+    assert_eq!(host.ok(&["list", "repo", "--json"]).json()[0]["backups"], serde_json::json!([]));
+    for id in ["latest", "1", partial.as_str()] {
+        host.run(&["restore", "repo", id, "--into", "out"]).exits(2);
+    }
+    // Not even where somebody puts it among the backups by hand.
+    let (from, to) =
+        (host.path("repo/partial").join(&partial).join("backup"), "repo/backups/000001-20260101T000000Z-full");
+    fs::create_dir_all(host.path("repo/backups")).expect("made");
+    let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(host.path(to)).status();
+    assert!(copied.expect("cp runs").success());
+    host.run(&["restore", "repo", "1", "--into", "out"]).exits(3).says("its manifest is missing");
+    assert!(!host.path("out").exists());
+    host.ok(&["end", "app", "--abort"]);
+}
+
+#[test]
+fn case_92_a_set_that_lacks_a_required_log_is_refused_before_the_first_byte() {
     let host = dirty(); // case 92
     drop_file(&host.backup_folder(), "edb00009.log");
     is_refused(&host, "Web.edb needs logs 8-10 (0x8-0xA); missing: 9 (0x9)", -543);
@@ -147,7 +188,7 @@ fn logs_that_are_gone_at_either_end_are_missed_too() {
 }
 
 #[test]
-fn logs_of_two_streams_or_of_two_times_make_no_set() {
+fn case_93_logs_of_two_streams_or_of_two_times_make_no_set() {
     let host = dirty(); // case 93
     swap_file(&host.backup_folder(), "edb00009.log", &LogFile { stream: 77, ..logs()[1].clone() }.build());
     is_refused(&host, "edb00009.log is of another log stream", -555);
@@ -183,7 +224,7 @@ fn logs_of_two_streams_or_of_two_times_make_no_set() {
 }
 
 #[test]
-fn a_copy_of_the_engine_needs_the_logs_of_its_backup_and_a_trailer_that_fits() {
+fn case_94_a_copy_of_the_engine_needs_the_logs_of_its_backup_and_a_trailer_that_fits() {
     let host = engine_made(|_| {});
     assert_eq!(damages(&host), []);
     restore(&host, &[])
