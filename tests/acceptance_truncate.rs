@@ -56,8 +56,9 @@ fn case_41_in_one_go() {
     let summary = host.ok(&["backup", "app", "--to", "repo", "--truncate", "--json"]).summary();
     assert_eq!((&summary["truncated"], &summary["outcome"]), (&json!(3), &json!("completed")));
     host.verifies("repo");
-    // What is left is a backup of its own, and needs no log of before.
-    host.ok(&["backup", "app", "--to", "repo", "--truncate"]);
+    // What is left is a backup of its own, and needs no log of before. That nothing more can go is no news.
+    let again = host.ok(&["backup", "app", "--to", "repo", "--truncate", "--json"]).summary();
+    assert_eq!((&again["truncated"], &again["warnings"]), (&json!(0), &json!(0)));
     assert_eq!(logs_left(&host), TRUNCATED);
 }
 

@@ -64,8 +64,9 @@ impl Shown {
             let _ = writeln!(std::io::stderr(), "{text}"); // nobody listens to stderr: nobody can be told
         };
         match &self.bar {
-            Some(bar) => bar.suspend(line),
-            None => line(),
+            // Before the first progress there is no bar to be kept out of the way.
+            Some(bar) if self.activity.is_some() => bar.suspend(line),
+            _ => line(),
         }
     }
 

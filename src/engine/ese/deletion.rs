@@ -320,7 +320,8 @@ impl EseEngine {
             let is_usual = |reason: &&Reason| {
                 matches!(reason, Reason::NotBelowCheckpoint(_) | Reason::RequiredBy(_) | Reason::Current)
             };
-            if let Some(reason) = oldest.reasons.iter().find(|reason| reason.keeps() && !is_usual(reason)) {
+            let is_expected = oldest.reasons.iter().any(|reason| is_usual(&reason));
+            if let Some(reason) = oldest.reasons.iter().find(|reason| reason.keeps()).filter(|_| !is_expected) {
                 let message = format!("no log can go, not even {}: {}", oldest.generation, story.words(reason, true));
                 notices.push(Notice { jet: None, message, file: directory });
             }
