@@ -223,6 +223,18 @@ fn a_dirty_database_beside_the_live_logs_is_asked() {
 }
 
 #[test]
+fn a_database_that_only_the_live_instance_has_keeps_its_logs() {
+    let host = dirty();
+    let mut chain = LogFile::chain(5..=12);
+    chain[7].attached = vec![(7, r"E:\two\Zweite.edb".to_owned())];
+    write_logs(&host, "live", &chain);
+    host.write("live/edb.chk", ese::checkpoint(11, STREAM));
+    let ran = truncate(&host, &["--snapshot", "--live-log-dir", "live"]).exits(0);
+    assert!(ran.stderr.contains(r"E:\two\Zweite.edb keeps the logs from 5 (0x5) on"), "{}", ran.stderr);
+    assert_eq!(names(&host.path("live")).len(), 9, "eight logs and the checkpoint");
+}
+
+#[test]
 fn trouble_in_the_live_directory_bars_no_backup() {
     let host = dirty();
     write_logs(&host, "live", &LogFile::chain(5..=12));

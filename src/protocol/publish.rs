@@ -140,6 +140,9 @@ pub(super) fn require_still(context: &Context, state: &State, stop: &StopToken) 
 
 /// Whether damaged pages were copied as they are, because that was asked for.
 pub(super) fn has_damaged_pages(context: &Context, state: &State) -> Result<bool> {
+    if !context.session.record().ese.as_ref().is_some_and(|terms| terms.accept_damage) {
+        return Ok(false);
+    }
     let mut is_any = false;
     gather(context, state)?.each(&mut |record| {
         is_any |= record.line.pages.iter().flat_map(Proof::damaged).next().is_some();

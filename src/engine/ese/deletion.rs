@@ -1,6 +1,6 @@
 //! Which logs of an instance may go now, and letting them go: the files are looked at anew for every decision.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -104,7 +104,7 @@ impl EseEngine {
             let state = state_of(file, header, need, live, ours);
             matches!(state.needs, Needs::Logs(..)).then_some(DatabaseState { is_of_stream: false, ..state })
         });
-        let databases = snapshot.situation.databases.into_iter().chain(dirty).collect();
+        let databases: Vec<_> = snapshot.situation.databases.into_iter().chain(dirty).collect();
         let only_logs = Instance {
             databases: Vec::new(),
             damaged: Vec::new(),
@@ -113,7 +113,10 @@ impl EseEngine {
             ..found
         };
         let mut story = tell(&only_logs, live, ours, &[], Beside::default());
-        story.situation.databases = databases; // those that the live log lists as attached are the snapshot's
+        // What the live log lists as attached and the snapshot does not hold is in none of its backups.
+        let is_known = |new: &DatabaseState| databases.iter().any(|known| known.key.signature == new.key.signature);
+        story.situation.databases.retain(|attached| !is_known(attached));
+        story.situation.databases.extend(databases);
         Ok(story)
     }
 
@@ -194,10 +197,6 @@ impl EseEngine {
             return Err(Error::jet(Jet::InvalidParameter, message)
                 .hint("Add --snapshot if it is one; without it truncate deletes in the storage itself."));
         }
-        if self.terms.live_checkpoint.is_some() && self.terms.live_log_directory.is_none() {
-            let message = "--live-checkpoint says nothing without --live-log-dir";
-            return Err(Error::jet(Jet::InvalidParameter, message));
-        }
         let status = rustix::fs::statvfs(&place).map_err(|e| Error::io("look at", &place, &e.into()).file(&place))?;
         if status.f_flag.contains(StatVfsMountFlags::RDONLY) {
             let message = format!("{} is read-only, so that no log can be deleted", printable(&place));
@@ -231,6 +230,8 @@ impl EseEngine {
             let room = MISSING_NAMED_MAX.saturating_sub(needless.missing.len());
             needless.missing.extend(self.names_of(*low, *high, &story).take(room));
         }
+        let read: HashMap<&Path, &HeldLog> =
+            held.iter().filter(|log| is_known(log)).map(|log| (log.path.as_path(), log)).collect();
         for (told, decided) in story.with(&decided) {
             let path = told.path.strip_prefix(&self.storage).unwrap_or(&told.path).to_owned();
             needless.all.push(path.clone());
@@ -239,8 +240,8 @@ impl EseEngine {
                 Some((Fate::Superseded(_), _)) => Witness::Stamp,
                 Some((Fate::Held(sequence), generation)) => Witness::Backup(sequence, generation.0),
             };
-            let (log, witness) = match held.iter().find(|log| log.path == path && is_known(log)) {
-                Some(known) => (known.clone(), Witness::Stamp),
+            let (log, witness) = match read.get(path.as_path()) {
+                Some(known) => ((*known).clone(), Witness::Stamp),
                 None => (HeldLog { stamp: self.stamp_of(&path)?, path }, witness),
             };
             let reasons = decided.into_iter().flat_map(|decided| &decided.reasons);

@@ -1,7 +1,7 @@
 //! What there is to tell of the logs of an instance: for whoever decides which of them may go, and for whoever asks why.
 //! Pure: headers in, values out.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::chain::{Link, Misfit, misfits};
@@ -203,15 +203,13 @@ fn tell_logs(instance: &Instance, signature: Option<Signature>, left_out: &HashS
             LogRole::Archived(generation) => Some(generation),
             _ => None,
         };
-        let misfit =
-            misfits.iter().find(|(at, misfit)| *at == index && !is_harmless(*misfit)).map(|(_, misfit)| *misfit);
         let told = Told {
             path: log.found.path.to_path_buf(),
             size: log.found.size,
             generation: header.map(|header| header.generation).or(named),
             created: header.map(|header| header.created),
             is_current: named.is_none(),
-            doubt: doubt(log, misfit, signature),
+            doubt: doubt(log, misfits.get(&index).copied(), signature),
         };
         if told.doubt.is_some() {
             story.situation.has_doubtful_logs = true;
@@ -292,12 +290,17 @@ fn key_of(path: &Path, storage: &Path, signature: String) -> DatabaseKey {
     DatabaseKey { path: path.strip_prefix(storage).unwrap_or(path).to_owned(), signature }
 }
 
-/// What does not fit between the logs; the index is that of the log among all.
-fn misfits_of(logs: &[LogFile], signature: Option<Signature>) -> Vec<(usize, Misfit)> {
+/// What does not fit between the logs, by the index of the log among all; of several things the first.
+fn misfits_of(logs: &[LogFile], signature: Option<Signature>) -> HashMap<usize, Misfit> {
     let good: Vec<_> = logs.iter().enumerate().filter_map(|(index, log)| Some((index, log, log.header()?))).collect();
     let links: Vec<_> = good.iter().map(|(_, log, header)| Link { name: &log.name, header }).collect();
-    let found = misfits(&links, &signature.unwrap_or_default());
-    found.into_iter().map(|(index, misfit)| (good[index].0, misfit)).collect()
+    let mut found = HashMap::new();
+    for (index, misfit) in misfits(&links, &signature.unwrap_or_default()) {
+        if !is_harmless(misfit) {
+            found.entry(good[index].0).or_insert(misfit);
+        }
+    }
+    found
 }
 
 /// A gap, or a break below the logs that a backup takes, says nothing about the others.
