@@ -13,8 +13,9 @@ use crate::error::{Error, ExitCode, printable};
 use crate::protocol::{Activity, Observer, Progress, Warning};
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
+use crate::repository::damage::{Damage, DamageKind};
 use crate::repository::verified::Verified;
-use crate::repository::verify::{Damage, DamageKind, Tally, with_progress};
+use crate::repository::verify::{Tally, with_progress};
 use crate::times;
 use crate::ui::{Ui, json as objects};
 

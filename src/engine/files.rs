@@ -1,6 +1,5 @@
 //! The `files` engine: any directory, taken as it is. Logs are what `--log GLOB` names.
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
@@ -16,7 +15,9 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use super::globs::{Excludes, Patterns};
+use super::hard_links::HardLinks;
 use super::walk::{Kind, Limits, Seen, Walk};
+use super::watched::{PlainFile, Watched, difference};
 use super::{
     Deletion, Engine, EngineName, Entry, Going, HeldLog, History, LeftOut, Needless, Role, Surveyed, Witness, log_names,
 };
@@ -26,7 +27,7 @@ use crate::durable;
 use crate::error::{Error, ExitCode, Result};
 use crate::hex::hex;
 use crate::roots::{Root, Roots};
-use crate::stream::source::{Attributes, Got, Opened, Settled, Source, Stamp};
+use crate::stream::source::{Attributes, Opened, Source, Stamp};
 use crate::stream::sparse::{STAT_BLOCK_BYTES, SparseFile};
 use crate::stream::stop::StopToken;
 
@@ -375,33 +376,6 @@ fn unfit(path: &Path, storage: &Path, what: &str) -> Error {
         .hint("Back up while nothing in the storage is added, moved or removed, or from a snapshot.")
 }
 
-/// Names of one file that were seen so far.
-struct Names {
-    first: PathBuf,
-    unseen: u64,
-}
-
-/// Files with several names, by device and inode; those of which every name was seen are forgotten.
-#[derive(Default)]
-struct HardLinks(HashMap<(u64, u64), Names>);
-
-impl HardLinks {
-    /// The earlier name of the same file, if there was one.
-    fn earlier(&mut self, path: &Path, stat: &rustix::fs::Stat) -> Option<PathBuf> {
-        let links = stat.st_nlink;
-        if links < 2 {
-            return None;
-        }
-        let key = (stat.st_dev, stat.st_ino);
-        let Some(names) = self.0.get_mut(&key) else {
-            self.0.insert(key, Names { first: path.to_owned(), unseen: links - 1 });
-            return None;
-        };
-        names.unseen = names.unseen.saturating_sub(1);
-        if names.unseen == 0 { self.0.remove(&key).map(|names| names.first) } else { Some(names.first.clone()) }
-    }
-}
-
 impl Engine for FilesEngine {
     fn name(&self) -> EngineName {
         EngineName::Files
@@ -559,91 +533,4 @@ pub(super) enum Reached {
     },
     /// Something that needs no reading.
     Opened(Opened),
-}
-
-/// A file that must hold still while it is read.
-pub(super) struct Watched {
-    storage: PathBuf,
-    root: Arc<OwnedFd>,
-    /// Its path from that root.
-    below: PathBuf,
-    path: PathBuf,
-    /// What it was when it was opened.
-    pub before: Attributes,
-}
-
-impl Watched {
-    /// Its path, relative to the storage; absolute below a further root.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Its absolute path.
-    pub fn absolute(&self) -> PathBuf {
-        self.storage.join(&self.path)
-    }
-
-    /// Looks whether it held still; `left` is how many of its bytes were not there to read.
-    pub fn settle(self, file: &File, left: u64) -> Result<Settled> {
-        let error = |e: Errno| Error::io("look at", &self.absolute(), &e.into()).file(&self.path);
-        let after = stamp(&rustix::fs::fstat(file).map_err(error)?);
-        if let Some(what) = difference(&self.before.stamp, &after) {
-            return Ok(Settled::Changed(what));
-        }
-        if left > 0 {
-            return Ok(Settled::Changed("it became shorter".to_owned()));
-        }
-        // Some file systems say 0 for what has content (/proc, some in user space).
-        if after.size == 0 && rustix::io::pread(file, &mut [0], 0).map_err(error)? > 0 {
-            return Ok(Settled::Changed("it holds more than the 0 bytes that its file system tells of".to_owned()));
-        }
-        Ok(match self.lost_name()? {
-            Some(what) => Settled::Changed(what),
-            None => Settled::Still(self.before),
-        })
-    }
-
-    /// Whether the name means another file now, or none: a new one renamed over it is a change too.
-    pub fn lost_name(&self) -> Result<Option<String>> {
-        let before = &self.before.stamp;
-        match beneath::stat(&self.root, &self.below) {
-            Ok(stat) if (stat.st_dev, stat.st_ino) == (before.device, before.inode) => Ok(None),
-            Ok(_) | Err(Errno::LOOP) => Ok(Some("another file took its name".to_owned())),
-            Err(Errno::NOENT | Errno::NOTDIR) => Ok(Some("it was removed".to_owned())),
-            Err(errno) => Err(Error::io("look at", &self.absolute(), &errno.into()).file(&self.path)),
-        }
-    }
-}
-
-/// A regular file: as many bytes as it had when it was opened, then a look whether it held still.
-struct PlainFile {
-    content: SparseFile,
-    watched: Watched,
-}
-
-impl Source for PlainFile {
-    fn next(&mut self, buffer: &mut [u8]) -> Result<Got> {
-        // Never more than the file had at first: one that grows for ever ends here, and shows in `finish`.
-        let next = self.content.next(buffer);
-        next.map_err(|e| Error::io("read", &self.watched.absolute(), &e).file(&self.watched.path))
-    }
-
-    fn finish(self: Box<Self>) -> Result<Settled> {
-        self.watched.settle(self.content.file(), self.content.left())
-    }
-}
-
-pub(super) fn difference(before: &Stamp, after: &Stamp) -> Option<String> {
-    let what = if (before.device, before.inode) != (after.device, after.inode) {
-        "another file took its name".to_owned()
-    } else if before.size != after.size {
-        format!("its size went from {} to {} bytes", before.size, after.size)
-    } else if before.modified_ns != after.modified_ns {
-        "its modification time changed".to_owned()
-    } else if before.changed_ns != after.changed_ns {
-        "its attributes changed".to_owned()
-    } else {
-        return None;
-    };
-    Some(what)
 }

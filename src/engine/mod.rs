@@ -6,10 +6,12 @@ pub mod contents;
 pub mod ese;
 pub mod files;
 pub mod globs;
+mod hard_links;
 mod log_names;
 pub mod plan;
 pub mod sqlite;
 mod walk;
+mod watched;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

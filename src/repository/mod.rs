@@ -1,6 +1,7 @@
 //! Where the backups of one storage are kept: `repository.json`, `lock`, `backups/`, `partial/`.
 
 pub mod catalogue;
+pub mod damage;
 pub mod file_list;
 pub mod list_reader;
 pub mod local;

@@ -7,12 +7,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::catalogue::Backup;
+use super::damage::Damage;
 use super::file_list::FileLine;
 use super::list_reader::read_proven;
 use super::manifest::Manifest;
 use super::store::Store;
 use super::stored::not_as_listed;
-use super::verify::{Damage, Verification};
+use super::verify::Verification;
 use crate::engine::ese::advice::{Situation, advise};
 use crate::engine::ese::check::look_inside_with;
 use crate::engine::ese::fields::Generation;

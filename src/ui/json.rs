@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use crate::error::{Error, Jet};
 use crate::paths;
 use crate::protocol::{Progress, Warning};
+use crate::repository::damage::Damage;
 use crate::repository::verified::Verified;
-use crate::repository::verify::Damage;
 use crate::session::event::Failure;
 
 /// The fields of an object given as `json!({…})`.

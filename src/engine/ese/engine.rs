@@ -7,26 +7,24 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::at_rest::is_at_rest;
-use super::beside::BesideSource;
-use super::check::{look_inside, look_into};
-use super::contents::{is_named_as_database, without_vague_claim};
+use super::check::look_inside;
+use super::contents::without_vague_claim;
 use super::facts::{DatabaseFacts, Facts, Named, Span, Terms};
-use super::files::{Below, Found, look, read_head};
+use super::files::{Below, Found, look};
 use super::finding::{Finding, Kind, Weight};
 use super::fitness::{self, Range, chain};
 use super::instance::{Instance, Options};
 use super::judge::{Inside, Judgement, judge_file, judge_instance};
 use super::log::{LogName, LogRole, checkpoint_base};
-use super::ranges::{Need, need, span};
-use super::recognise::{Claim, Content, recognise};
-use super::source::{DatabaseSource, LogSource, LogTerms, Policy};
+use super::ranges::{Need, span};
+use super::recognise::{Claim, Content};
 use super::survey::patch_beside;
-use crate::engine::files::{FilesEngine, Reached, Watched};
+use crate::engine::files::FilesEngine;
 use crate::engine::walk::{Kind as FileKind, Seen};
 use crate::engine::{
     Deletion, Engine, EngineName, Entry, HeldLog, History, LeftOut, Mark, Needless, Notice, Role, Surveyed,
 };
-use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::error::{Error, ExitCode, Result, printable};
 use crate::roots::LOGS;
 use crate::stream::source::{Opened, Stamp};
 use crate::stream::stop::StopToken;
@@ -39,11 +37,11 @@ pub struct EseEngine {
     pub(super) terms: Terms,
     keep_going: bool,
     /// What the instance was when the session began, where there is one.
-    known: Option<Facts>,
+    pub(super) known: Option<Facts>,
     /// What it was judged to be a moment ago, for a survey that follows.
     judged: Mutex<Option<(Instant, Story)>>,
     /// What each generation must amount to, as the one after it has recorded; looked up once.
-    recorded: Mutex<Option<HashMap<u32, u64>>>,
+    pub(super) recorded: Mutex<Option<HashMap<u32, u64>>>,
 }
 
 /// How long a judgement holds: long enough to be made once for the questions that a begin asks, one after the other.
@@ -54,7 +52,7 @@ const NOTICES_MAX: usize = 50;
 
 /// What an instance is at one moment, judged fit.
 #[derive(Debug)]
-struct Story {
+pub(super) struct Story {
     facts: Facts,
     mark: Option<Mark>,
     notices: Vec<Notice>,
@@ -63,7 +61,7 @@ struct Story {
     /// The logs that are taken, oldest first.
     logs: Vec<(u32, PathBuf)>,
     checkpoint: Option<PathBuf>,
-    recorded: HashMap<u32, u64>,
+    pub(super) recorded: HashMap<u32, u64>,
 }
 
 /// What becomes of a file of the engine.
@@ -136,7 +134,7 @@ impl EseEngine {
     }
 
     /// Looks at the instance and judges it; an unfit one is an error.
-    fn story(&self, stop: &StopToken) -> Result<Story> {
+    pub(super) fn story(&self, stop: &StopToken) -> Result<Story> {
         let instance = self.instance(stop)?;
         if instance.is_empty() && instance.failed.is_empty() {
             let message = format!("no file of the Extensible Storage Engine in {}", printable(&self.storage));
@@ -306,104 +304,6 @@ impl EseEngine {
         }
     }
 
-    fn policy(&self, stop: &StopToken) -> Policy {
-        Policy { is_at_rest: self.terms.snapshot, accept_damage: self.terms.accept_damage, stop: stop.clone() }
-    }
-
-    fn open_database(&self, entry: &Entry, stop: &StopToken) -> Result<Opened> {
-        let (file, watched, allocated) = match self.files.reach(entry)? {
-            Reached::Opened(opened) => return Ok(opened),
-            Reached::File { file, watched, allocated } => (file, watched, allocated),
-        };
-        let path = watched.absolute();
-        let head = read_head(&file, &path)?;
-        let size = watched.before.stamp.size;
-        let found = Found { path: path.as_path().into(), size, content: recognise(&head, size) };
-        let Content::Database(header, _) = &found.content else {
-            let what = match found.content {
-                Content::DamagedHeader(..) => "has no valid header: both copies are damaged",
-                _ => "is not the database any more that it was when the backup began",
-            };
-            let error = Error::jet(Jet::DatabaseCorrupted, format!("{} {what}", printable(&path)));
-            return Err(error.file(&entry.path).hint("`jetbak inspect` says what a file is."));
-        };
-        let inside = look_into(&file, size, header);
-        if let Some(error) = fitness::judge_open(&found, &inside, &self.terms) {
-            return Err(error.file(&entry.path));
-        }
-        let is_dirty = !matches!(need(header, inside.trailer.as_ref()), Need::Nothing) && !header.is_untouched_copy();
-        if is_dirty && !self.terms.snapshot {
-            let message = format!("{} was opened by its application after the backup began", printable(&path));
-            return Err(Error::jet(Jet::DatabaseDirtyShutdown, message).file(&entry.path));
-        }
-        let now = DatabaseFacts::of_header(Named::new(&entry.path), header);
-        let known = self.known.iter().flat_map(|known| &known.databases).find(|known| known.file == now.file);
-        if known.is_some_and(|known| !known.is_same(&now)) {
-            let what = "is not the database any more that it was when the backup began";
-            return Err(unfit(&entry.path, &format!("{} {what}", printable(&path))));
-        }
-        let source = DatabaseSource::new((file, watched, allocated), &head, header, &inside, self.policy(stop));
-        Ok(Opened::Data(Box::new(source)))
-    }
-
-    fn open_log(&self, entry: &Entry, stop: &StopToken) -> Result<Opened> {
-        let (file, watched, allocated) = match self.files.reach(entry)? {
-            Reached::Opened(opened) => return Ok(opened),
-            Reached::File { file, watched, allocated } => (file, watched, allocated),
-        };
-        require_as_listed(entry, &watched)?;
-        let path = watched.absolute();
-        let content = recognise(&read_head(&file, &path)?, watched.before.stamp.size);
-        let header = match content {
-            Content::Log(header, _) if Some(header.generation.0) == entry.generation => header,
-            _ => {
-                let message = format!("{} is not the log any more that was listed", printable(&path));
-                return Err(Error::jet(Jet::LogReadVerifyFailure, message).file(&entry.path));
-            }
-        };
-        let name = entry.path.file_name().and_then(LogName::parse);
-        let is_tip = !name.is_some_and(|name| matches!(name.role, LogRole::Archived(_)));
-        let terms = LogTerms { accumulated: self.recorded_of(header.generation.0, stop)?, is_tip };
-        let source = LogSource::open((file, watched, allocated), &header, &terms, &self.policy(stop))?;
-        Ok(Opened::Data(Box::new(source)))
-    }
-
-    /// A file of the engine that proves itself, but that no restore fails for.
-    fn open_beside(&self, entry: &Entry) -> Result<Opened> {
-        // Of a million files of an application nearly none has the length of whole sectors.
-        let may_be = entry.size >= 4096 && entry.size.is_multiple_of(512);
-        if entry.role != Role::Checkpoint && !may_be && !is_named_as_database(&entry.path) {
-            return self.files.open_file(entry);
-        }
-        let (file, watched, allocated) = match self.files.reach(entry)? {
-            Reached::Opened(opened) => return Ok(opened),
-            Reached::File { file, watched, allocated } => (file, watched, allocated),
-        };
-        let (path, size) = (watched.absolute(), watched.before.stamp.size);
-        let head = read_head(&file, &path)?;
-        let content = recognise(&head, size);
-        if entry.role == Role::Checkpoint {
-            require_as_listed(entry, &watched)?;
-        } else if matches!(content, Content::Database(..)) {
-            let message = format!("{} was no database when the backup began, and is one now", printable(&path));
-            return Err(unfit(&entry.path, &message));
-        }
-        let source = BesideSource::new(self.files.plain(file, watched, allocated)?, &entry.path, head);
-        let source = match content {
-            Content::FlushMap(..) => source.proving_pages(size),
-            Content::Checkpoint(..) => source,
-            _ => source.saying(self.was_good(entry).then(|| {
-                format!("{} was a checkpoint when the backup began, and is damaged now", printable(&entry.path))
-            })),
-        };
-        Ok(Opened::Data(Box::new(source)))
-    }
-
-    /// Whether this is the checkpoint, and was one when the session began.
-    fn was_good(&self, entry: &Entry) -> bool {
-        entry.role == Role::Checkpoint && self.known.as_ref().is_some_and(|known| known.checkpoint.is_some())
-    }
-
     /// Whether the instance is the one that was judged when the session began, as far as the logs go.
     fn require_known(&self, now: &Facts) -> Result<()> {
         let Some(known) = &self.known else { return Ok(()) };
@@ -418,15 +318,6 @@ impl EseEngine {
         };
         let message = format!("{} is not what it was when the backup began: {what}", printable(&self.storage));
         Err(unfit(Path::new(""), &message).file(&self.storage))
-    }
-
-    /// What the log after this one has recorded of it.
-    fn recorded_of(&self, generation: u32, stop: &StopToken) -> Result<Option<u64>> {
-        let mut known = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.is_none() {
-            *known = Some(self.story(stop)?.recorded);
-        }
-        Ok(known.as_ref().and_then(|known| known.get(&generation)).copied())
     }
 
     /// What becomes of what lies in a directory of logs: whatever is none of them is left out.
@@ -474,17 +365,8 @@ impl EseEngine {
     }
 }
 
-/// What the range was computed from must be what is copied.
-fn require_as_listed(entry: &Entry, watched: &Watched) -> Result<()> {
-    let now = &watched.before.stamp;
-    if (entry.size, entry.modified_ns) == (now.size, now.modified_ns) {
-        return Ok(());
-    }
-    Err(unfit(&entry.path, &format!("{} changed after the logs were listed", printable(watched.absolute()))))
-}
-
 /// The error for a source that does not hold still.
-fn unfit(path: &Path, message: &str) -> Error {
+pub(super) fn unfit(path: &Path, message: &str) -> Error {
     Error::new(ExitCode::Unfit, message)
         .file(path)
         .hint("Back up while the application is shut down, or from a snapshot.")

@@ -27,6 +27,7 @@ pub mod instance;
 pub mod judge;
 pub mod log;
 pub mod log_story;
+pub mod opening;
 pub mod page;
 pub mod patch;
 pub mod prove;

@@ -15,7 +15,7 @@ use super::header::{DatabaseHeader, State};
 use super::judge::Inside;
 use super::log::LogHeader;
 use super::page::{Damage, Fault, PageNumber, PageSize, Verdict, verify_page, verify_pages};
-use crate::engine::files::Watched;
+use crate::engine::watched::Watched;
 use crate::error::{Error, Jet, Result, printable};
 use crate::stream::source::{Got, ODD_MAX, Odd, OddKind, Proof, Settled, Source};
 use crate::stream::sparse::SparseFile;

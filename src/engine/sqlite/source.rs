@@ -18,7 +18,7 @@ use super::recognise::Companion;
 use super::tidy::Tidy;
 use super::view::View;
 use crate::engine::ese::checksum::is_zero;
-use crate::engine::files::Watched;
+use crate::engine::watched::Watched;
 use crate::error::{Error, ExitCode, Result, printable};
 use crate::stream::source::{Copied, Got, Settled, Source};
 use crate::stream::stop::StopToken;
