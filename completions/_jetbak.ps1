@@ -280,9 +280,9 @@ Register-ArgumentCompleter -Native -CommandName 'jetbak' -ScriptBlock {
             break
         }
         'jetbak;check' {
-            [CompletionResult]::new('--base', '--base', [CompletionResultType]::ParameterName, 'The three characters that the names of the logs begin with, where there are several streams')
-            [CompletionResult]::new('--log-dir', '--log-dir', [CompletionResultType]::ParameterName, 'The directory of the logs, where that is not below the storage, or one of several')
-            [CompletionResult]::new('--checkpoint', '--checkpoint', [CompletionResultType]::ParameterName, 'The checkpoint, where that is neither beside the logs nor below the storage')
+            [CompletionResult]::new('--base', '--base', [CompletionResultType]::ParameterName, 'The three characters that the names of the logs begin with, where there are several streams (ESE)')
+            [CompletionResult]::new('--log-dir', '--log-dir', [CompletionResultType]::ParameterName, 'The directory of the logs, where they do not lie below the storage or are one of several streams (ESE)')
+            [CompletionResult]::new('--checkpoint', '--checkpoint', [CompletionResultType]::ParameterName, 'The checkpoint, where it lies neither below the storage nor beside the logs (ESE)')
             [CompletionResult]::new('--state-dir', '--state-dir', [CompletionResultType]::ParameterName, 'Keep the state of sessions in this directory, on a local file system')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb')
             [CompletionResult]::new('--deep', '--deep', [CompletionResultType]::ParameterName, 'Compare also every index of an SQLite database with its table (`integrity_check`, not `quick_check`)')
@@ -297,9 +297,9 @@ Register-ArgumentCompleter -Native -CommandName 'jetbak' -ScriptBlock {
         }
         'jetbak;logs' {
             [CompletionResult]::new('--repository', '--repository', [CompletionResultType]::ParameterName, 'Ask the backups in this repository which logs they make needless')
-            [CompletionResult]::new('--base', '--base', [CompletionResultType]::ParameterName, 'The three characters that the names of the logs begin with, where there are several streams')
-            [CompletionResult]::new('--log-dir', '--log-dir', [CompletionResultType]::ParameterName, 'The directory of the logs, where that is not below the storage, or one of several')
-            [CompletionResult]::new('--checkpoint', '--checkpoint', [CompletionResultType]::ParameterName, 'The checkpoint, where that is neither beside the logs nor below the storage')
+            [CompletionResult]::new('--base', '--base', [CompletionResultType]::ParameterName, 'The three characters that the names of the logs begin with, where there are several streams (ESE)')
+            [CompletionResult]::new('--log-dir', '--log-dir', [CompletionResultType]::ParameterName, 'The directory of the logs, where they do not lie below the storage or are one of several streams (ESE)')
+            [CompletionResult]::new('--checkpoint', '--checkpoint', [CompletionResultType]::ParameterName, 'The checkpoint, where it lies neither below the storage nor beside the logs (ESE)')
             [CompletionResult]::new('--state-dir', '--state-dir', [CompletionResultType]::ParameterName, 'Keep the state of sessions in this directory, on a local file system')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON: one document, or one object a line with the summary last')

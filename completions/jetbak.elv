@@ -263,9 +263,9 @@ set edit:completion:arg-completer[jetbak] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'jetbak;check'= {
-            cand --base 'The three characters that the names of the logs begin with, where there are several streams'
-            cand --log-dir 'The directory of the logs, where that is not below the storage, or one of several'
-            cand --checkpoint 'The checkpoint, where that is neither beside the logs nor below the storage'
+            cand --base 'The three characters that the names of the logs begin with, where there are several streams (ESE)'
+            cand --log-dir 'The directory of the logs, where they do not lie below the storage or are one of several streams (ESE)'
+            cand --checkpoint 'The checkpoint, where it lies neither below the storage nor beside the logs (ESE)'
             cand --state-dir 'Keep the state of sessions in this directory, on a local file system'
             cand --color 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb'
             cand --deep 'Compare also every index of an SQLite database with its table (`integrity_check`, not `quick_check`)'
@@ -279,9 +279,9 @@ set edit:completion:arg-completer[jetbak] = {|@words|
         }
         &'jetbak;logs'= {
             cand --repository 'Ask the backups in this repository which logs they make needless'
-            cand --base 'The three characters that the names of the logs begin with, where there are several streams'
-            cand --log-dir 'The directory of the logs, where that is not below the storage, or one of several'
-            cand --checkpoint 'The checkpoint, where that is neither beside the logs nor below the storage'
+            cand --base 'The three characters that the names of the logs begin with, where there are several streams (ESE)'
+            cand --log-dir 'The directory of the logs, where they do not lie below the storage or are one of several streams (ESE)'
+            cand --checkpoint 'The checkpoint, where it lies neither below the storage nor beside the logs (ESE)'
             cand --state-dir 'Keep the state of sessions in this directory, on a local file system'
             cand --color 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb'
             cand --json 'Print JSON: one document, or one object a line with the summary last'

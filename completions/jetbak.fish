@@ -236,9 +236,9 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l json -d 'Print
 complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -s q -l quiet -d 'Print errors only'
 complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -s v -l verbose -d 'Say what was decided, and why'
 complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c jetbak -n "__fish_jetbak_using_subcommand check" -l base -d 'The three characters that the names of the logs begin with, where there are several streams' -r
-complete -c jetbak -n "__fish_jetbak_using_subcommand check" -l log-dir -d 'The directory of the logs, where that is not below the storage, or one of several' -r -F
-complete -c jetbak -n "__fish_jetbak_using_subcommand check" -l checkpoint -d 'The checkpoint, where that is neither beside the logs nor below the storage' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand check" -l base -d 'The three characters that the names of the logs begin with, where there are several streams (ESE)' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand check" -l log-dir -d 'The directory of the logs, where they do not lie below the storage or are one of several streams (ESE)' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand check" -l checkpoint -d 'The checkpoint, where it lies neither below the storage nor beside the logs (ESE)' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand check" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand check" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
 always\t'Always'
@@ -249,9 +249,9 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand check" -s q -l quiet -d 'P
 complete -c jetbak -n "__fish_jetbak_using_subcommand check" -s v -l verbose -d 'Say what was decided, and why'
 complete -c jetbak -n "__fish_jetbak_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l repository -d 'Ask the backups in this repository which logs they make needless' -r -F
-complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l base -d 'The three characters that the names of the logs begin with, where there are several streams' -r
-complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l log-dir -d 'The directory of the logs, where that is not below the storage, or one of several' -r -F
-complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l checkpoint -d 'The checkpoint, where that is neither beside the logs nor below the storage' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l base -d 'The three characters that the names of the logs begin with, where there are several streams (ESE)' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l log-dir -d 'The directory of the logs, where they do not lie below the storage or are one of several streams (ESE)' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l checkpoint -d 'The checkpoint, where it lies neither below the storage nor beside the logs (ESE)' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand logs" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
 always\t'Always'

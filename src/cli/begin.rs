@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::args::{BeginArgs, EngineArg, Global, KindArg, SessionArgs};
+use super::args::{BeginArgs, Global};
+use super::session_args::{EngineArg, KindArg, SessionArgs};
 use super::summary::count;
 use super::{signal_token, state_directory};
 use crate::engine::ese::facts::{Named, Terms};
@@ -39,9 +40,9 @@ impl SessionArgs {
             logs: self.logs.clone(),
             ese: Terms {
                 snapshot: self.snapshot,
-                base: self.base.clone(),
-                log_directory: self.log_dir.as_deref().map(absolute).transpose()?,
-                checkpoint: self.checkpoint.as_deref().map(absolute).transpose()?,
+                base: self.instance.base.clone(),
+                log_directory: self.instance.log_dir.as_deref().map(absolute).transpose()?,
+                checkpoint: self.instance.checkpoint.as_deref().map(absolute).transpose()?,
                 live_log_directory: self.live_log_dir.as_deref().map(absolute).transpose()?,
                 live_checkpoint: self.live_checkpoint.as_deref().map(absolute).transpose()?,
                 engine_files: self.engine_files,

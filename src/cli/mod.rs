@@ -14,6 +14,7 @@ mod list;
 mod logs;
 mod read;
 mod restore;
+pub mod session_args;
 mod shell;
 mod show;
 mod show_files;

@@ -1,8 +1,8 @@
 //! Files of the Extensible Storage Engine: recognised by content, read, and proven (`spec/ese-format.md`).
 //!
-//! Everything here but [`files`], [`survey`], [`check`], [`source`], [`beside`], [`contents`], [`engine`] and [`at_rest`] is pure: bytes or values
-//! in, values out. Parsers are total: whatever a file holds, they end, do not panic, and allocate nothing that a field asks
-//! for.
+//! Pure (bytes or values in, values out) is everything here but what opens files: [`at_rest`], [`beside`], [`check`],
+//! [`contents`], [`deletion`], [`engine`], [`files`], [`opening`], [`source`] and [`survey`]. Parsers are total: whatever a
+//! file holds, they end, do not panic, and allocate nothing that a field asks for.
 
 pub mod advice;
 pub mod at_rest;
