@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Jet, Result, printable};
 use crate::session::directory::{Damaged, StateDirectory, Which};
+use crate::session::readers::Lock;
 use crate::session::record::Who;
 use crate::session::{Session, StopAnswer};
 use crate::stream::stop::{StopToken, WATCH_INTERVAL};
@@ -37,9 +38,18 @@ pub struct Stopped {
     /// What became of each session.
     pub answers: Vec<Answered>,
     /// The sessions, to wait for.
-    pub sessions: Vec<Session>,
+    pub sessions: Vec<Asked>,
     /// Folders that cannot be read.
     pub damaged: Vec<Damaged>,
+}
+
+/// A session that was asked to stop.
+#[derive(Debug)]
+pub struct Asked {
+    session: Session,
+    /// The lock of its `backup` process, opened before it was asked: the lock's name goes while the session is cleared
+    /// away, the lock itself is held until all is gone.
+    owner: Option<Lock>,
 }
 
 /// Stops sessions; without any session nothing happens, and that is fine.
@@ -49,18 +59,21 @@ pub fn stop(state: &StateDirectory, target: &Target, reason: Option<&str>) -> Re
     let (sessions, damaged) = meant(state, target)?;
     let who = Who::current().to_string();
     let mut answers = Vec::new();
-    for session in &sessions {
+    let mut asked = Vec::new();
+    for session in sessions {
+        let owner = session.owner_lock()?;
         let answer = session.stop(&who, reason)?;
         if answer != StopAnswer::Over {
             let record = session.record();
             answers.push(Answered { storage: record.storage(), session: record.session.clone(), answer });
         }
+        asked.push(Asked { session, owner });
     }
-    Ok(Stopped { answers, sessions, damaged })
+    Ok(Stopped { answers, sessions: asked, damaged })
 }
 
 /// Waits until no process reads in these sessions any more, and one-shots are gone; exit 5 when that takes longer.
-pub fn wait(sessions: &[Session], patience: Duration, interrupted: &StopToken) -> Result<()> {
+pub fn wait(sessions: &[Asked], patience: Duration, interrupted: &StopToken) -> Result<()> {
     let begun = Instant::now();
     while let Some(busy) = first_busy(sessions)? {
         if begun.elapsed() >= patience {
@@ -101,10 +114,11 @@ pub fn unknown(storage: &Path) -> Error {
     Error::jet(Jet::InvalidParameter, message).file(storage).hint("`jetbak status` lists the sessions.")
 }
 
-fn first_busy(sessions: &[Session]) -> Result<Option<&Session>> {
-    for session in sessions {
-        let over = !session.folder().exists();
-        if !over && (!session.live()?.is_empty() || session.owner_lives()?) {
+fn first_busy(sessions: &[Asked]) -> Result<Option<&Session>> {
+    for Asked { session, owner } in sessions {
+        let owned = owner.as_ref().map_or(Ok(false), Lock::is_held)?;
+        let read = session.folder().exists() && !session.live()?.is_empty();
+        if owned || read {
             return Ok(Some(session));
         }
     }

@@ -89,7 +89,12 @@ impl Session {
 
     /// Whether a `backup` process holds this session right now.
     pub fn owner_lives(&self) -> Result<bool> {
-        readers::is_locked(&self.folder.join("owner.lock"))
+        self.owner_lock()?.map_or(Ok(false), |lock| lock.is_held())
+    }
+
+    /// The lock that the session's `backup` process holds until nothing is left of the session; none for the verbs.
+    pub fn owner_lock(&self) -> Result<Option<readers::Lock>> {
+        readers::Lock::open(&self.folder.join("owner.lock"))
     }
 
     /// Whether a process seals or truncates this session right now.

@@ -87,15 +87,33 @@ pub fn progress(folder: &Path, number: u32) -> Option<ReaderProgress> {
 
 /// Whether some process holds the lock of this file; false where there is no such file.
 pub fn is_locked(path: &Path) -> Result<bool> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(Error::io("open", path, &error)),
-    };
-    match file.try_lock_shared() {
-        Ok(()) => Ok(false),
-        Err(TryLockError::WouldBlock) => Ok(true),
-        Err(TryLockError::Error(error)) => Err(Error::io("try the lock of", path, &error)),
+    Lock::open(path)?.map_or(Ok(false), |lock| lock.is_held())
+}
+
+/// A lock of another process, to be tried again and again; it outlives its name.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+    file: File,
+}
+
+impl Lock {
+    /// Opens a lock without taking it; none where there is no such file.
+    pub fn open(path: &Path) -> Result<Option<Self>> {
+        match File::open(path) {
+            Ok(file) => Ok(Some(Self { path: path.to_owned(), file })),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("open", path, &error)),
+        }
+    }
+
+    /// Whether some process holds it.
+    pub fn is_held(&self) -> Result<bool> {
+        match self.file.try_lock_shared().and_then(|()| self.file.unlock().map_err(TryLockError::Error)) {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(Error::io("try the lock of", &self.path, &error)),
+        }
     }
 }
 
@@ -116,6 +134,21 @@ fn numbers(readers: &Path) -> Result<Vec<u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_that_lost_its_name_is_held_until_it_is_let_go() {
+        let folder = tempfile::tempdir().expect("temporary directory");
+        let path = folder.path().join("owner.lock");
+        let owner = File::create(&path).expect("created");
+        owner.lock().expect("locked");
+        let lock = Lock::open(&path).expect("opened").expect("there");
+        fs::remove_file(&path).expect("removed");
+        assert!(!is_locked(&path).expect("looked"), "by its name it cannot be found any more");
+        assert!(lock.is_held().expect("tried"));
+        drop(owner);
+        assert!(!lock.is_held().expect("tried"));
+        assert!(!lock.is_held().expect("tried"), "trying takes nothing");
+    }
 
     #[test]
     fn a_reader_lives_as_long_as_it_holds_its_file() {
