@@ -106,7 +106,7 @@ _jetbak() {
             fi
             case "${prev}" in
                 --kind)
-                    COMPREPLY=($(compgen -W "full copy" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "full copy incremental differential" -- "${cur}"))
                     return 0
                     ;;
                 --engine)
@@ -192,7 +192,7 @@ _jetbak() {
             fi
             case "${prev}" in
                 --kind)
-                    COMPREPLY=($(compgen -W "full copy" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "full copy incremental differential" -- "${cur}"))
                     return 0
                     ;;
                 --engine)

@@ -52,7 +52,9 @@ complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "inspect" -d 'Show wha
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "completions" -d 'Print the completions of a shell'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "man" -d 'Print the man page, or write all of them into a directory'
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l kind -d 'What is asked for' -r -f -a "full\t'Complete; a parent for later kinds; may truncate'
-copy\t'Complete; never a parent, never truncates'"
+copy\t'Complete; never a parent, never truncates'
+incremental\t'What changed since the last full or incremental; a parent; may truncate'
+differential\t'What changed since the last full; never a parent, never truncates'"
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l engine -d 'What understands the storage; `auto` looks at its content' -r -f -a "auto\t'By content: ESE where a database or log of it is found, else SQLite where a database of it is, else any directory'
 ese\t'Databases and logs of the Extensible Storage Engine, every page and segment proven'
 sqlite\t'Databases of SQLite, while applications write to them, and whatever lies beside them'
@@ -90,7 +92,9 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -s q -l quiet -d '
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -s v -l verbose -d 'Say what was decided, and why'
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l kind -d 'What is asked for' -r -f -a "full\t'Complete; a parent for later kinds; may truncate'
-copy\t'Complete; never a parent, never truncates'"
+copy\t'Complete; never a parent, never truncates'
+incremental\t'What changed since the last full or incremental; a parent; may truncate'
+differential\t'What changed since the last full; never a parent, never truncates'"
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l engine -d 'What understands the storage; `auto` looks at its content' -r -f -a "auto\t'By content: ESE where a database or log of it is found, else SQLite where a database of it is, else any directory'
 ese\t'Databases and logs of the Extensible Storage Engine, every page and segment proven'
 sqlite\t'Databases of SQLite, while applications write to them, and whatever lies beside them'

@@ -35,6 +35,8 @@ impl SessionArgs {
             kind: match self.kind {
                 KindArg::Full => Kind::Full,
                 KindArg::Copy => Kind::Copy,
+                KindArg::Incremental => Kind::Incremental,
+                KindArg::Differential => Kind::Differential,
             },
             name: self.name.clone(),
             logs: self.logs.clone(),

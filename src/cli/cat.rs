@@ -196,7 +196,7 @@ struct OneFile {
 
 impl Feed for OneFile {
     fn next(&mut self) -> Result<Option<Job>> {
-        Ok(self.path.take().map(|path| Job { ticket: 0, path, has_content: true }))
+        Ok(self.path.take().map(|path| Job::new(0, path, true)))
     }
 
     fn open(&mut self, _: &Job) -> Result<Opened> {

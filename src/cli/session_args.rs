@@ -125,6 +125,10 @@ pub enum KindArg {
     Full,
     /// Complete; never a parent, never truncates
     Copy,
+    /// What changed since the last full or incremental; a parent; may truncate
+    Incremental,
+    /// What changed since the last full; never a parent, never truncates
+    Differential,
 }
 
 /// The engines that can be named.

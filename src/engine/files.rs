@@ -512,12 +512,13 @@ fn hash(file: &File, size: u64) -> io::Result<String> {
 }
 
 fn entry(path: PathBuf, role: Role, stat: &rustix::fs::Stat) -> Entry {
-    let Stamp { size, modified_ns, .. } = stamp(stat);
+    let Stamp { size, modified_ns, changed_ns, inode, .. } = stamp(stat);
+    let seen = |size| Entry { modified_ns, changed_ns, inode, ..Entry::new(path, role, size) };
     if !role.is_file() {
-        return Entry { modified_ns, ..Entry::new(path, role, 0) };
+        return seen(0);
     }
     let allocated = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(STAT_BLOCK_BYTES);
-    Entry { modified_ns, allocated: allocated.min(size), ..Entry::new(path, role, size) }
+    Entry { allocated: allocated.min(size), ..seen(size) }
 }
 
 /// A file that was opened.

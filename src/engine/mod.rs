@@ -15,10 +15,12 @@ mod watched;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Jet, Result};
+use crate::stream::earlier::Earlier;
 use crate::stream::source::{Opened, Stamp};
 use crate::stream::stop::StopToken;
 
@@ -105,6 +107,12 @@ pub struct Entry {
     pub hard_link: Option<PathBuf>,
     /// A directory that could not be listed: what lies in it is in no list.
     pub unlisted: bool,
+    /// When its content or its attributes changed last, as of the listing, in nanoseconds since 1970 (UTC).
+    pub changed_ns: i128,
+    /// Its inode, as of the listing; 0 where the engine does not say.
+    pub inode: u64,
+    /// What an earlier backup holds of it.
+    pub earlier: Option<Arc<Earlier>>,
     /// The generation of a log, where its engine counts them.
     pub generation: Option<u32>,
 }
@@ -113,7 +121,19 @@ impl Entry {
     /// An entry that takes as much space as it has bytes.
     pub fn new(path: impl Into<PathBuf>, role: Role, size: u64) -> Self {
         let path = path.into();
-        Self { path, role, size, allocated: size, modified_ns: 0, hard_link: None, unlisted: false, generation: None }
+        Self {
+            path,
+            role,
+            size,
+            allocated: size,
+            modified_ns: 0,
+            changed_ns: 0,
+            inode: 0,
+            hard_link: None,
+            unlisted: false,
+            earlier: None,
+            generation: None,
+        }
     }
 
     /// Bytes that reading it moves: none for another name of a file.

@@ -3,11 +3,13 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, Role};
 use crate::error::{Error, ExitCode, Result};
+use crate::stream::earlier::Earlier;
 use crate::{paths, roots};
 
 /// The longest line that is believed: two paths of [`paths::BYTES_MAX`], each escaped and in base64.
@@ -31,6 +33,8 @@ struct Line {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     unlisted: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    earlier: Option<Arc<Earlier>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     generation: Option<u32>,
 }
 
@@ -48,6 +52,7 @@ pub fn write_entry(out: &mut impl Write, entry: &Entry) -> std::io::Result<()> {
         hard_link,
         hard_link_base64,
         unlisted: entry.unlisted,
+        earlier: entry.earlier.clone(),
         generation: entry.generation,
     };
     serde_json::to_writer(&mut *out, &line)?;
@@ -109,6 +114,10 @@ impl PlanReader {
             modified_ns: line.modified_ns,
             hard_link,
             unlisted: line.unlisted,
+            // Only a listing needs these: what is read says itself what it is.
+            changed_ns: 0,
+            inode: 0,
+            earlier: line.earlier,
             generation: line.generation,
         }))
     }

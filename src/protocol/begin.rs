@@ -390,6 +390,10 @@ fn create(
 
 fn resolve(options: &Options) -> Result<Places> {
     let given = &options.storage;
+    if options.kind.has_parent() {
+        let message = format!("this version does not make {} backups yet", options.kind.name());
+        return Err(Error::jet(Jet::InvalidParameter, message).hint("Make a full one."));
+    }
     let storage = given.canonicalize().map_err(|e| {
         if e.kind() == std::io::ErrorKind::NotFound {
             return Error::jet(Jet::InvalidPath, format!("there is no storage {}", printable(given))).file(given);

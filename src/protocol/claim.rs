@@ -230,8 +230,9 @@ impl Feed for Claims {
                 continue;
             }
             let (path, has_content) = (Arc::from(entry.path.as_path()), entry.role.is_file());
+            let earlier = entry.earlier.clone();
             lock(&self.ledger).send(index, entry, current.batch.first);
-            return Ok(Some(Job { ticket: index, path, has_content }));
+            return Ok(Some(Job { earlier, ..Job::new(index, path, has_content) }));
         }
     }
 

@@ -449,6 +449,8 @@ fn manifest_of(
         hash: "sha256".to_owned(),
         files_sha256: totals.files_sha256.clone(),
         parent: None,
+        changes: None,
+        consolidates: None,
         previous,
         logs: totals.logs.clone(),
         truncated: how.truncate,

@@ -551,7 +551,7 @@ struct OneEntry {
 
 impl Feed for OneEntry {
     fn next(&mut self) -> Result<Option<Job>> {
-        Ok(self.entry.take().map(|entry| Job { ticket: 0, path: Arc::from(entry.path.as_path()), has_content: true }))
+        Ok(self.entry.take().map(|entry| Job::new(0, Arc::from(entry.path.as_path()), true)))
     }
 
     fn open(&mut self, _: &Job) -> Result<Opened> {

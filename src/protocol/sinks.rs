@@ -10,7 +10,8 @@ use crate::durable;
 use crate::error::{Error, ExitCode, Result};
 use crate::repository::store::{Store, Writing};
 use crate::roots::{self, Roots};
-use crate::stream::pipeline::Sink;
+use crate::stream::earlier::Stored;
+use crate::stream::pipeline::{Job, Sink};
 use crate::stream::source::Attributes;
 
 /// Where `--out` sends a file.
@@ -46,8 +47,8 @@ impl StoreSink {
 }
 
 impl Sink for StoreSink {
-    fn begin(&mut self, path: &Path) -> Result<()> {
-        self.writing = Some(self.store.create(&self.place(path)?)?);
+    fn begin(&mut self, job: &Job) -> Result<()> {
+        self.writing = Some(self.store.create(&self.place(&job.path)?)?);
         Ok(())
     }
 
@@ -65,9 +66,9 @@ impl Sink for StoreSink {
         }
     }
 
-    fn finish(&mut self, _: &Path, attributes: &Attributes, _: &[u8; 32]) -> Result<()> {
+    fn finish(&mut self, _: &Job, attributes: &Attributes, _: Option<&[u8; 32]>) -> Result<Stored> {
         match self.writing.take() {
-            Some(writing) => writing.finish(Some(attributes)),
+            Some(writing) => writing.finish(Some(attributes)).map(|()| Stored::default()),
             None => Err(Error::new(ExitCode::Failed, "a file ended before it began")),
         }
     }
@@ -107,7 +108,7 @@ impl OutSink {
 }
 
 impl Sink for OutSink {
-    fn begin(&mut self, _: &Path) -> Result<()> {
+    fn begin(&mut self, _: &Job) -> Result<()> {
         if let Output::Special(path) = &self.out {
             let opened = File::options().write(true).open(path).map_err(|e| Error::io("write to", path, &e))?;
             self.out = Output::Stdout(opened);
@@ -154,14 +155,17 @@ impl Sink for OutSink {
         Ok(())
     }
 
-    fn finish(&mut self, _: &Path, _: &Attributes, _: &[u8; 32]) -> Result<()> {
-        let (Output::File(target), Some((path, file))) = (&self.out, self.temporary.take()) else { return Ok(()) };
+    fn finish(&mut self, _: &Job, _: &Attributes, _: Option<&[u8; 32]>) -> Result<Stored> {
+        let (Output::File(target), Some((path, file))) = (&self.out, self.temporary.take()) else {
+            return Ok(Stored::default());
+        };
         let put = file.sync_all().and_then(|()| std::fs::rename(&path, target));
         if let Err(error) = put {
             let _ = std::fs::remove_file(&path); // the first error is the one to report
             return Err(Error::io("write", target, &error));
         }
-        durable::sync_folder(target.parent().unwrap_or(Path::new(".")))
+        durable::sync_folder(target.parent().unwrap_or(Path::new(".")))?;
+        Ok(Stored::default())
     }
 
     fn abandon(&mut self, _: &Path) -> Result<()> {

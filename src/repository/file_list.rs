@@ -16,6 +16,7 @@ use crate::hex::hex;
 use crate::paths;
 use crate::roots::{self, Roots};
 use crate::session::event::Phase;
+use crate::stream::earlier::{BlockFacts, Within};
 use crate::stream::pipeline::{Finished, HOLES_MAX};
 use crate::stream::source::{Attributes, Hole, ODD_MAX, Proof, Stamp, Xattr};
 use crate::times;
@@ -37,7 +38,17 @@ pub struct FileLine {
     pub role: Role,
     /// Bytes of content.
     pub size: u64,
-    /// SHA-256 of the content, hexadecimal; only for what has content.
+    /// In which form the content is stored.
+    #[serde(default, skip_serializing_if = "is_plain_data")]
+    pub within: Within,
+    /// Its file of blocks, where it has one: in the same backup as the content, at the same place below `blocks/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<BlockFacts>,
+    /// Where the content is, if it is not in the backup that this line belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+    /// SHA-256 of the content, hexadecimal; only for what has content. Content that is assembled from blocks may have
+    /// none: each block has a hash of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,6 +99,31 @@ pub struct FileLine {
     pub changed: Option<String>,
     /// The inode in the source.
     pub inode: u64,
+}
+
+/// The content of a file in an earlier backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The id of the backup in whose folder it is.
+    pub by: String,
+    /// Its path below that backup's folder, if it is another one than here: it begins with the folder of its root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    path_base64: Option<String>,
+}
+
+impl Held {
+    /// Content that stands in the folder of the backup `by`, under `place` if that is not where the line's own path is.
+    pub fn new(by: &str, place: Option<&Path>) -> Self {
+        let (path, path_base64) = paths::to_optional_fields(place);
+        Self { by: by.to_owned(), path, path_base64 }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_plain_data(within: &Within) -> bool {
+    *within == Within::Data
 }
 
 /// An extended attribute; the value in base64, because most hold bytes.
@@ -144,6 +180,9 @@ impl FileLine {
             root: root.to_owned(),
             role,
             size: finished.bytes,
+            within: finished.stored.within,
+            blocks: finished.stored.blocks.clone(),
+            held: None,
             sha256: finished.sha256.as_ref().map(|digest| hex(digest)),
             target,
             target_base64,

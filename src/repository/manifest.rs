@@ -74,6 +74,12 @@ pub struct Manifest {
     pub files_sha256: String,
     /// The backup that this one builds on; none for one that stands alone.
     pub parent: Option<Link>,
+    /// In which form it holds what changed since its parent; none for one that stands alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Changes>,
+    /// The backup whose content this one is, put together from its chain without the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consolidates: Option<Link>,
     /// The newest backup with a readable manifest when this one was made.
     pub previous: Option<Link>,
     /// The logs in this backup.
@@ -175,6 +181,16 @@ pub struct LogRange {
     /// The generation of the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_generation: Option<u32>,
+}
+
+/// In which form a backup holds what changed since its parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Changes {
+    /// The log generations since then, which the engine replays.
+    Logs,
+    /// The blocks of files that are different now.
+    Blocks,
 }
 
 /// Another backup, and the hash of its manifest.

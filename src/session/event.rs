@@ -10,6 +10,10 @@ pub enum Kind {
     Full,
     /// Complete; never a parent, never truncates.
     Copy,
+    /// What changed since the last full or incremental; a parent; may truncate.
+    Incremental,
+    /// What changed since the last full; never a parent, never truncates.
+    Differential,
 }
 
 impl Kind {
@@ -18,12 +22,24 @@ impl Kind {
         match self {
             Self::Full => "full",
             Self::Copy => "copy",
+            Self::Incremental => "incremental",
+            Self::Differential => "differential",
         }
     }
 
     /// Whether `truncate` may follow (decision 2).
     pub fn truncates(self) -> bool {
-        self == Self::Full
+        matches!(self, Self::Full | Self::Incremental)
+    }
+
+    /// Whether it builds on an earlier backup, its parent.
+    pub fn has_parent(self) -> bool {
+        matches!(self, Self::Incremental | Self::Differential)
+    }
+
+    /// Whether later backups may build on it.
+    pub fn is_parent(self) -> bool {
+        matches!(self, Self::Full | Self::Incremental)
     }
 }
 

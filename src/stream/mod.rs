@@ -1,6 +1,7 @@
 //! Moving bytes: source → hash → sink, with bounded buffers and a look for a stop before every chunk.
 
 pub mod buffer;
+pub mod earlier;
 pub mod pipeline;
 pub mod source;
 pub mod sparse;

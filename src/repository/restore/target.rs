@@ -15,7 +15,8 @@ use crate::durable::Put;
 use crate::error::{Error, ExitCode, Result};
 use crate::repository::local::{LocalFile, LocalStore, cannot_link};
 use crate::repository::store::{Store, Writing};
-use crate::stream::pipeline::{CHUNK_BYTES, Sink};
+use crate::stream::earlier::Stored;
+use crate::stream::pipeline::{CHUNK_BYTES, Job, Sink};
 use crate::stream::source::{Attributes, Got};
 
 /// Something that could not be given to what was restored.
@@ -136,26 +137,12 @@ pub struct TargetSink {
 }
 
 impl TargetSink {
-    fn writing(&mut self) -> Result<&mut LocalFile> {
-        self.writing.as_mut().ok_or_else(|| Error::new(ExitCode::Failed, "a chunk came before its file"))
-    }
-}
-
-impl Sink for TargetSink {
-    fn begin(&mut self, path: &Path) -> Result<()> {
+    fn create(&mut self, path: &Path) -> Result<()> {
         self.writing = Some(self.target.store.create_file(path, Put::New)?);
         Ok(())
     }
 
-    fn write(&mut self, chunk: &[u8]) -> Result<()> {
-        self.writing()?.write(chunk)
-    }
-
-    fn skip(&mut self, bytes: u64) -> Result<()> {
-        self.writing()?.skip(bytes)
-    }
-
-    fn finish(&mut self, path: &Path, attributes: &Attributes, _: &[u8; 32]) -> Result<()> {
+    fn settle(&mut self, path: &Path, attributes: &Attributes) -> Result<()> {
         self.writing()?;
         let Some(writing) = self.writing.take() else { return Ok(()) };
         let file = writing.into_file()?;
@@ -171,6 +158,28 @@ impl Sink for TargetSink {
         Ok(())
     }
 
+    fn writing(&mut self) -> Result<&mut LocalFile> {
+        self.writing.as_mut().ok_or_else(|| Error::new(ExitCode::Failed, "a chunk came before its file"))
+    }
+}
+
+impl Sink for TargetSink {
+    fn begin(&mut self, job: &Job) -> Result<()> {
+        self.create(&job.path)
+    }
+
+    fn write(&mut self, chunk: &[u8]) -> Result<()> {
+        self.writing()?.write(chunk)
+    }
+
+    fn skip(&mut self, bytes: u64) -> Result<()> {
+        self.writing()?.skip(bytes)
+    }
+
+    fn finish(&mut self, job: &Job, attributes: &Attributes, _: Option<&[u8; 32]>) -> Result<Stored> {
+        self.settle(&job.path, attributes)?;
+        Ok(Stored::default())
+    }
     fn abandon(&mut self, path: &Path) -> Result<()> {
         self.writing = None;
         self.target.remove(path)
@@ -212,14 +221,14 @@ impl TargetSink {
     /// A copy of what was restored under another name, where a file can have no more names.
     fn copy(&mut self, path: &Path, first: &Path, attributes: &Attributes) -> Result<()> {
         let mut input = self.target.store.open(first, 0, false)?;
-        self.begin(path)?;
+        self.create(path)?;
         let mut buffer = vec![0; CHUNK_BYTES];
         loop {
             let next = input.next(&mut buffer);
             match next.map_err(|e| Error::io("read", &self.target.store.describe(first), &e))? {
                 Got::Data(bytes) => self.write(&buffer[..bytes])?,
                 Got::Hole(bytes) => self.skip(bytes)?,
-                Got::End => return self.finish(path, attributes, &[0; 32]),
+                Got::End => return self.settle(path, attributes),
             }
         }
     }

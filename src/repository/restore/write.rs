@@ -145,7 +145,7 @@ impl Feed for BackupFeed {
             let (ticket, has_content) = (self.ticket, line.role.is_file());
             self.ticket += 1;
             self.lines.lock().unwrap_or_else(PoisonError::into_inner).push_back((ticket, *line));
-            return Ok(Some(Job { ticket, path: Arc::from(path.as_path()), has_content }));
+            return Ok(Some(Job::new(ticket, Arc::from(path.as_path()), has_content)));
         }
     }
 

@@ -12,6 +12,9 @@ pub(super) fn hash(input: &Receiver<Vec<Message>>, output: &SyncSender<Vec<Messa
     for mut batch in input {
         for message in &mut batch {
             if let Message::Piece(piece) = message {
+                if !piece.job.wants_hash {
+                    continue;
+                }
                 if piece.begins {
                     hasher = Sha256::new();
                 }

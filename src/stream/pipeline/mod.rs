@@ -20,6 +20,7 @@ use self::hash::hash;
 pub use self::hash::hash_zeros;
 use self::reader::Reader;
 use self::writer::Writer;
+use super::earlier::{Earlier, Stored};
 use super::source::{Attributes, Hole, Opened};
 use super::stop::{StopToken, WATCH_INTERVAL};
 use crate::error::{Error, ExitCode, Result};
@@ -49,7 +50,7 @@ pub trait Feed: Send {
 /// Where bytes go; runs on the writing thread.
 pub trait Sink: Send {
     /// Begins a file; an earlier attempt at it is forgotten.
-    fn begin(&mut self, path: &Path) -> Result<()>;
+    fn begin(&mut self, job: &Job) -> Result<()>;
 
     /// Adds a chunk to the file that was begun.
     fn write(&mut self, chunk: &[u8]) -> Result<()>;
@@ -57,8 +58,8 @@ pub trait Sink: Send {
     /// Adds so many zeros, as a hole where there can be one.
     fn skip(&mut self, bytes: u64) -> Result<()>;
 
-    /// Ends the file that was begun; the hash is of all its bytes.
-    fn finish(&mut self, path: &Path, attributes: &Attributes, sha256: &[u8; 32]) -> Result<()>;
+    /// Ends the file that was begun; the hash is of all its bytes, where the job wants one. Says how it was stored.
+    fn finish(&mut self, job: &Job, attributes: &Attributes, sha256: Option<&[u8; 32]>) -> Result<Stored>;
 
     /// Forgets the file that was begun.
     fn abandon(&mut self, path: &Path) -> Result<()>;
@@ -87,6 +88,17 @@ pub struct Job {
     pub path: Arc<Path>,
     /// Whether it has content.
     pub has_content: bool,
+    /// What an earlier backup holds of it.
+    pub earlier: Option<Arc<Earlier>>,
+    /// Whether the hash of all its content is wanted; where it is compared block by block, nobody needs it.
+    pub wants_hash: bool,
+}
+
+impl Job {
+    /// Something to read as a whole.
+    pub fn new(ticket: u64, path: Arc<Path>, has_content: bool) -> Self {
+        Self { ticket, path, has_content, earlier: None, wants_hash: true }
+    }
 }
 
 /// What the caller hears, in the order of the jobs.
@@ -119,7 +131,11 @@ pub struct Finished {
     pub ticket: u64,
     /// Bytes of content.
     pub bytes: u64,
-    /// SHA-256 of the content; none for what has no content.
+    /// How the sink stored it.
+    pub stored: Stored,
+    /// What an earlier backup holds of it, as the job said.
+    pub earlier: Option<Arc<Earlier>>,
+    /// SHA-256 of the content; none for what has no content, or where the job wanted none.
     pub sha256: Option<[u8; 32]>,
     /// Where a symbolic link points.
     pub target: Option<PathBuf>,

@@ -9,6 +9,7 @@ use super::message::{Bytes, End, Message, Piece};
 use super::{Finished, Gauge, HOLES_MAX, Job, News, Report, Sink};
 use crate::error::{Error, ExitCode, Result};
 use crate::stream::buffer::Buffer;
+use crate::stream::earlier::Stored;
 use crate::stream::source::Hole;
 use crate::stream::stop::StopToken;
 
@@ -84,6 +85,8 @@ impl<S: Sink> Writer<S> {
         let without_content = |job: &Job, attributes| Finished {
             ticket: job.ticket,
             bytes: 0,
+            stored: Stored::default(),
+            earlier: None,
             sha256: None,
             target: None,
             hard_link: None,
@@ -122,7 +125,7 @@ impl<S: Sink> Writer<S> {
             self.gauge.begin(&job.path);
             self.gauge.bytes.fetch_sub(progress.bytes, Ordering::Relaxed); // an attempt that came to nothing
             *progress = Progress { bytes: 0, holes: Some(Vec::new()) };
-            self.sink.begin(&job.path)?;
+            self.sink.begin(job)?;
         }
         let chunk = piece.bytes.as_slice();
         if !chunk.is_empty() {
@@ -140,11 +143,15 @@ impl<S: Sink> Writer<S> {
         match piece.end {
             None => Ok(None),
             Some(End::Still(attributes, sha256)) => {
-                let digest = sha256.ok_or_else(|| Error::new(ExitCode::Failed, "a file was not hashed"))?;
-                self.sink.finish(&job.path, &attributes, &digest)?;
+                if job.wants_hash && sha256.is_none() {
+                    return Err(Error::new(ExitCode::Failed, "a file was not hashed"));
+                }
+                let stored = self.sink.finish(job, &attributes, sha256.as_ref())?;
+                let earlier = job.earlier.clone();
                 let Progress { bytes, holes } = mem::take(progress);
                 let ticket = job.ticket;
-                let done = Finished { ticket, bytes, sha256, target: None, hard_link: None, holes, attributes };
+                let (target, hard_link) = (None, None);
+                let done = Finished { ticket, bytes, stored, earlier, sha256, target, hard_link, holes, attributes };
                 Ok(Some(Report::Done(Box::new(done))))
             }
             Some(End::Failed(error)) => {
