@@ -17,7 +17,7 @@ pub fn run(global: &Global, args: &BackupArgs, ui: &mut Ui) -> anyhow::Result<Ex
     let options = Options { truncate: args.truncate, ..args.session.options(Some(&args.to), true)? };
     if args.truncate && !options.kind.truncates() {
         return Err(Error::jet(Jet::InvalidParameter, format!("a {} backup never truncates", options.kind.name()))
-            .hint("Only a full backup truncates.")
+            .hint("Only a full or an incremental backup truncates.")
             .into());
     }
     if options.ese.live_log_directory.is_some() && !args.truncate {

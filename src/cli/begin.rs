@@ -38,6 +38,8 @@ impl SessionArgs {
                 KindArg::Incremental => Kind::Incremental,
                 KindArg::Differential => Kind::Differential,
             },
+            ignore_metadata: self.ignore_metadata,
+            blocks: self.blocks,
             name: self.name.clone(),
             logs: self.logs.clone(),
             ese: Terms {

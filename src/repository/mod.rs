@@ -204,6 +204,11 @@ impl Repository {
         }
     }
 
+    /// Whether a first backup would make a repository here.
+    pub fn may_be_made(path: &Path) -> bool {
+        is_missing_or_empty(path)
+    }
+
     fn create(path: &Path, identity: &Identity, engine: EngineName) -> Result<Self> {
         make_unless_there(path).map_err(|error| {
             if error.is_not_found() {
