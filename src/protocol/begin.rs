@@ -152,10 +152,7 @@ pub fn dry_run(
     }
     let parent = parent::choose(options, places.engine)?;
     let engine = with_parent(state, options, &places, parent.as_ref(), engine)?;
-    if parent.is_some() {
-        state.prepare()?; // what is compared needs a place
-    }
-    let (survey, _) = Look { state, options, roots: places.roots(), parent: parent.as_ref(), wanted: Wanted::Everything }
+    let (survey, _) = Look { state: None, options, roots: places.roots(), parent: parent.as_ref(), wanted: Wanted::Everything }
         .survey(&*engine, observer, stop, None)?;
     tell_of_unused_patterns(options, &survey, observer);
     Ok(survey)
@@ -208,7 +205,7 @@ pub fn begin(
     let mut record = record_of(options, &places, repository.as_ref().map(Repository::root), new_session_id(began));
     record.began = began;
     let wanted = if repository.is_some() { Wanted::Everything } else { Wanted::Content };
-    let look = Look { state, options, roots: record.roots(), parent: parent.as_ref(), wanted };
+    let look = Look { state: Some(state), options, roots: record.roots(), parent: parent.as_ref(), wanted };
     let (survey, compared) = look.survey(&*engine, observer, stop, Some(&mut plan))?;
     plan.finish()?;
     record.parent = parent.as_ref().zip(compared.as_ref()).map(|(parent, found)| parent.to_record(found.unchanged));
@@ -519,7 +516,7 @@ enum Wanted {
 
 /// What is looked for in a storage, and what it is compared with.
 struct Look<'a> {
-    state: &'a StateDirectory,
+    state: Option<&'a StateDirectory>,
     options: &'a Options,
     roots: Roots,
     parent: Option<&'a Parent>,

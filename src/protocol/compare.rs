@@ -24,9 +24,10 @@ use crate::engine::{Entry, Role};
 use crate::error::{Error, ExitCode, Result, printable};
 use crate::repository::list_reader::{Expected, Line, ListReader, Resolved};
 use crate::repository::list_script::Run;
+use crate::repository::seal::Script;
 use crate::roots::Roots;
 use crate::session::directory::StateDirectory;
-use crate::session::record::Counts;
+use crate::session::record::{self, Counts};
 use crate::stream::earlier::Earlier;
 use crate::times;
 
@@ -64,11 +65,12 @@ pub struct Compared {
 }
 
 impl Comparison {
-    /// A comparison with the list of a backup.
-    pub fn begin(parent: &Parent, roots: Roots, terms: Terms, state: &StateDirectory) -> Result<Self> {
+    /// A comparison with the list of a backup; without a state directory nothing of it is kept.
+    pub fn begin(parent: &Parent, roots: Roots, terms: Terms, state: Option<&StateDirectory>) -> Result<Self> {
         let store = parent.repository.store();
         let list = ListReader::stream(store, Expected::of(&parent.chain))?;
         let parts = parent.chain.parts();
+        let spool = || state.map_or_else(|| Ok(Spool::nowhere()), |state| Spool::create(state.path()));
         let files = Files {
             list,
             id: parent.chain.id().to_owned(),
@@ -78,9 +80,9 @@ impl Comparison {
             parent_roots: parent.chain.roots().clone(),
             first_log: None,
             unchanged: Counts::default(),
-            hunks: Spool::create(state.path())?,
-            names: Spool::create(state.path())?,
-            logs: Spool::create(state.path())?,
+            hunks: spool()?,
+            names: spool()?,
+            logs: spool()?,
         };
         Ok(Self { merge: Merge::new(terms, files), moved: Vec::new(), read: 0 })
     }
@@ -413,4 +415,56 @@ pub fn log_runs(by_logs: bool, earlier: &[Entry], own: &[Entry]) -> Vec<Run> {
     };
     let run = |line| if is_gone(line) { Run::Gone { lines: 1 } } else { Run::Same { lines: 1 } };
     earlier.iter().map(run).collect()
+}
+
+/// What the list of a session's backup takes over from that of its parent.
+pub struct Changes {
+    hunks: Hunks,
+    unchanged: Counts,
+    logs: Vec<Run>,
+    covered: u64,
+}
+
+impl Changes {
+    /// Those of a session whose list of logs is `logs`.
+    pub fn open(session: &Path, parent: &record::Parent, logs: &[Entry]) -> Result<Self> {
+        let earlier = earlier_logs(session)?.collect::<Result<Vec<_>>>()?;
+        let runs = log_runs(parent.by_logs, &earlier, logs);
+        let mut unchanged = parent.unchanged;
+        for (line, _) in earlier.iter().zip(&runs).filter(|(_, run)| matches!(run, Run::Same { .. })) {
+            unchanged.files += 1;
+            unchanged.bytes = unchanged.bytes.saturating_add(line.size);
+        }
+        Ok(Self { hunks: Hunks::open(session)?, unchanged, logs: runs, covered: 0 })
+    }
+
+    /// The next piece; false where there is none.
+    fn next(&mut self, out: &mut dyn FnMut(Run) -> Result<()>) -> Result<bool> {
+        let Some(hunk) = self.hunks.next() else { return Ok(false) };
+        let Hunk { same, gone, read } = hunk?;
+        out(Run::Same { lines: same })?;
+        out(Run::Gone { lines: gone })?;
+        self.covered = self.covered.saturating_add(read);
+        Ok(true)
+    }
+}
+
+impl Script for Changes {
+    fn unchanged(&self) -> Counts {
+        self.unchanged
+    }
+
+    fn before_database(&mut self, index: u64, out: &mut dyn FnMut(Run) -> Result<()>) -> Result<()> {
+        while self.covered <= index {
+            if !self.next(out)? {
+                return Err(damaged(&self.hunks.path));
+            }
+        }
+        Ok(())
+    }
+
+    fn before_logs(&mut self, out: &mut dyn FnMut(Run) -> Result<()>) -> Result<()> {
+        while self.next(out)? {}
+        std::mem::take(&mut self.logs).into_iter().try_for_each(out)
+    }
 }

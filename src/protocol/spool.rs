@@ -14,7 +14,8 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// A file that a sweep leaves alone as long as we hold it, and that goes with us unless it was moved into a session.
 pub struct Spool {
     path: PathBuf,
-    out: BufWriter<File>,
+    /// None where nothing is kept.
+    out: Option<BufWriter<File>>,
     written: u64,
 }
 
@@ -26,7 +27,12 @@ impl Spool {
             Error::io("write in the state directory", state, &e)
                 .hint("Name another one with --state-dir or JETBAK_STATE_DIR.")
         })?;
-        Ok(Self { path, out: BufWriter::with_capacity(BUFFER_BYTES, out), written: 0 })
+        Ok(Self { path, out: Some(BufWriter::with_capacity(BUFFER_BYTES, out)), written: 0 })
+    }
+
+    /// One that keeps nothing.
+    pub fn nowhere() -> Self {
+        Self { path: PathBuf::new(), out: None, written: 0 }
     }
 
     /// Another one beside it.
@@ -47,23 +53,28 @@ impl Spool {
     /// Adds some bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.written += bytes.len() as u64;
-        self.out.write_all(bytes).map_err(|e| Error::io("write", &self.path, &e))
+        let Some(out) = &mut self.out else { return Ok(()) };
+        out.write_all(bytes).map_err(|e| Error::io("write", &self.path, &e))
     }
 
     /// Adds an entry of a plan.
     pub fn write_entry(&mut self, entry: &Entry) -> Result<()> {
-        plan::write_entry(&mut self.out, entry).map_err(|e| Error::io("write", &self.path, &e))
+        let Some(out) = &mut self.out else { return Ok(()) };
+        plan::write_entry(out, entry).map_err(|e| Error::io("write", &self.path, &e))
     }
 
     /// Makes what was written durable.
     pub fn finish(&mut self) -> Result<()> {
-        let done = self.out.flush().and_then(|()| self.out.get_ref().sync_all());
+        let Some(out) = &mut self.out else { return Ok(()) };
+        let done = out.flush().and_then(|()| out.get_ref().sync_all());
         done.map_err(|e| Error::io("sync", &self.path, &e))
     }
 }
 
 impl Drop for Spool {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path); // it has another name where begin went well
+        if self.out.is_some() {
+            let _ = std::fs::remove_file(&self.path); // it has another name where begin went well
+        }
     }
 }
