@@ -264,3 +264,7 @@ pub fn walk_order(a: &Path, b: &Path) -> Ordering {
     };
     a.has_root().cmp(&b.has_root()).then_with(in_order)
 }
+
+#[cfg(test)]
+#[path = "unchanged_tests.rs"]
+mod tests;
