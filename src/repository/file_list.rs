@@ -311,7 +311,7 @@ fn path_fields(path: &Path) -> (String, Option<String>) {
 }
 
 /// Whether a path goes down and can be handed to the kernel.
-fn is_plain(path: &Path) -> bool {
+pub(crate) fn is_plain(path: &Path) -> bool {
     let bytes = path.as_os_str().as_bytes();
     // Written as it is read: no second spelling of one path passes for another one.
     let is_tidy = paths::tidy(path).as_os_str().as_bytes() == bytes;
