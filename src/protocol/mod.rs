@@ -8,6 +8,7 @@ pub mod compare;
 pub mod end;
 pub mod files;
 pub mod heal;
+mod held_logs;
 pub mod named;
 pub mod parent;
 pub mod publish;
