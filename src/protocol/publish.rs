@@ -17,7 +17,7 @@ use crate::repository::list_reader::{Expected, ListReader};
 use crate::repository::manifest::{self, BackupId, DamagedPage, Manifest};
 use crate::repository::partial::Partial;
 use crate::repository::seal::{Alone, Orphan, Records, Script, Sealing, Totals};
-use crate::repository::verify::{Tally, Verification, check_sums, verify_data, with_progress};
+use crate::repository::verify::{Elsewhere, Tally, Verification, check_sums, verify_data, with_progress};
 use crate::session::event::{Event, Failure, Outcome, Phase};
 use crate::session::journal::Durability;
 use crate::session::state::{Call, State};
