@@ -18,6 +18,7 @@ pub mod sinks;
 pub mod spool;
 pub mod status;
 pub mod stop;
+pub mod store_sink;
 pub mod truncate;
 pub mod unchanged;
 

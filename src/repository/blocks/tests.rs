@@ -232,11 +232,15 @@ proptest! {
     ) {
         let mut chain = Chain::new();
         let mut content = noise(1, BYTES / 2);
-        first.iter().for_each(|edit| edit.apply(&mut content));
+        for edit in &first {
+            edit.apply(&mut content);
+        }
         prop_assert!(chain.add(&whole(&content)).expect("stored"));
         for (edits, sizes) in versions {
             let before = content.clone();
-            edits.iter().for_each(|edit| edit.apply(&mut content));
+            for edit in &edits {
+                edit.apply(&mut content);
+            }
             let is_stored = chain.add(&cut(&content, &sizes)).expect("stored");
             prop_assert_eq!(is_stored, before != content, "what is the same is not stored, and nothing else is left out");
             let is_plain = chain.earlier.as_ref().expect("a backup").within == Within::Data;
