@@ -347,7 +347,6 @@ fn prove(
     let chain = record.parent.as_ref().map(|parent| parent::require_standing(repository, parent)).transpose()?;
     let expected = Expected::partial(own, chain.as_ref(), record.roots());
     let tally = Tally::default();
-    let store = partial.repository().store();
     let (mut bad, mut list) = (Vec::new(), None);
     with_progress(
         stop,
@@ -355,7 +354,7 @@ fn prove(
         None,
         &tally,
         |how| {
-            list = verify_data(&**store, &partial.backup(), &expected, how)?;
+            list = verify_data(partial.repository(), &partial.backup(), &expected, how)?;
             Ok(())
         },
         &mut |damage| bad.extend(Some(damage).filter(|damage| !damage.is_known)),
@@ -381,7 +380,8 @@ fn prove_frame(
 ) -> Result<()> {
     let bad = std::sync::Mutex::new(Vec::new());
     let report = |damage| bad.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(damage);
-    let how = Verification { stop, fresh: true, databases: None, tally: &Tally::default(), report: &report };
+    let (tally, elsewhere) = (Tally::default(), Elsewhere::Unread);
+    let how = Verification { stop, fresh: true, databases: None, elsewhere, tally: &tally, report: &report };
     check_sums(&**partial.repository().store(), &partial.backup(), Some(list), &how)?;
     refuse_bad(context, &bad.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner), observer)
 }
