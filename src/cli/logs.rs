@@ -236,6 +236,7 @@ fn full_of(situation: &Situation) -> Option<Backup> {
     Some(Backup {
         sequence: u64::MAX,
         is_full: true,
+        parent: None,
         is_proven: true,
         logs: Some((first, current)),
         databases: situation.databases.iter().map(|database| database.key.clone()).collect(),

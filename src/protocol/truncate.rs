@@ -132,6 +132,7 @@ fn as_published(context: &Context, sequence: u64, logs: &[Entry]) -> Option<Back
     Some(Backup {
         sequence,
         is_full: record.kind == Kind::Full,
+        parent: None,
         is_proven: true,
         logs: generations().min().zip(generations().max()),
         databases: databases_of(facts),

@@ -8,7 +8,7 @@ use super::Repository;
 use super::catalogue::Backup;
 use super::file_list::FileLine;
 use super::list_reader::read_proven;
-use super::manifest::Manifest;
+use super::manifest::{BackupId, Changes, Manifest};
 use crate::engine::Role;
 use crate::engine::ese::facts::{DatabaseFacts, Facts};
 use crate::engine::ese::fields::Generation;
@@ -43,7 +43,8 @@ impl Repository {
         };
         truncation::Backup {
             sequence: manifest.sequence,
-            is_full: manifest.kind == Kind::Full,
+            is_full: manifest.kind == Kind::Full || manifest.changes == Some(Changes::Blocks),
+            parent: manifest.parent.as_ref().and_then(|parent| Some(BackupId::parse(&parent.id)?.sequence)),
             is_proven: last_verified.unwrap_or(manifest.proven),
             logs: range.filter(is_whole).map(|(low, high)| (Generation(low), Generation(high))),
             databases: databases_of(facts),

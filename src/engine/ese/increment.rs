@@ -2,13 +2,17 @@
 //! over what that backup holds and what the headers of an instance say now.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::facts::Named;
-use super::fields::{Generation, LogTime};
-use super::fitness::Range;
+use super::fields::{Generation, LogTime, Signature};
+use super::files::Found;
+use super::fitness::{Range, chain};
+use super::header::DatabaseHeader;
+use super::instance::Instance;
+use super::log::LogHeader;
 use crate::error::{Error, Jet, printable};
 
 /// What is known of the backup that a session takes the next logs after.
@@ -109,6 +113,25 @@ pub fn join(parent: &Parent, now: &Now) -> Result<Range, Misjoin> {
     Ok(Range { low, high })
 }
 
+impl Now {
+    /// What the headers of an instance say; databases by their paths below the storage.
+    pub fn of(instance: &Instance, signature: Option<&Signature>, storage: &Path) -> Self {
+        let headers = || chain(instance, signature).filter_map(|(_, log)| log.header());
+        let known = signature.filter(|signature| !signature.is_unset());
+        let of_stream = instance.headers().filter(|(_, header)| Some(&header.log_signature) == known);
+        let key = |(found, header): (&Found, &DatabaseHeader)| {
+            let path = found.path.strip_prefix(storage).unwrap_or(&found.path).to_owned();
+            (path, header.signature.to_hex())
+        };
+        Self {
+            log_signature: known.map(Signature::to_hex),
+            logs: headers().map(|header| (header.generation, header.created)).collect(),
+            is_circular: headers().max_by_key(|header| header.generation).is_some_and(LogHeader::is_circular),
+            databases: of_stream.map(key).collect(),
+        }
+    }
+}
+
 impl Misjoin {
     /// What to tell, and what to do about it.
     pub fn error(&self, parent: &Parent) -> Error {
@@ -144,8 +167,9 @@ impl Misjoin {
             )
             .hint(full),
             Self::Missing(generation) if parent.is_since_full => {
-                Error::jet(Jet::MissingFileToBackup, format!("log {generation} is not there, and {again}"))
-                    .hint("Was it deleted after an incremental backup? Then make an incremental one again, or a full one.")
+                Error::jet(Jet::MissingFileToBackup, format!("log {generation} is not there, and {again}")).hint(
+                    "Was it deleted after an incremental backup? Then make an incremental one again, or a full one.",
+                )
             }
             Self::Missing(generation) => {
                 Error::jet(Jet::MissingFileToBackup, format!("log {generation} is not there, and {again}"))
@@ -153,7 +177,9 @@ impl Misjoin {
             }
             Self::OtherLog(generation) => Error::jet(
                 Jet::InvalidLogSequence,
-                format!("log {generation} is another one than that with which {backup} ends: it was begun at another time"),
+                format!(
+                    "log {generation} is another one than that with which {backup} ends: it was begun at another time"
+                ),
             )
             .hint(format!("The instance was put back to an earlier state. {full}")),
         }
