@@ -209,7 +209,7 @@ fn reach(name: &DatabaseKey, backups: &[Backup], disk: &BTreeSet<u32>) -> Option
             let (_, high) = backup.logs.filter(|(low, _)| low.0 <= end)?;
             Some(along(end.max(high.0), backup, backups, disk))
         });
-        let on_the_spot = (end..).find(|number| !disk.contains(number)).expect("few are on the disk");
+        let on_the_spot = (end..end + 100).find(|number| !disk.contains(number)).expect("few are on the disk");
         joined.max().unwrap_or(end).max(on_the_spot)
     }
     let fulls = backups.iter().filter(|backup| backup.is_proven && backup.is_full);

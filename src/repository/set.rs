@@ -186,6 +186,7 @@ pub fn advice(manifest: &Manifest, homes: &[Home], is_meant: &dyn Fn(&Path) -> b
         lacking: lacking.into_iter().map(|one| one.file.path()).collect(),
         damaged: damaged.into_iter().collect(),
         last_log: manifest.logs.last_generation,
+        forward_from: None,
         homes,
     })
 }

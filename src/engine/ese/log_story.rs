@@ -8,6 +8,7 @@ use super::chain::{Link, Misfit, misfits};
 use super::fields::{Generation, LogTime, Signature};
 use super::files::Found;
 use super::header::DatabaseHeader;
+use super::increment::Now;
 use super::instance::{Instance, LogFile};
 use super::log::{LogName, LogRole};
 use super::ranges::{Need, span};
@@ -42,6 +43,8 @@ pub struct LogStory {
     pub logs: Vec<Told>,
     /// The runs of generations that are not there, between the oldest and the newest log.
     pub gaps: Vec<(Generation, Generation)>,
+    /// What decides whether logs join onto an earlier backup.
+    pub now: Now,
 }
 
 /// A log of the stream.
@@ -155,7 +158,8 @@ pub fn tell(
     needs: &[Need],
     beside: Beside,
 ) -> LogStory {
-    let mut story = LogStory { signature, ..LogStory::default() };
+    let now = Now::of(instance, signature.as_ref(), storage);
+    let mut story = LogStory { signature, now, ..LogStory::default() };
     tell_logs(instance, signature, &beside.left_out, &mut story);
     for (path, error) in &instance.failed {
         let role = path.file_name().and_then(LogName::parse).map(|name| name.role);
