@@ -255,7 +255,8 @@ impl BackupId {
         let mut parts = name.split('-');
         let (number, time, kind) = (parts.next()?, parts.next()?, parts.next()?);
         let digits = number.len() >= 6 && number.bytes().all(|byte| byte.is_ascii_digit());
-        let plain = time.len() == 16 && time.is_ascii() && kind.bytes().all(|byte| byte.is_ascii_lowercase());
+        let is_time = time.len() == 16 && time.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let plain = is_time && kind.bytes().all(|byte| byte.is_ascii_lowercase());
         let sequence = number.parse().ok().filter(|_| digits && plain && parts.next().is_none() && !kind.is_empty())?;
         Some(Self { sequence, text: name.to_owned() })
     }
@@ -273,7 +274,14 @@ mod tests {
         assert_eq!(BackupId::parse(&id.text), Some(id));
         let late = BackupId::new(12_345_678, began, Kind::Copy);
         assert_eq!(BackupId::parse(&late.text), Some(late));
-        for bad in ["", "lost+found", "12-20261122T093015Z-full", "000012-x-full", "000012-20261122T093015Z-full-x"] {
+        for bad in [
+            "",
+            "lost+found",
+            "12-20261122T093015Z-full",
+            "000012-x-full",
+            "000012-20261122T093015Z-full-x",
+            "000012-/../../../../../a-full",
+        ] {
             assert_eq!(BackupId::parse(bad), None, "{bad}");
         }
     }

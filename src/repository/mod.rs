@@ -1,5 +1,6 @@
 //! Where the backups of one storage are kept: `repository.json`, `lock`, `backups/`, `partial/`.
 
+pub mod blocks;
 pub mod catalogue;
 pub mod damage;
 pub mod file_list;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use self::blocks::{BlockKey, Shelf};
 use self::local::LocalStore;
 use self::store::{Held, Store};
 use crate::durable::{self, Put};
@@ -105,6 +107,9 @@ struct Header {
     identity: Identity,
     engine: EngineName,
     created: jiff::Timestamp,
+    /// Under which blocks are hashed; none in repositories that were made before there were files of blocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    secret: Option<BlockKey>,
 }
 
 /// The one field that every version of `repository.json` has.
@@ -204,6 +209,11 @@ impl Repository {
         }
     }
 
+    /// Whether a first backup would make a repository here.
+    pub fn may_be_made(path: &Path) -> bool {
+        is_missing_or_empty(path)
+    }
+
     fn create(path: &Path, identity: &Identity, engine: EngineName) -> Result<Self> {
         make_unless_there(path).map_err(|error| {
             if error.is_not_found() {
@@ -221,6 +231,7 @@ impl Repository {
             identity: identity.clone(),
             engine,
             created: times::now(),
+            secret: Some(BlockKey::draw()?),
         };
         let text = serde_json::to_vec_pretty(&header).expect("a header has only fields that JSON can hold");
         match durable::write(&path.join("repository.json"), &text, Put::New) {
@@ -278,6 +289,16 @@ impl Repository {
     /// The repository's own id.
     pub fn id(&self) -> &str {
         &self.header.id
+    }
+
+    /// The secret under which its blocks are hashed; none in older repositories, which have no files of blocks.
+    pub fn block_key(&self) -> Option<&BlockKey> {
+        self.header.secret.as_ref()
+    }
+
+    /// Where its files of blocks are, if it can have some; `fresh` as for [`Store::open`].
+    pub fn shelf(&self, fresh: bool) -> Option<Shelf> {
+        Some(Shelf { store: Arc::clone(&self.store), key: self.block_key()?.clone(), fresh })
     }
 
     /// Where its bytes are.
