@@ -211,7 +211,9 @@ pub fn open_engine(record: &Record, state: &StateDirectory) -> Result<Arc<dyn En
         }
         EngineName::Ese => {
             let terms = record.ese.clone().unwrap_or_default();
-            Arc::new(EseEngine::new(files, &record.storage(), &terms, record.keep_going, record.instance.clone()))
+            let known = record.instance.clone();
+            let engine = EseEngine::new(files, &record.storage(), &terms, record.keep_going, known);
+            Arc::new(engine.after(record.log_parent.clone()))
         }
     })
 }

@@ -55,7 +55,7 @@ pub fn dry_run(context: &Context, observer: &mut dyn Observer) -> Result<Truncat
         refuse_damaged(context, &state)?;
         publish::require_still(context, &state, &never)?;
     }
-    let doubt = |sequence, present: &Present| context.require_partial()?.repository().log_doubt(sequence, present);
+    let doubt = |sequence, present: &Present| doubt_of(context, sequence, present);
     let history = history(context, &*engine, &doubt)?;
     let needless = engine.truncatable(&held, &history, &never)?;
     tell(&needless.notices, observer);
@@ -131,12 +131,28 @@ fn as_published(context: &Context, sequence: u64, logs: &[Entry]) -> Option<Back
     let generations = || logs.iter().filter_map(|entry| entry.generation).map(Generation);
     Some(Backup {
         sequence,
-        is_full: record.kind == Kind::Full,
-        parent: None,
+        is_full: record.log_parent.is_none(),
+        parent: parent_of(context),
         is_proven: true,
         logs: generations().min().zip(generations().max()),
         databases: databases_of(facts),
     })
+}
+
+/// The sequence number of the backup that this session builds on.
+fn parent_of(context: &Context) -> Option<u64> {
+    let parent = context.session.record().parent.as_ref()?;
+    Some(BackupId::parse(&parent.id)?.sequence)
+}
+
+/// Why a backup cannot be relied on, if it cannot. One that is not published yet is as good as what it builds on.
+fn doubt_of(context: &Context, sequence: u64, present: &Present) -> Result<Option<String>> {
+    let repository = context.require_partial()?.repository();
+    let is_published = repository.ids()?.iter().any(|id| id.sequence == sequence);
+    match (is_published, parent_of(context)) {
+        (false, Some(parent)) => repository.log_doubt(parent, present),
+        _ => repository.log_doubt(sequence, present),
+    }
 }
 
 fn tell(notices: &[Notice], observer: &mut dyn Observer) {
@@ -170,7 +186,7 @@ pub fn truncate(
         None => held_logs(context)?,
         Some(_) => read_held(context)?,
     };
-    let doubt = |sequence, present: &Present| context.require_partial()?.repository().log_doubt(sequence, present);
+    let doubt = |sequence, present: &Present| doubt_of(context, sequence, present);
     let mut refused = None;
     if before.publication().is_none() {
         refuse_damaged(context, &before)?;

@@ -7,6 +7,7 @@ pub mod file_list;
 pub mod list_reader;
 pub mod local;
 pub mod log_history;
+pub mod log_parent;
 pub mod manifest;
 pub mod partial;
 pub mod restore;

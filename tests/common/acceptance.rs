@@ -137,6 +137,13 @@ pub fn manifest(host: &Host) -> Value {
     manifest_in(&host.backup_folder())
 }
 
+/// The first and the last log of the newest backup's own.
+pub fn range(host: &Host) -> (u64, u64) {
+    let logs = &manifest(host)["logs"];
+    let number = |field: &str| logs[field].as_u64().expect("a generation");
+    (number("first_generation"), number("last_generation"))
+}
+
 /// The manifest in a backup's folder.
 pub fn manifest_in(folder: &Path) -> Value {
     serde_json::from_slice(&fs::read(folder.join("manifest.json")).expect("read")).expect("JSON")

@@ -72,7 +72,7 @@ impl LogStory {
     }
 
     /// Withdraws the proof of those backups on which the decision would rest and about which there are doubts: `doubt`
-    /// says which. What this session has published (`own`) was looked at. Returns the doubts, by sequence number.
+    /// says which. What this session has published itself (`own`) was looked at. Returns the doubts, by sequence number.
     pub fn trust(
         &self,
         backups: &mut [Backup],
@@ -80,7 +80,9 @@ impl LogStory {
         doubt: &dyn Fn(u64, &Present) -> Result<Option<String>>,
     ) -> Result<Vec<(u64, String)>> {
         let (present, mut looked_at, mut doubts) = (self.present(), HashSet::new(), Vec::new());
-        looked_at.extend(own);
+        // What it builds on was not read back with it.
+        let stands_alone = |sequence: &u64| backups.iter().any(|it| it.sequence == *sequence && it.parent.is_none());
+        looked_at.extend(own.filter(stands_alone));
         while let Some(next) =
             relied_on(&self.situation, backups).into_iter().find(|sequence| !looked_at.contains(sequence))
         {
