@@ -6,7 +6,8 @@ mod common;
 use std::fs;
 
 use common::acceptance::{
-    self, clean, dropped_to, go_on, logs_left, manifest, manifest_in, quick_clean, range, second, still, taken, write_logs,
+    self, clean, dropped_to, go_on, logs_left, manifest, manifest_in, quick_clean, range, second, still, taken,
+    write_logs,
 };
 use common::ese::{self, LogFile, STREAM};
 use common::{Host, Ran};
@@ -21,7 +22,10 @@ fn backup(host: &Host, kind: &str, more: &[&str]) -> Ran {
 /// Demands that a refused backup made nothing beside these backups, and deleted nothing.
 #[track_caller]
 fn nothing_is_made(host: &Host, backups: usize, logs: &[String]) {
-    assert_eq!((host.backups("repo").len(), host.session_folders().len(), host.partials("repo").len()), (backups, 0, 0));
+    assert_eq!(
+        (host.backups("repo").len(), host.session_folders().len(), host.partials("repo").len()),
+        (backups, 0, 0)
+    );
     assert_eq!(logs_left(host), logs, "no log is deleted");
 }
 
@@ -43,7 +47,10 @@ fn case_8_and_12_an_incremental_session_reads_no_database_and_truncates_nothing_
     host.ok(&["read", "app"]);
     host.run(&["read", "app", "Web.edb"]).exits(5).says("-521");
     host.ok(&["end", "app"]);
-    assert_eq!((range(&host), taken(&host)), ((10, 12), vec!["edb.log".into(), "edb0000A.log".into(), "edb0000B.log".into()]));
+    assert_eq!(
+        (range(&host), taken(&host)),
+        ((10, 12), vec!["edb.log".into(), "edb0000A.log".into(), "edb0000B.log".into()])
+    );
     assert!(!host.stored("Web.edb").exists(), "no database is in it");
     host.verifies("repo");
 }
@@ -108,7 +115,11 @@ fn case_57_two_differentials_hold_the_same_first_log_and_only_an_incremental_tru
     backup(&host, "differential", &["--truncate"]).exits(2).says("never truncates"); // decision 2
     nothing_is_made(&host, 3, &before);
     backup(&host, "incremental", &[]).exits(0);
-    assert_eq!((&manifest(&host)["kind"], &manifest(&host)["truncated"]), (&json!("incremental"), &json!(false)), "decision 3");
+    assert_eq!(
+        (&manifest(&host)["kind"], &manifest(&host)["truncated"]),
+        (&json!("incremental"), &json!(false)),
+        "decision 3"
+    );
     assert_eq!(range(&host), (10, 12), "a differential is nobody's parent");
     assert_eq!(logs_left(&host), before);
     host.verifies("repo"); // they count once they are proven
@@ -204,7 +215,8 @@ fn case_62_a_gap_at_list_time_drops_the_session() {
 #[test]
 fn case_63_circular_logging_takes_full_backups_alone() {
     let host = quick_clean();
-    let circular = |to: u32| LogFile::chain(5..=to).into_iter().map(|log| LogFile { circular: log.generation >= 10, ..log });
+    let circular =
+        |to: u32| LogFile::chain(5..=to).into_iter().map(|log| LogFile { circular: log.generation >= 10, ..log });
     write_logs(&host, "app", &circular(10).collect::<Vec<_>>());
     backup(&host, "full", &[]).exits(0);
     let before = logs_left(&host);
@@ -234,7 +246,10 @@ fn case_64_logs_that_begin_after_the_newest_backup_are_not_taken() {
         fs::remove_file(host.path(format!("app/edb{generation:05X}.log"))).expect("removed");
     }
     let before = logs_left(&host);
-    backup(&host, "incremental", &[]).exits(3).says("[JET_errMissingFileToBackup, -569]").says("log 7 (0x7) is not there");
+    backup(&host, "incremental", &[])
+        .exits(3)
+        .says("[JET_errMissingFileToBackup, -569]")
+        .says("log 7 (0x7) is not there");
     nothing_is_made(&host, 1, &before);
 }
 

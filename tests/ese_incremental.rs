@@ -46,7 +46,8 @@ fn keep(host: &Host, name: &str, base: Option<&str>) {
     } else {
         let first = range(host).0;
         for log in names(&folder) {
-            let number = log.strip_prefix("edb").and_then(|rest| u64::from_str_radix(rest.strip_suffix(".log")?, 16).ok());
+            let number =
+                log.strip_prefix("edb").and_then(|rest| u64::from_str_radix(rest.strip_suffix(".log")?, 16).ok());
             if number.is_some_and(|number| number < first) {
                 fs::remove_file(folder.join(log)).expect("removed");
             }
@@ -65,7 +66,8 @@ fn first_log(host: &Host, folder: &str) -> u32 {
 fn restores_as(host: &Host, backup: &str, kept: &str) -> Ran {
     let into = format!("out-{kept}");
     let ran = host.ok(&["restore", "repo", backup, "--into", &into]);
-    let compared = Command::new("diff").arg("-r").arg(host.path(kept)).arg(host.path(&into)).output().expect("diff runs");
+    let compared =
+        Command::new("diff").arg("-r").arg(host.path(kept)).arg(host.path(&into)).output().expect("diff runs");
     assert!(compared.status.success(), "{backup}: {}", String::from_utf8_lossy(&compared.stdout));
     ran
 }

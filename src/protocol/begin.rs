@@ -18,8 +18,8 @@ use crate::engine::files::PERMISSION_HINT;
 use crate::engine::sqlite::facts::Terms as SqliteTerms;
 use crate::engine::{Engine, EngineName, Entry, LeftOut, Notice, Role, Surveyed};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
-use crate::repository::partial::Owner;
 use crate::repository::manifest::Changes;
+use crate::repository::partial::Owner;
 use crate::repository::store::Held;
 use crate::repository::{Identity, Repository};
 use crate::roots::{LOGS, Root, Roots};
@@ -154,8 +154,9 @@ pub fn dry_run(
     let parent = parent::choose(options, places.engine)?;
     let log_parent = parent.as_ref().and_then(|parent| parent.logs.as_ref());
     let engine = with_parent(state, options, &places, log_parent, engine)?;
-    let (survey, _) = Look { state: None, options, roots: places.roots(), parent: parent.as_ref(), wanted: Wanted::Everything }
-        .survey(&*engine, observer, stop, None)?;
+    let (survey, _) =
+        Look { state: None, options, roots: places.roots(), parent: parent.as_ref(), wanted: Wanted::Everything }
+            .survey(&*engine, observer, stop, None)?;
     tell_of_unused_patterns(options, &survey, observer);
     Ok(survey)
 }
@@ -241,11 +242,7 @@ pub fn begin(
     };
     let mut files = vec![(plan.path(), "databases.jsonl")];
     if let Some(Compared { hunks, names, logs, .. }) = &compared {
-        files.extend([
-            (hunks.path(), compare::HUNKS),
-            (names.path(), compare::NAMES),
-            (logs.path(), compare::LOGS),
-        ]);
+        files.extend([(hunks.path(), compare::HUNKS), (names.path(), compare::NAMES), (logs.path(), compare::LOGS)]);
     }
     let created = create(state, &which, record, &files, survey.entries, stop);
     let (session, owner) = match created {
@@ -566,7 +563,8 @@ impl Look<'_> {
         if let Some((compared, parent)) = compared.as_ref().zip(self.parent) {
             survey.parent = Some((parent.backup.id.text.clone(), compared.unchanged));
             if compared.is_out_of_order {
-                let message = format!("the files of {} are listed in another order: all are read", parent.backup.id.text);
+                let message =
+                    format!("the files of {} are listed in another order: all are read", parent.backup.id.text);
                 observer.warning(&Warning { jet: None, message, file: None });
             }
         }
@@ -609,8 +607,9 @@ fn with_parent(
     if log_parent.is_none() {
         return Ok(engine);
     }
-    let record = record_of(options, places, None, String::new());
-    open_engine(&Record { log_parent: log_parent.cloned(), ..record }, state)
+    let mut record = record_of(options, places, None, String::new());
+    record.log_parent = log_parent.cloned();
+    open_engine(&record, state)
 }
 
 fn require_space(repository: &Repository, needed: u64) -> Result<()> {

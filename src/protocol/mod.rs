@@ -213,7 +213,8 @@ pub fn open_engine(record: &Record, state: &StateDirectory) -> Result<Arc<dyn En
             let terms = record.ese.clone().unwrap_or_default();
             let known = record.instance.clone();
             let engine = EseEngine::new(files, &record.storage(), &terms, record.keep_going, known);
-            Arc::new(engine.after(record.log_parent.clone()))
+            let builds_on = record.kind.has_parent();
+            Arc::new(if builds_on { engine.after(record.log_parent.clone()) } else { engine })
         }
     })
 }

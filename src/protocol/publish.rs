@@ -17,7 +17,7 @@ use crate::repository::list_reader::{Expected, ListReader};
 use crate::repository::manifest::{self, BackupId, DamagedPage, Manifest};
 use crate::repository::partial::Partial;
 use crate::repository::seal::{Alone, Orphan, Records, Script, Sealing, Totals};
-use crate::repository::verify::{Tally, Verification, check_sums, verify_data, with_progress};
+use crate::repository::verify::{Elsewhere, Tally, Verification, check_sums, verify_data, with_progress};
 use crate::session::event::{Event, Failure, Outcome, Phase};
 use crate::session::journal::Durability;
 use crate::session::state::{Call, State};
@@ -344,7 +344,6 @@ fn prove(
     let chain = record.parent.as_ref().map(|parent| parent::require_standing(repository, parent)).transpose()?;
     let expected = Expected::partial(own, chain.as_ref(), record.roots());
     let tally = Tally::default();
-    let store = partial.repository().store();
     let (mut bad, mut list) = (Vec::new(), None);
     with_progress(
         stop,
@@ -352,7 +351,7 @@ fn prove(
         None,
         &tally,
         |how| {
-            list = verify_data(&**store, &partial.backup(), &expected, how)?;
+            list = verify_data(partial.repository(), &partial.backup(), &expected, how)?;
             Ok(())
         },
         &mut |damage| bad.extend(Some(damage).filter(|damage| !damage.is_known)),
@@ -375,7 +374,8 @@ fn prove_frame(
 ) -> Result<()> {
     let bad = std::sync::Mutex::new(Vec::new());
     let report = |damage| bad.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(damage);
-    let how = Verification { stop, fresh: true, databases: None, tally: &Tally::default(), report: &report };
+    let (tally, elsewhere) = (Tally::default(), Elsewhere::Unread);
+    let how = Verification { stop, fresh: true, databases: None, elsewhere, tally: &tally, report: &report };
     check_sums(&**partial.repository().store(), &partial.backup(), Some(list), &how)?;
     refuse_bad(context, &bad.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner), observer)
 }
@@ -486,9 +486,10 @@ fn manifest_of(
         hash: "sha256".to_owned(),
         files_sha256: totals.files_sha256.clone(),
         parent: record.parent.as_ref().map(parent::link),
-        changes: record.parent.as_ref().map(|parent| {
-            if parent.by_logs { manifest::Changes::Logs } else { manifest::Changes::Blocks }
-        }),
+        changes: record
+            .parent
+            .as_ref()
+            .map(|parent| if parent.by_logs { manifest::Changes::Logs } else { manifest::Changes::Blocks }),
         consolidates: None,
         previous,
         logs: totals.logs.clone(),

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::publish::{self, How, Published};
-use super::{Activity, Context, Observer, Progress, Warning};
+use super::{Activity, Context, Observer, Progress, Warning, parent};
 use crate::engine::ese::fields::Generation;
 use crate::engine::ese::log_story::Present;
 use crate::engine::ese::truncation::Backup;
@@ -13,7 +13,7 @@ use crate::engine::{Deletion, Engine, EngineName, Entry, Going, HeldLog, History
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::repository::log_history::databases_of;
 use crate::repository::manifest::BackupId;
-use crate::session::event::{Event, Kind, Phase};
+use crate::session::event::{Event, Phase};
 use crate::session::journal::Durability;
 use crate::session::state::{Call, Refusal, State};
 use crate::stream::source::Stamp;
@@ -109,7 +109,8 @@ fn history<'a>(
         // It was read back before anything else, whatever its manifest says.
         history.own = BackupId::parse(&publication.id).map(|id| id.sequence);
         let own = history.backups.iter_mut().filter(|backup| Some(backup.sequence) == history.own);
-        own.for_each(|backup| backup.is_proven = true);
+        let is_proven = builds_on_proven(context)?;
+        own.for_each(|backup| backup.is_proven = is_proven);
     } else {
         let sequence = repository.next_sequence()?;
         let logs = match context.plan(Phase::Logs)? {
@@ -117,7 +118,8 @@ fn history<'a>(
             None => listed_now(engine)?,
         };
         history.own = Some(sequence);
-        history.backups.extend(as_published(context, sequence, &logs));
+        let is_proven = builds_on_proven(context)?;
+        history.backups.extend(as_published(context, sequence, &logs).map(|own| Backup { is_proven, ..own }));
     }
     let required = facts.required.map_or(u32::MAX, |required| required.low);
     history.ceiling = facts.checkpoint.unwrap_or(0).min(required);
@@ -137,6 +139,14 @@ fn as_published(context: &Context, sequence: u64, logs: &[Entry]) -> Option<Back
         logs: generations().min().zip(generations().max()),
         databases: databases_of(facts),
     })
+}
+
+/// Whether all that this session builds on was read back and found good.
+fn builds_on_proven(context: &Context) -> Result<bool> {
+    let Some(parent) = &context.session.record().parent else { return Ok(true) };
+    let repository = context.require_partial()?.repository();
+    // A chain that is broken is told of by whoever needs it.
+    Ok(repository.chain_of(&parent::link(parent)).is_ok_and(|chain| repository.is_chain_proven(&chain)))
 }
 
 /// The sequence number of the backup that this session builds on.

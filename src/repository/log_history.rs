@@ -1,11 +1,12 @@
 //! What the backups of a repository say about the logs of an instance of the Extensible Storage Engine.
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::Read;
 use std::ops::ControlFlow;
 
 use super::Repository;
 use super::catalogue::Backup;
+use super::chain::{Chain, chain_among};
+use super::content::Contents;
 use super::file_list::FileLine;
 use super::list_reader::read_proven;
 use super::manifest::{BackupId, Changes, Manifest};
@@ -16,50 +17,59 @@ use crate::engine::ese::log::SEGMENT_BYTES;
 use crate::engine::ese::log_story::Present;
 use crate::engine::ese::recognise::{Content, recognise};
 use crate::engine::ese::truncation::{self, DatabaseKey};
-use crate::error::{Result, printable};
+use crate::error::{ExitCode, Jet, Result, printable};
 use crate::session::event::{Kind, Outcome};
 
 impl Repository {
     /// The backups that may make logs of this stream (its signature, hexadecimal) needless, oldest first. What has no
     /// readable manifest makes nothing needless.
     pub fn log_history(&self, signature: &str) -> Result<Vec<truncation::Backup>> {
+        let backups = self.backups()?;
+        let mut proven: HashMap<&str, bool> = HashMap::new();
+        for backup in &backups {
+            proven.insert(&backup.id.text, self.is_proven(backup));
+        }
+        let is_proven = |backup: &Backup| {
+            let parts = chain_among(backup, &backups).map(|chain| chain.parts().to_vec()).unwrap_or_default();
+            !parts.is_empty() && parts.iter().all(|part| proven.get(&*part.id) == Some(&true))
+        };
         let of_stream = |backup: &Backup| {
             let manifest = backup.manifest.as_ref().ok()?;
             let facts = manifest.instance.as_ref()?;
             let counts = manifest.outcome == Outcome::Completed && manifest.kind.truncates();
             let is_ours = facts.log_signature.as_deref() == Some(signature);
-            (counts && is_ours).then(|| self.log_holder(backup, manifest, facts))
+            (counts && is_ours).then(|| log_holder(manifest, facts, is_proven(backup)))
         };
-        Ok(self.backups()?.iter().filter_map(of_stream).collect())
+        Ok(backups.iter().filter_map(of_stream).collect())
     }
 
-    fn log_holder(&self, backup: &Backup, manifest: &Manifest, facts: &Facts) -> truncation::Backup {
-        // What was found last counts: a backup that was good once may have rotted.
-        let last_verified = self.verified(backup).map(|verified| verified.damages == 0);
-        let range = manifest.logs.first_generation.zip(manifest.logs.last_generation);
-        // A range with holes in it holds nobody's logs for certain.
-        let is_whole = |(low, high): &(u32, u32)| {
-            high.checked_sub(*low).map(|more| u64::from(more) + 1) == Some(manifest.logs.count)
-        };
-        truncation::Backup {
-            sequence: manifest.sequence,
-            is_full: manifest.kind == Kind::Full || manifest.changes == Some(Changes::Blocks),
-            parent: manifest.parent.as_ref().and_then(|parent| Some(BackupId::parse(&parent.id)?.sequence)),
-            is_proven: last_verified.unwrap_or(manifest.proven),
-            logs: range.filter(is_whole).map(|(low, high)| (Generation(low), Generation(high))),
-            databases: databases_of(facts),
-        }
+    /// Whether a backup was read back and found good, as was everything that it builds on.
+    pub fn is_chain_proven(&self, chain: &Chain) -> bool {
+        let parts = chain.parts().iter().map(|part| self.resolve(&part.id));
+        parts.into_iter().all(|backup| backup.is_ok_and(|backup| self.is_proven(&backup)))
+    }
+
+    /// The same of a backup alone. What was found last counts: one that was good once may have rotted.
+    fn is_proven(&self, backup: &Backup) -> bool {
+        let proven = backup.manifest.as_ref().is_ok_and(|manifest| manifest.proven);
+        self.verified(backup).map_or(proven, |verified| verified.damages == 0)
     }
 
     /// Why a backup cannot be relied on any more, if it cannot, where these logs are there: its databases and logs are not
     /// all there, or its logs are of another time than those of the same number.
     pub fn log_doubt(&self, sequence: u64, present: &Present) -> Result<Option<String>> {
         let backup = self.resolve(&sequence.to_string())?;
-        let manifest = backup.manifest.as_ref().map_err(Clone::clone)?;
+        let chain = match self.chain(&backup) {
+            Err(error) if backup.manifest.is_ok() && error.exit_code() == ExitCode::Verification => {
+                return Ok(Some(error.message().to_owned()));
+            }
+            chain => chain?,
+        };
+        let contents = Contents::new(self, &backup.folder());
         let mut doubt = None;
-        let listed = read_proven(&**self.store(), &backup, manifest, &mut |line| {
-            if matches!(line.role, Role::Database | Role::Log) {
-                doubt = self.doubt_of(&backup, &line, present)?;
+        let listed = read_proven(self.store(), &chain, &mut |resolved| {
+            if matches!(resolved.line.role, Role::Database | Role::Log) {
+                doubt = doubt_of(&contents, &resolved.line, present);
             }
             Ok(if doubt.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         });
@@ -69,33 +79,13 @@ impl Repository {
         }
     }
 
-    fn doubt_of(&self, backup: &Backup, line: &FileLine, present: &Present) -> Result<Option<String>> {
-        let Some((stored, path)) = line.stored_path().zip(line.path()) else { return Ok(None) };
-        let lacks = |what: &str| Ok(Some(format!("its {} {what}", printable(&path))));
-        let mut head = Vec::with_capacity(2 * SEGMENT_BYTES);
-        let opened = self.store().open(&backup.folder().join(&stored), 0, false);
-        let read = match opened {
-            Ok(input) => input.take(2 * SEGMENT_BYTES as u64).read_to_end(&mut head),
-            Err(_) => return lacks("is not there"),
-        };
-        if read.is_err() || (head.len() as u64) < line.size.min(2 * SEGMENT_BYTES as u64) {
-            return lacks("cannot be read");
-        }
-        let Content::Log(header, _) = recognise(&head, line.size) else { return Ok(None) };
-        match present.get(&header.generation.0) {
-            Some(created) if *created != header.created => {
-                lacks("was begun at another time than the log of that number that is there now")
-            }
-            _ => Ok(None),
-        }
-    }
-
     /// The hash (SHA-256, hexadecimal) of each log in a backup, by generation.
     pub fn log_hashes(&self, sequence: u64) -> Result<HashMap<u32, String>> {
         let backup = self.resolve(&sequence.to_string())?;
-        let manifest = backup.manifest.as_ref().map_err(Clone::clone)?;
+        let chain = self.chain(&backup)?;
         let mut hashes = HashMap::new();
-        read_proven(&**self.store(), &backup, manifest, &mut |line| {
+        read_proven(self.store(), &chain, &mut |resolved| {
+            let line = resolved.line;
             if line.role == Role::Log
                 && let Some((generation, sha256)) = line.generation.zip(line.sha256)
             {
@@ -104,6 +94,43 @@ impl Repository {
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(hashes)
+    }
+}
+
+/// A backup as the decision about logs knows it.
+fn log_holder(manifest: &Manifest, facts: &Facts, is_proven: bool) -> truncation::Backup {
+    let range = manifest.logs.first_generation.zip(manifest.logs.last_generation);
+    // A range with holes in it holds nobody's logs for certain.
+    let is_whole =
+        |(low, high): &(u32, u32)| high.checked_sub(*low).map(|more| u64::from(more) + 1) == Some(manifest.logs.count);
+    truncation::Backup {
+        sequence: manifest.sequence,
+        is_full: manifest.kind == Kind::Full || manifest.changes == Some(Changes::Blocks),
+        parent: manifest.parent.as_ref().and_then(|parent| Some(BackupId::parse(&parent.id)?.sequence)),
+        is_proven,
+        logs: range.filter(is_whole).map(|(low, high)| (Generation(low), Generation(high))),
+        databases: databases_of(facts),
+    }
+}
+
+/// Why a database or log of a backup cannot be relied on, if it cannot.
+fn doubt_of(contents: &Contents, line: &FileLine, present: &Present) -> Option<String> {
+    let path = line.path()?;
+    let lacks = |what: &str| Some(format!("its {} {what}", printable(&path)));
+    let head = match contents.read(line, 0, 2 * SEGMENT_BYTES) {
+        Ok(head) => head,
+        Err(error) if error.jet_code() == Some(Jet::DiskIO) => return lacks("cannot be read"),
+        Err(_) => return lacks("is not there"),
+    };
+    if (head.len() as u64) < line.size.min(2 * SEGMENT_BYTES as u64) {
+        return lacks("cannot be read");
+    }
+    let Content::Log(header, _) = recognise(&head, line.size) else { return None };
+    match present.get(&header.generation.0) {
+        Some(created) if *created != header.created => {
+            lacks("was begun at another time than the log of that number that is there now")
+        }
+        _ => None,
     }
 }
 

@@ -46,6 +46,11 @@ impl Repository {
         Err(Error::new(ExitCode::Verification, format!("{} builds on no full backup", chain.id())).hint(UNUSABLE_HINT))
     }
 
+    /// The same, where a backup takes the logs after that one; none where it holds its databases itself.
+    pub fn base_of(&self, manifest: &Manifest, chain: &Chain) -> Result<Option<Manifest>> {
+        (manifest.changes == Some(Changes::Logs)).then(|| self.databases_in(chain)).transpose()
+    }
+
     /// The last log of a backup, by its header.
     fn last_log(&self, backup: &Backup, chain: &Chain, manifest: &Manifest) -> Result<Option<LastLog>> {
         let Some(generation) = manifest.logs.last_generation else { return Ok(None) };

@@ -2,9 +2,14 @@
 
 pub mod blocks;
 pub mod catalogue;
+pub mod chain;
+pub mod content;
 pub mod damage;
 pub mod file_list;
+mod list_level;
+mod list_names;
 pub mod list_reader;
+pub mod list_script;
 pub mod local;
 pub mod log_history;
 pub mod log_parent;
@@ -17,6 +22,8 @@ pub mod store;
 pub mod stored;
 pub mod verified;
 pub mod verify;
+mod verify_file;
+mod verify_frame;
 
 use std::fs;
 use std::io::Read;

@@ -41,6 +41,8 @@ pub struct EseEngine {
     pub(super) known: Option<Facts>,
     /// The backup after which the logs are taken, and nothing of the databases.
     parent: Option<Parent>,
+    /// Who the storage is, it tells without judging it: whether it is fit depends on the backup that the logs follow.
+    judges_later: bool,
     /// What it was judged to be a moment ago, for a survey that follows.
     judged: Mutex<Option<(Instant, Story)>>,
     /// What each generation must amount to, as the one after it has recorded; looked up once.
@@ -91,13 +93,14 @@ impl EseEngine {
         };
         let storage = storage.to_owned();
         let (judged, recorded) = (Mutex::default(), Mutex::default());
-        Self { files, storage, terms, keep_going, known, parent: None, judged, recorded }
+        Self { files, storage, terms, keep_going, known, parent: None, judges_later: false, judged, recorded }
     }
 
-    /// The same engine for the logs after an earlier backup: what the databases of their stream hold is in those.
+    /// The same engine for a backup that builds on another one. Where it takes the logs after that one, what the databases
+    /// of their stream hold is in those.
     #[must_use]
     pub fn after(self, parent: Option<Parent>) -> Self {
-        Self { parent, ..self }
+        Self { judges_later: true, parent, ..self }
     }
 
     /// What a file is called: relative to the storage, absolute elsewhere.
@@ -485,6 +488,13 @@ impl Engine for EseEngine {
     }
 
     fn mark(&self, stop: &StopToken) -> Result<Option<Mark>> {
+        if self.judges_later {
+            let instance = self.instance(stop)?;
+            let signature = judge_instance(&instance, &vec![Inside::default(); instance.databases.len()]).signature;
+            let of_database = instance.headers().next().map(|(_, header)| Mark::Database(header.signature.to_hex()));
+            let of_logs = signature.filter(|known| !known.is_unset()).map(|known| Mark::Logs(known.to_hex()));
+            return Ok(of_logs.or(of_database));
+        }
         let story = self.story(stop)?;
         let mark = story.mark.clone();
         *self.judged.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), story));

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::named_paths::NamedPaths;
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
+use crate::repository::chain::Chain;
 use crate::repository::set::{Member, StoredSet, advice, examine};
 use crate::stream::stop::StopToken;
 
@@ -35,10 +36,11 @@ pub struct Placed {
 pub fn prove(
     repository: &Repository,
     backup: &Backup,
+    chain: &Chain,
     options: &Options,
     stop: &StopToken,
 ) -> Result<Option<StoredSet>> {
-    let Some(set) = examine(&**repository.store(), backup, stop)? else { return Ok(None) };
+    let Some(set) = examine(repository, backup, chain, stop)? else { return Ok(None) };
     if !options.only.is_empty() || options.keep_going {
         return Ok(Some(set));
     }
@@ -86,7 +88,7 @@ pub fn placed(set: &StoredSet, backup: &Backup, options: &Options, layout: &Layo
     }
     placed.broken = set.broken().next().filter(|_| options.only.is_empty());
     if let (None, Ok(manifest)) = (&placed.broken, &backup.manifest) {
-        placed.advice = advice(manifest, &set.homes, &|path| selection.contains(path));
+        placed.advice = advice(manifest, set.base.as_ref(), &set.homes, &|path| selection.contains(path));
     }
     placed
 }
