@@ -74,7 +74,10 @@ fn flip(path: &Path, offset: u64) {
 /// A storage with a file of every sort.
 fn varied(host: &Host) {
     for name in ["kept", "grown", "shrunk", "vanished", "renamed", "replaced", "touched", "private"] {
-        host.write(&format!("app/large/{name}"), noise(300_000, name.len() as u64 * 77 + u64::from(name.as_bytes()[0])));
+        host.write(
+            &format!("app/large/{name}"),
+            noise(300_000, name.len() as u64 * 77 + u64::from(name.as_bytes()[0])),
+        );
         host.write(&format!("app/small/{name}"), format!("small {name}"));
     }
     host.write("app/log/app.log", noise(200_000, 5));

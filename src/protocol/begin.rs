@@ -13,12 +13,13 @@ use super::unchanged;
 use super::{Context, Observer, Warning, heal, open_engine, open_files};
 use crate::engine::contents::look_for_engines;
 use crate::engine::ese::facts::{Facts, Named, Terms};
+use crate::engine::ese::increment;
 use crate::engine::files::PERMISSION_HINT;
 use crate::engine::sqlite::facts::Terms as SqliteTerms;
 use crate::engine::{Engine, EngineName, Entry, LeftOut, Notice, Role, Surveyed};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
-use crate::repository::partial::Owner;
 use crate::repository::manifest::Changes;
+use crate::repository::partial::Owner;
 use crate::repository::store::Held;
 use crate::repository::{Identity, Repository};
 use crate::roots::{LOGS, Root, Roots};
@@ -151,9 +152,11 @@ pub fn dry_run(
         Repository::check(repository, &identity, places.engine)?;
     }
     let parent = parent::choose(options, places.engine)?;
-    let engine = with_parent(state, options, &places, parent.as_ref(), engine)?;
-    let (survey, _) = Look { state: None, options, roots: places.roots(), parent: parent.as_ref(), wanted: Wanted::Everything }
-        .survey(&*engine, observer, stop, None)?;
+    let log_parent = parent.as_ref().and_then(|parent| parent.logs.as_ref());
+    let engine = with_parent(state, options, &places, log_parent, engine)?;
+    let (survey, _) =
+        Look { state: None, options, roots: places.roots(), parent: parent.as_ref(), wanted: Wanted::Everything }
+            .survey(&*engine, observer, stop, None)?;
     tell_of_unused_patterns(options, &survey, observer);
     Ok(survey)
 }
@@ -190,7 +193,8 @@ pub fn begin(
         Repository::check(path, identity, places.engine)?;
     }
     let parent = parent::choose(options, places.engine)?;
-    let engine = with_parent(state, options, &places, parent.as_ref(), engine)?;
+    let log_parent = parent.as_ref().and_then(|parent| parent.logs.clone());
+    let engine = with_parent(state, options, &places, log_parent.as_ref(), engine)?;
     // A repository is made only for a storage that opens, and beside a state directory that can be written.
     let mut plan = Spool::create(state.path())?;
     let repository = match options.repository.as_ref().zip(identity) {
@@ -209,6 +213,7 @@ pub fn begin(
     let (survey, compared) = looking.survey(&*engine, observer, stop, Some(&mut plan))?;
     plan.finish()?;
     record.parent = parent.as_ref().zip(compared.as_ref()).map(|(parent, found)| parent.to_record(found.unchanged));
+    record.log_parent = log_parent;
     record.databases_bytes = survey.bytes;
     record.left_out.clone_from(&survey.left_out);
     record.excluded = survey.excluded;
@@ -237,11 +242,7 @@ pub fn begin(
     };
     let mut files = vec![(plan.path(), "databases.jsonl")];
     if let Some(Compared { hunks, names, logs, .. }) = &compared {
-        files.extend([
-            (hunks.path(), compare::HUNKS),
-            (names.path(), compare::NAMES),
-            (logs.path(), compare::LOGS),
-        ]);
+        files.extend([(hunks.path(), compare::HUNKS), (names.path(), compare::NAMES), (logs.path(), compare::LOGS)]);
     }
     let created = create(state, &which, record, &files, survey.entries, stop);
     let (session, owner) = match created {
@@ -562,7 +563,8 @@ impl Look<'_> {
         if let Some((compared, parent)) = compared.as_ref().zip(self.parent) {
             survey.parent = Some((parent.backup.id.text.clone(), compared.unchanged));
             if compared.is_out_of_order {
-                let message = format!("the files of {} are listed in another order: all are read", parent.backup.id.text);
+                let message =
+                    format!("the files of {} are listed in another order: all are read", parent.backup.id.text);
                 observer.warning(&Warning { jet: None, message, file: None });
             }
         }
@@ -594,15 +596,20 @@ impl Look<'_> {
     }
 }
 
-/// The engine that surveys a storage for a backup that builds on another one.
+/// The engine that surveys a storage for a backup of the logs after another one.
 fn with_parent(
-    _state: &StateDirectory,
-    _options: &Options,
-    _places: &Places,
-    _parent: Option<&Parent>,
+    state: &StateDirectory,
+    options: &Options,
+    places: &Places,
+    log_parent: Option<&increment::Parent>,
     engine: Arc<dyn Engine>,
 ) -> Result<Arc<dyn Engine>> {
-    Ok(engine)
+    if log_parent.is_none() {
+        return Ok(engine);
+    }
+    let mut record = record_of(options, places, None, String::new());
+    record.log_parent = log_parent.cloned();
+    open_engine(&record, state)
 }
 
 fn require_space(repository: &Repository, needed: u64) -> Result<()> {

@@ -213,7 +213,10 @@ pub fn open_engine(record: &Record, state: &StateDirectory) -> Result<Arc<dyn En
         }
         EngineName::Ese => {
             let terms = record.ese.clone().unwrap_or_default();
-            Arc::new(EseEngine::new(files, &record.storage(), &terms, record.keep_going, record.instance.clone()))
+            let known = record.instance.clone();
+            let engine = EseEngine::new(files, &record.storage(), &terms, record.keep_going, known);
+            let builds_on = record.kind.has_parent();
+            Arc::new(if builds_on { engine.after(record.log_parent.clone()) } else { engine })
         }
     })
 }

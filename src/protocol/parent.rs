@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::begin::Options;
 use crate::engine::EngineName;
+use crate::engine::ese::increment;
 use crate::error::{Error, Jet, Result, printable};
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
@@ -25,6 +26,8 @@ pub struct Parent {
     pub chain: Chain,
     /// In which form the new backup holds what changed since.
     pub changes: Changes,
+    /// What its logs have to join onto, where it is in logs.
+    pub logs: Option<increment::Parent>,
 }
 
 impl Parent {
@@ -58,7 +61,12 @@ pub fn choose(options: &Options, engine: EngineName) -> Result<Option<Parent>> {
     };
     let backup = repository.newest_parent(kind)?.ok_or_else(|| missing(kind, path))?;
     let chain = repository.chain(&backup)?;
-    Ok(Some(Parent { repository, backup, chain, changes: changes(engine, options.blocks) }))
+    let changes = changes(engine, options.blocks);
+    let logs = match changes {
+        Changes::Logs => Some(repository.log_parent(&backup, &chain, kind)?),
+        Changes::Blocks => None,
+    };
+    Ok(Some(Parent { repository, backup, chain, changes, logs }))
 }
 
 fn missing(kind: Kind, repository: &Path) -> Error {

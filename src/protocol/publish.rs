@@ -492,9 +492,10 @@ fn manifest_of(
         hash: "sha256".to_owned(),
         files_sha256: totals.files_sha256.clone(),
         parent: record.parent.as_ref().map(parent::link),
-        changes: record.parent.as_ref().map(|parent| {
-            if parent.by_logs { manifest::Changes::Logs } else { manifest::Changes::Blocks }
-        }),
+        changes: record
+            .parent
+            .as_ref()
+            .map(|parent| if parent.by_logs { manifest::Changes::Logs } else { manifest::Changes::Blocks }),
         consolidates: None,
         previous,
         logs: totals.logs.clone(),

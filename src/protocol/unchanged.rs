@@ -171,12 +171,22 @@ impl<T, E: Ends<T>> Merge<T, E> {
         if hunk == Hunk::default() { Ok(()) } else { self.ends.hunk(hunk) }
     }
 
-    fn read(&mut self, entry: &Entry, base: Option<T>, may_have_moved: bool, first_was_read: Option<bool>) -> Verdict<T> {
+    fn read(
+        &mut self,
+        entry: &Entry,
+        base: Option<T>,
+        may_have_moved: bool,
+        first_was_read: Option<bool>,
+    ) -> Verdict<T> {
         self.hunk.read += 1;
         if entry.role.is_file() {
             self.read.insert(self.key(&entry.path));
         }
-        Verdict::Read { base, may_have_moved: may_have_moved && entry.inode != 0, is_parted: first_was_read == Some(false) }
+        Verdict::Read {
+            base,
+            may_have_moved: may_have_moved && entry.inode != 0,
+            is_parted: first_was_read == Some(false),
+        }
     }
 
     fn same(&mut self) -> Result<()> {

@@ -115,9 +115,8 @@ fn role() -> impl Strategy<Value = Role> {
 
 fn seen() -> impl Strategy<Value = Seen> {
     let changed_ns = prop_oneof![4 => Just(7), 1 => Just(8), 1 => Just(BEGAN_NS - UNSURE_NS), 1 => Just(BEGAN_NS)];
-    (role(), 0..2_u64, 0..2_i128, changed_ns, prop_oneof![1 => Just(0_u64), 9 => 1..3_u64]).prop_map(
-        |(role, size, modified_ns, changed_ns, inode)| Seen { role, size, modified_ns, changed_ns, inode },
-    )
+    (role(), 0..2_u64, 0..2_i128, changed_ns, prop_oneof![1 => Just(0_u64), 9 => 1..3_u64])
+        .prop_map(|(role, size, modified_ns, changed_ns, inode)| Seen { role, size, modified_ns, changed_ns, inode })
 }
 
 /// Trees with names around the slash: `a`, `a/b`, `a-b` and the like.

@@ -12,6 +12,7 @@ pub mod list_reader;
 pub mod list_script;
 pub mod local;
 pub mod log_history;
+pub mod log_parent;
 pub mod manifest;
 pub mod partial;
 pub mod restore;

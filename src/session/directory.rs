@@ -198,12 +198,7 @@ impl StateDirectory {
     }
 }
 
-fn fill(
-    folder: &Path,
-    record: &Record,
-    files: &[(&Path, &str)],
-    databases: u64,
-) -> Result<(Journal, Option<File>)> {
+fn fill(folder: &Path, record: &Record, files: &[(&Path, &str)], databases: u64) -> Result<(Journal, Option<File>)> {
     let readers = folder.join("readers");
     DirBuilder::new().mode(0o700).create(&readers).map_err(|e| Error::io("create", &readers, &e))?;
     for (path, name) in files {

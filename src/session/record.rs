@@ -8,6 +8,7 @@ use super::event::Kind;
 use super::state::Terms;
 use crate::durable;
 use crate::engine::ese::facts::{Facts, Terms as EseTerms};
+use crate::engine::ese::increment;
 use crate::engine::sqlite::facts::Terms as SqliteTerms;
 use crate::engine::{EngineName, LeftOut};
 use crate::error::{Error, ExitCode, Result, printable};
@@ -79,6 +80,9 @@ pub struct Record {
     /// The backup that this one builds on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
+    /// The same, where the logs after it are taken: what they have to join onto.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_parent: Option<increment::Parent>,
 }
 
 /// The backup that a session builds on, as it was chosen at begin, and what of it is taken over without reading.
@@ -234,6 +238,7 @@ impl Record {
             instance: None,
             sqlite: None,
             parent: None,
+            log_parent: None,
         }
     }
 
