@@ -139,7 +139,8 @@ impl Summary<'_> {
                 let took = times::duration(self.took);
                 if let Some(parent) = &published.parent {
                     let stored = BinaryBytes(published.bytes_stored);
-                    let changed = published.changed.map(|changed| format!(", {} changed", indicatif::HumanCount(changed)));
+                    let changed =
+                        published.changed.map(|changed| format!(", {} changed", indicatif::HumanCount(changed)));
                     lines.push(format!("  {amount}{}, {stored} stored in {took}{odd}", changed.unwrap_or_default()));
                     lines.push(format!("  builds on {}", printable(parent)));
                 } else {
