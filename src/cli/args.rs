@@ -108,6 +108,8 @@ pub enum Command {
     Cat(CatArgs),
     /// Prove backups: every hash, every size, nothing missing, nothing extra
     Verify(VerifyArgs),
+    /// Make a full backup out of one that builds on others, without the source
+    Consolidate(ConsolidateArgs),
     /// Restore a backup into a directory that is empty or does not exist yet
     Restore(RestoreArgs),
     /// Prove databases of ESE and SQLite where they lie; no backup
@@ -323,6 +325,20 @@ pub struct VerifyArgs {
     /// Compare also every index of an SQLite database with its table (`integrity_check`, not `quick_check`)
     #[arg(long)]
     pub deep: bool,
+}
+
+/// consolidate
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Every byte is proven on its way out of the backups it lies in, and once more before the full backup is published; the others stay as they are. The next incremental builds on the new one, if it is made of the latest. A backup that stands alone is left as it is.\n\nExample:\n  jetbak consolidate /backup/app"
+)]
+pub struct ConsolidateArgs {
+    /// The repository
+    #[arg(value_name = "REPO")]
+    pub repository: PathBuf,
+    /// The backup: a number, the beginning of an id, or `latest` [default: latest]
+    #[arg(value_name = "ID")]
+    pub id: Option<String>,
 }
 
 /// restore

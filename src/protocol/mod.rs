@@ -5,6 +5,7 @@ pub mod backup;
 pub mod begin;
 pub mod claim;
 pub mod compare;
+pub mod consolidate;
 pub mod end;
 pub mod files;
 pub mod heal;
@@ -56,6 +57,8 @@ pub enum Activity {
     Truncating,
     /// Writing a backup back.
     Restoring,
+    /// Putting a full backup together.
+    Consolidating,
 }
 
 impl Activity {
@@ -68,6 +71,7 @@ impl Activity {
             Self::Verifying => "verifying",
             Self::Truncating => "truncating",
             Self::Restoring => "restoring",
+            Self::Consolidating => "consolidating",
         }
     }
 }
