@@ -14,6 +14,7 @@ pub mod records;
 pub mod sinks;
 pub mod status;
 pub mod stop;
+pub mod store_sink;
 pub mod truncate;
 
 use std::path::{Path, PathBuf};
