@@ -54,6 +54,7 @@ pub fn run(args: &ShowArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
         not_kept: not_kept.as_ref().ok(),
         repository: &repository,
         manifest,
+        base: repository.chain(&backup).and_then(|chain| repository.base_of(manifest, &chain)).ok().flatten(),
     };
     if ui.is_json() {
         ui.json(shown.to_json());
@@ -120,6 +121,8 @@ impl NotKept {
 struct Shown<'a> {
     repository: &'a Repository,
     manifest: &'a Manifest,
+    /// That of the backup with its databases, where it takes the logs after that one.
+    base: Option<Manifest>,
     place: PathBuf,
     previous: Option<Standing>,
     parent: Option<Standing>,
@@ -237,7 +240,7 @@ impl Shown<'_> {
 
     /// What the engine's host will do with all of it.
     fn advice(&self) -> Vec<String> {
-        advice(self.manifest, &[], &|_| true)
+        advice(self.manifest, self.base.as_ref(), &[], &|_| true)
     }
 
     fn holds(&self) -> String {

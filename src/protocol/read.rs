@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::claim::{Claims, Ledger, SharedLedger, Wanted, lock};
+use super::compare::compare_logs;
 use super::named::{Found, find_file, refuse_second_reader, select};
 use super::records::{Point, RecordFile, Syncs};
 use super::sinks::{OutSink, Output};
@@ -267,13 +268,16 @@ impl<'a> Reader<'a> {
 
     /// Fixes the list of logs; whoever is first counts.
     fn list_logs(&mut self) -> Result<()> {
-        let logs = match self.engine.list_logs(self.stop) {
+        let mut logs = match self.engine.list_logs(self.stop) {
             Ok(logs) => logs,
             Err(error) => {
                 self.stop.check()?;
                 return Err(self.drop_session(error)?);
             }
         };
+        if self.context.session.record().parent.is_some() {
+            compare_logs(self.context.session.folder(), &mut logs)?;
+        }
         let mut text = Vec::new();
         for log in &logs {
             write_entry(&mut text, log).expect("memory takes every write");
