@@ -102,7 +102,7 @@ fn a_week_of_an_instance_and_every_night_of_it_restored() {
         nights.push((id(&host), night.to_owned()));
         assert!(!host.stored("Web.edb").exists(), "no database is stored");
     }
-    assert_eq!(logs_left(&host), ["edb.log", "edb00011.log"], "all below checkpoint 17 went");
+    assert_eq!(logs_left(&host)[1], "edb0000C.log", "thursday's backup was not proven yet");
     assert_eq!(range(&host), (16, 18));
     host.verifies("repo");
     for (id, night) in &nights {
@@ -110,6 +110,7 @@ fn a_week_of_an_instance_and_every_night_of_it_restored() {
     }
     // A second Sunday; the differentials count from it.
     backup(&host, "full", &["--truncate"]).exits(0);
+    assert_eq!(logs_left(&host), ["edb.log", "edb00011.log"], "all below checkpoint 17 went");
     keep(&host, "next", None);
     let next = id(&host);
     for newest in [19, 21] {
@@ -255,7 +256,8 @@ fn a_missing_night_between_is_named_and_keeps_every_log() {
     let middle = host.backups("repo")[1].clone();
     fs::rename(host.path("repo/backups").join(&middle), host.path("away")).expect("renamed");
     host.run(&["restore", "repo", "--into", "out"]).exits(3).says(&middle);
-    host.run(&["verify", "repo"]).exits(3).says(&middle);
+    let ran = host.run(&["verify", "repo"]).exits(3);
+    assert!(ran.stdout.contains(&middle), "{}", ran.stdout);
     let before = logs_left(&host);
     let story = host.ok(&["logs", "app", "--repository", "repo", "--json"]).json().pop().expect("an answer");
     assert_eq!(story["deletable"], 0, "{story}");
