@@ -136,19 +136,15 @@ impl Summary<'_> {
             (Some(published), Some(record)) => {
                 let what = if published.outcome == Outcome::Incomplete { "incomplete backup" } else { "backup" };
                 lines.push(format!("{what} {} of {}", published.id, printable(record.storage())));
-                match (&published.parent, unchanged(published)) {
-                    (Some(parent), unchanged) => {
-                        let changed = unchanged.map_or(0, |unchanged| self.files.saturating_sub(unchanged));
-                        let changed = indicatif::HumanCount(changed);
-                        let stored = BinaryBytes(published.bytes_stored);
-                        let took = times::duration(self.took);
-                        lines.push(format!("  {amount}, {changed} changed, {stored} stored in {took}{odd}"));
-                        lines.push(format!("  builds on {}", printable(parent)));
-                    }
-                    (None, _) => {
-                        let took = times::duration(self.took);
-                        lines.push(format!("  {amount} in {took}{}{odd}", rate(self.bytes, self.took)));
-                    }
+                let took = times::duration(self.took);
+                if let Some(parent) = &published.parent {
+                    let stored = BinaryBytes(published.bytes_stored);
+                    let changed =
+                        published.changed.map(|changed| format!(", {} changed", indicatif::HumanCount(changed)));
+                    lines.push(format!("  {amount}{}, {stored} stored in {took}{odd}", changed.unwrap_or_default()));
+                    lines.push(format!("  builds on {}", printable(parent)));
+                } else {
+                    lines.push(format!("  {amount} in {took}{}{odd}", rate(self.bytes, self.took)));
                 }
                 if let Some(repository) = record.repository() {
                     let place = repository.join("backups").join(&published.id);

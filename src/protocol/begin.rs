@@ -209,8 +209,8 @@ pub fn begin(
     let mut record = record_of(options, &places, repository.as_ref().map(Repository::root), new_session_id(began));
     record.began = began;
     let wanted = if repository.is_some() { Wanted::Everything } else { Wanted::Content };
-    let look = Look { state: Some(state), options, roots: record.roots(), parent: parent.as_ref(), wanted };
-    let (survey, compared) = look.survey(&*engine, observer, stop, Some(&mut plan))?;
+    let looking = Look { state: Some(state), options, roots: record.roots(), parent: parent.as_ref(), wanted };
+    let (survey, compared) = looking.survey(&*engine, observer, stop, Some(&mut plan))?;
     plan.finish()?;
     record.parent = parent.as_ref().zip(compared.as_ref()).map(|(parent, found)| parent.to_record(found.unchanged));
     record.log_parent = log_parent;

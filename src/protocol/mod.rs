@@ -8,6 +8,7 @@ pub mod compare;
 pub mod end;
 pub mod files;
 pub mod heal;
+mod held_logs;
 pub mod named;
 pub mod parent;
 pub mod publish;
@@ -17,6 +18,7 @@ pub mod sinks;
 pub mod spool;
 pub mod status;
 pub mod stop;
+pub mod store_sink;
 pub mod truncate;
 pub mod unchanged;
 

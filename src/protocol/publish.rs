@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::compare::Changes;
-use super::{Activity, Context, Observer, Progress, Warning, appeared, heal, parent};
+use super::{Activity, Context, Observer, Progress, Warning, appeared, heal, held_logs, parent};
 use crate::engine::plan::PlanReader;
 use crate::engine::{EngineName, Role};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
@@ -187,7 +187,10 @@ pub fn prove_published(context: &Context, observer: &mut dyn Observer, stop: &St
             observer.progress(&Progress { activity: Activity::Verifying, file: None, bytes_done, bytes_total });
         },
     )?;
-    let Some(first) = bad.first() else { return Ok(()) };
+    let Some(first) = bad.first() else {
+        let chain = repository.chain(&backup)?;
+        return held_logs::prove(repository, &backup.folder(), Expected::of(&chain), stop);
+    };
     let message = format!("the published backup {} is damaged: {}", publication.id, printable(&first.file));
     Err(Error::new(ExitCode::Verification, message)
         .file(&first.file)
@@ -361,6 +364,9 @@ fn prove(
         },
     )?;
     refuse_bad(context, &bad, observer)?;
+    if record.parent.is_some() {
+        held_logs::prove(repository, &partial.backup(), expected, stop)?;
+    }
     list.ok_or_else(|| Error::new(ExitCode::Failed, "the list of files was not read back"))
 }
 
