@@ -399,3 +399,33 @@ fn where_the_logs_know_the_database_the_advice_says_so_for_a_chain() {
     assert_ne!(at_work(11).build(), DatabaseFile::new().build());
     assert!(Path::new(&host.path("out/edb.chk")).exists());
 }
+
+#[test]
+fn logs_on_a_volume_of_their_own_follow_a_backup_as_well() {
+    let host = quick_clean();
+    fs::create_dir(host.path("logs")).expect("created");
+    let move_logs = |host: &Host| {
+        for log in logs_left(host).iter().map(String::as_str).chain(["edb.chk"]) {
+            fs::rename(host.path("app").join(log), host.path("logs").join(log)).expect("renamed");
+        }
+    };
+    move_logs(&host);
+    backup(&host, "full", &["--log-dir", "logs", "--truncate"]).exits(0);
+    fs::copy(host.path("logs/edb.log"), host.path("app/edb.log")).expect("copied"); // only for what goes on
+    go_on(&host, 12, 11);
+    move_logs(&host);
+    backup(&host, "incremental", &["--log-dir", "logs", "--truncate"]).exits(0);
+    assert_eq!(
+        (range(&host), names(&host.path("logs"))),
+        ((10, 12), names_of(&["edb.chk", "edb.log", "edb0000B.log"]))
+    );
+    host.ok(&["restore", "repo", "--into", "out", "--map", "logs=out-logs"]);
+    let restored = ["edb.chk", "edb.log", "edb00008.log", "edb00009.log", "edb0000A.log", "edb0000B.log"];
+    assert_eq!(names(&host.path("out-logs")), names_of(&restored));
+    assert_eq!(fs::read(host.path("out-logs/edb.chk")).expect("read"), ese::checkpoint(8, STREAM));
+    host.verifies("repo");
+}
+
+fn names_of(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
