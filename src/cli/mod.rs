@@ -14,6 +14,7 @@ mod list;
 mod logs;
 mod read;
 mod restore;
+mod restore_delta;
 pub mod session_args;
 mod shell;
 mod show;
@@ -76,7 +77,7 @@ fn run(cli: &Cli) -> ExitCode {
         Command::Show(args) => show::run(args, &mut ui),
         Command::Cat(args) => cat::run(args, &mut ui),
         Command::Verify(args) => verify::run(args, &mut ui),
-        Command::Restore(args) => restore::run(args, &mut ui),
+        Command::Restore(args) => restore::run(global, args, &mut ui),
         Command::Check(args) => check::run(args, &mut ui),
         Command::Logs(args) => logs::run(args, &mut ui),
         Command::Inspect(args) => inspect::run(args, &mut ui),

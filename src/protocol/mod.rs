@@ -48,6 +48,8 @@ pub enum Activity {
     Verifying,
     /// Deleting logs.
     Truncating,
+    /// Comparing a backup with a directory.
+    Comparing,
     /// Writing a backup back.
     Restoring,
 }
@@ -61,6 +63,7 @@ impl Activity {
             Self::Sealing => "sealing",
             Self::Verifying => "verifying",
             Self::Truncating => "truncating",
+            Self::Comparing => "comparing",
             Self::Restoring => "restoring",
         }
     }

@@ -9,6 +9,7 @@ pub mod log_history;
 pub mod manifest;
 pub mod partial;
 pub mod restore;
+pub mod restored;
 pub mod seal;
 pub mod set;
 pub mod store;
