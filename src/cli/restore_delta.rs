@@ -63,7 +63,7 @@ pub fn run(global: &Global, args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<E
             times::for_people(earlier.at)
         ));
     }
-    show(delta.steps(), ui);
+    show(delta.steps(), args.dry_run, ui);
     if args.dry_run {
         end.dry_run(&delta, ui);
         return Ok(ExitCode::Done);
@@ -115,7 +115,7 @@ fn warn_of_no_note(error: &Error, ui: &mut Ui) {
 }
 
 /// Prints what is to be done: a line or an object for each entry.
-fn show(plan: &Plan, ui: &mut Ui) {
+fn show(plan: &Plan, is_data: bool, ui: &mut Ui) {
     if ui.is_json() {
         for step in plan.all() {
             if !ui.is_heard() {
@@ -130,12 +130,13 @@ fn show(plan: &Plan, ui: &mut Ui) {
     // What is deleted is gone: none of that is left out for what is only changed.
     let deletions = plan.deletions.len().min(named_max);
     let steps = named_max - deletions;
+    let mut print = |line: String| if is_data { ui.line(&line) } else { ui.say(&line) };
     for step in plan.steps.iter().take(steps).chain(plan.deletions.iter().take(deletions)) {
-        ui.say(&in_a_line(step));
+        print(in_a_line(step));
     }
     let more = all.saturating_sub(named_max);
     if more > 0 {
-        ui.say(&format!("… and {more} more; -v names them all"));
+        print(format!("… and {more} more; -v names them all"));
     }
 }
 
