@@ -132,6 +132,12 @@ pub fn folder_of(root: &str) -> Option<PathBuf> {
     }
 }
 
+/// The root whose files a folder of a backup holds; none for another folder.
+pub fn root_of(folder: &str) -> Option<&str> {
+    let root = if folder == DATA { DATA } else { folder.strip_prefix(DATA)?.strip_prefix('.')? };
+    (root != DATA || folder == DATA).then_some(root).filter(|root| is_root_name(root))
+}
+
 /// A path below a folder, the folder itself where the path is empty.
 pub fn below(folder: &Path, path: &Path) -> PathBuf {
     if path.as_os_str().is_empty() { folder.to_owned() } else { folder.join(path) }
@@ -199,6 +205,11 @@ mod tests {
         assert!(roots(&[("logs", "/"), ("checkpoint", "/a")]).is_ok());
         assert_eq!((folder_of("data"), folder_of("../x")), (Some("data".into()), None));
         assert_eq!(folder_of("logs"), Some("data.logs".into()));
+        for (folder, root) in
+            [("data", Some("data")), ("data.logs", Some("logs")), ("data.data", None), ("blocks", None)]
+        {
+            assert_eq!(root_of(folder), root, "{folder}");
+        }
     }
 
     #[test]

@@ -22,11 +22,10 @@ use crate::protocol::sinks::{OutSink, Output};
 use crate::protocol::{Activity, Observer, Progress};
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
+use crate::repository::content::Contents;
 use crate::repository::file_list::FileLine;
 use crate::repository::list_reader::read_proven;
-use crate::repository::store::Store;
-use crate::repository::stored::StoredFile;
-use crate::repository::verify::{Tally, check_file, with_progress};
+use crate::repository::verify::{Tally, check_content, with_progress};
 use crate::stream::pipeline::{self, CHUNK_BYTES, Feed, Gauge, Job, Policy, Report};
 use crate::stream::source::Opened;
 use crate::stream::stop::StopToken;
@@ -77,7 +76,7 @@ struct Wanted<'a> {
 
 impl Wanted<'_> {
     /// Proves the list, then the file, and only then writes it; its hash goes back.
-    fn write(&self, gauge: &Arc<Gauge>, stop: &StopToken, ui: &mut Ui) -> Result<String> {
+    fn write(&self, gauge: &Arc<Gauge>, stop: &StopToken, ui: &mut Ui) -> Result<Option<String>> {
         let line = self.find(stop)?;
         self.refuse_other_than_files(&line)?;
         self.prove(&line, stop, ui)?;
@@ -89,10 +88,11 @@ impl Wanted<'_> {
     fn find(&self, stop: &StopToken) -> Result<FileLine> {
         let mut found = None;
         let manifest = manifest(self.repository, self.backup)?;
-        let read = read_proven(&**self.repository.store(), self.backup, manifest, &mut |line| {
+        let chain = self.repository.chain(self.backup).map_err(|error| self.told(error))?;
+        let read = read_proven(self.repository.store(), &chain, &mut |resolved| {
             stop.check()?;
-            if line.name(&manifest.roots).as_ref() == Some(&self.path) {
-                found.get_or_insert(*line);
+            if resolved.line.name(&manifest.roots).as_ref() == Some(&self.path) {
+                found.get_or_insert(resolved.line);
             }
             Ok(ControlFlow::Continue(()))
         });
@@ -118,15 +118,14 @@ impl Wanted<'_> {
 
     /// Reads the file to its end, and demands the size and the hash of the list.
     fn prove(&self, line: &FileLine, stop: &StopToken, ui: &mut Ui) -> Result<()> {
-        let (store, folder, tally) = (&**self.repository.store(), self.backup.folder(), Tally::default());
-        let stored = self.stored(line)?;
+        let (contents, tally) = (self.contents(), Tally::default());
         let mut damages = Vec::new();
         with_progress(
             stop,
             false,
             None,
             &tally,
-            |how| check_file(store, &folder, &stored, line, &mut vec![0; CHUNK_BYTES], how),
+            |how| check_content(&contents, line, &mut vec![0; CHUNK_BYTES], how),
             &mut |damage| damages.extend(Some(damage).filter(|damage| !damage.is_known)),
             &mut |tally| {
                 let (bytes_done, bytes_total) = (tally.bytes(), line.size);
@@ -140,9 +139,9 @@ impl Wanted<'_> {
     }
 
     /// Writes the file and hashes it again on the way. A reader that leaves early has what it wanted.
-    fn stream(&self, line: &FileLine, gauge: &Arc<Gauge>, stop: &StopToken) -> Result<String> {
-        let (store, folder) = (Arc::clone(self.repository.store()), self.backup.folder());
-        let feed = OneFile { store, folder, line: line.clone(), path: Some(Arc::from(self.path.as_path())) };
+    fn stream(&self, line: &FileLine, gauge: &Arc<Gauge>, stop: &StopToken) -> Result<Option<String>> {
+        let feed =
+            OneFile { contents: self.contents(), line: line.clone(), path: Some(Arc::from(self.path.as_path())) };
         // A handle of its own: bytes go out unbuffered, and a stuck write holds no lock of the standard library.
         let stdout = io::stdout().as_fd().try_clone_to_owned();
         let stdout = stdout.map_err(|e| Error::io("open", Path::new("stdout"), &e))?;
@@ -157,24 +156,27 @@ impl Wanted<'_> {
             }
             Ok(())
         };
-        let sha256 = line.sha256.clone().unwrap_or_default();
         match pipeline::run(feed, sink, stop, gauge, policy, &mut hear, &mut || Ok(())) {
-            Err(error) if error.is_closed_pipe() => return Ok(sha256),
+            Err(error) if error.is_closed_pipe() => return Ok(line.sha256.clone()),
             ran => ran?,
         }
         match failed {
             Some(error) if error.exit_code() != ExitCode::Verification => return Err(self.told(error)),
             _ => {}
         }
-        if written != Some((sha256.clone(), line.size)) {
+        // What is put together without a hash of the whole is proven block by block.
+        let is_good = |(sha256, bytes): &(String, u64)| {
+            *bytes == line.size && line.sha256.as_ref().is_none_or(|stored| stored == sha256)
+        };
+        let Some((sha256, _)) = written.filter(is_good) else {
             let what = format!("{}: it was good, and was not any more when it was written", printable(&self.path));
             return Err(self.damaged(&what));
-        }
-        Ok(sha256)
+        };
+        Ok(Some(sha256))
     }
 
-    fn stored(&self, line: &FileLine) -> Result<PathBuf> {
-        line.stored_path().ok_or_else(|| self.damaged("its line cannot be believed"))
+    fn contents(&self) -> Contents {
+        Contents::new(self.repository, &self.backup.folder())
     }
 
     fn damaged(&self, message: &str) -> Error {
@@ -188,8 +190,7 @@ impl Wanted<'_> {
 
 /// Feeds one stored file.
 struct OneFile {
-    store: Arc<dyn Store>,
-    folder: PathBuf,
+    contents: Contents,
     line: FileLine,
     path: Option<Arc<Path>>,
 }
@@ -200,6 +201,6 @@ impl Feed for OneFile {
     }
 
     fn open(&mut self, _: &Job) -> Result<Opened> {
-        Ok(Opened::Data(Box::new(StoredFile::open(&*self.store, &self.folder, &self.line)?)))
+        Ok(Opened::Data(self.contents.open(&self.line)?))
     }
 }

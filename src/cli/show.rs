@@ -99,7 +99,8 @@ impl NotKept {
     /// Reads the whole list for them.
     fn gather(repository: &Repository, backup: &Backup, manifest: &Manifest) -> Result<Self> {
         let mut found = Self::default();
-        read_proven(&**repository.store(), backup, manifest, &mut |line| {
+        read_proven(repository.store(), &repository.chain(backup)?, &mut |resolved| {
+            let line = resolved.line;
             if !line.not_kept.is_empty() {
                 found.files += 1;
                 if found.first.len() < NOT_KEPT_MAX {

@@ -27,17 +27,21 @@ pub fn run(repository: &Repository, backup: &Backup, manifest: &Manifest, asked:
     let mut selection = NamedPaths::new(asked);
     let mut counts = Counts::default();
     let mut widths = Widths { user: 8, group: 8, size: 12 };
-    let read = read_proven(&**repository.store(), backup, manifest, &mut |line| {
-        if !line.name(&manifest.roots).is_some_and(|name| selection.meet(&name)) {
-            return Ok(ControlFlow::Continue(()));
-        }
-        counts.add(&line);
-        if ui.is_json() {
-            ui.line(&as_json(&line));
-        } else {
-            ui.line(&widths.set(&line, &manifest.roots));
-        }
-        Ok(if ui.is_heard() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    let read = repository.chain(backup);
+    let read = read.and_then(|chain| {
+        read_proven(repository.store(), &chain, &mut |resolved| {
+            let line = resolved.line;
+            if !line.name(&manifest.roots).is_some_and(|name| selection.meet(&name)) {
+                return Ok(ControlFlow::Continue(()));
+            }
+            counts.add(&line);
+            if ui.is_json() {
+                ui.line(&as_json(&line));
+            } else {
+                ui.line(&widths.set(&line, &manifest.roots));
+            }
+            Ok(if ui.is_heard() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })
     });
     if !ui.is_heard() {
         return ExitCode::Done; // a closed pipe; a full disk makes a failure of it when the voice is closed

@@ -1,6 +1,7 @@
 //! `jetbak verify`
 
-use std::time::Instant;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use indicatif::BinaryBytes;
 use serde_json::json;
@@ -13,9 +14,10 @@ use crate::error::{Error, ExitCode, printable};
 use crate::protocol::{Activity, Observer, Progress, Warning};
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
+use crate::repository::chain::chain_among;
 use crate::repository::damage::{Damage, DamageKind};
 use crate::repository::verified::Verified;
-use crate::repository::verify::{Tally, with_progress};
+use crate::repository::verify::{Elsewhere, Tally, Verification, of_damaged, with_progress};
 use crate::times;
 use crate::ui::{Ui, json as objects};
 
@@ -32,16 +34,18 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
         }
         chosen
     };
+    // What other backups of this run hold is read there.
+    let in_run: HashSet<String> = chosen.iter().map(|backup| backup.id.text.clone()).collect();
     if chosen.is_empty() {
         let message = format!("{} holds no backup: nothing was verified", printable(repository.root()));
         ui.warning(&Warning { jet: None, message, file: None });
     }
     let stop = signal_token()?;
     let started = Instant::now();
-    let bytes_total =
-        chosen.iter().filter_map(|backup| backup.manifest.as_ref().ok()).map(|manifest| manifest.bytes).sum();
+    let bytes_total = chosen.iter().filter_map(|backup| bytes_to_read(backup, &all, &in_run)).sum();
     let tally = Tally::default();
-    let (mut damages, mut recorded, mut of_sets, mut of_sources) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let mut damaged = HashSet::new();
+    let mut totals = Totals { backups: chosen.len() as u64, ..Totals::default() };
     for backup in &chosen {
         let (mut found, mut known) = (Vec::new(), Vec::new());
         let (begun, files, bytes) = (Instant::now(), tally.files(), tally.bytes());
@@ -50,75 +54,112 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
             false,
             Some(if args.deep { Depth::Deep } else { Depth::Quick }),
             &tally,
-            |how| repository.verify(backup, &all, how),
+            |how| repository.verify(backup, &all, &Verification { elsewhere: Elsewhere::But(&in_run), ..*how }),
             &mut |damage| if damage.is_known { known.push(damage) } else { found.push(damage) },
             &mut |tally| {
                 let activity = Activity::Verifying;
                 ui.progress(&Progress { activity, file: None, bytes_done: tally.bytes(), bytes_total });
             },
         )?;
-        let place = |damage: &Damage| (damage.file.clone(), damage.kind.name(), damage.page, damage.segment);
+        if let Ok(chain) = chain_among(backup, &all) {
+            found.extend(of_damaged(&chain, &|id| damaged.contains(id)));
+        }
+        if found.iter().any(Damage::is_of_content) {
+            damaged.insert(backup.id.text.clone());
+        }
+        let place = |damage: &Damage| {
+            (damage.held_by.clone(), damage.file.clone(), damage.kind.name(), damage.page, damage.segment)
+        };
         found.sort_by_key(place);
         found.dedup();
         known.sort_by_key(place);
         for one in &known {
             warn(backup, one, ui);
         }
-        damages += found.len() as u64;
-        of_sources += found.iter().filter(|damage| damage.kind == DamageKind::Integrity).count() as u64;
-        of_sets += found.iter().filter(|damage| damage.message.is_some()).count() as u64;
+        totals.add(&found);
         show(backup, &found, ui);
         let (files, bytes) = (tally.files() - files, tally.bytes() - bytes);
         let verified = Verified::new(backup, found.len() as u64, files, bytes, seconds(begun.elapsed()));
-        recorded += u64::from(record(&repository, backup, &verified, ui));
+        totals.recorded += u64::from(record(&repository, backup, &verified, ui));
     }
     ui.finish_progress();
-    let exit_code = if damages == 0 { ExitCode::Done } else { ExitCode::Verification };
-    let took = started.elapsed();
-    if ui.is_json() {
-        ui.json(objects::object(json!({
-            "type": "summary",
-            "command": "verify",
-            "outcome": if damages == 0 { "completed" } else { "failed" },
-            "exit_code": exit_code.number(),
-            "repository": repository.root().to_string_lossy(),
-            "backups": chosen.len(),
-            "files": tally.files(),
-            "bytes": tally.bytes(),
-            "damages": damages,
-            "recorded": recorded,
-            "seconds": seconds(took),
-            "warnings": ui.warnings(),
-        })));
-    } else {
-        let (files, bytes) = (count(tally.files(), "file"), BinaryBytes(tally.bytes()));
-        let verdict = if chosen.is_empty() {
-            "nothing to verify".to_owned()
-        } else if damages == 0 {
-            "all good".to_owned()
-        } else {
-            format!("{} found", count(damages, "damage"))
-        };
-        ui.say(&format!(
-            "verified {}: {files}, {bytes} in {}{}: {verdict}",
-            count(chosen.len() as u64, "backup"),
-            times::duration(took),
-            rate(tally.bytes(), took)
-        ));
+    Ok(totals.tell(&repository, &tally, started.elapsed(), ui))
+}
+
+/// What all verifications of a run came to.
+#[derive(Default)]
+struct Totals {
+    backups: u64,
+    damages: u64,
+    recorded: u64,
+    of_sets: u64,
+    of_sources: u64,
+}
+
+impl Totals {
+    fn add(&mut self, found: &[Damage]) {
+        self.damages += found.len() as u64;
+        self.of_sources += found.iter().filter(|damage| damage.kind == DamageKind::Integrity).count() as u64;
+        self.of_sets += found.iter().filter(|damage| damage.is_of_set()).count() as u64;
     }
-    if damages > 0 && !ui.is_json() {
-        let message = format!("{} found in {}", count(damages, "damage"), printable(repository.root()));
-        let error = Error::new(ExitCode::Verification, message);
-        let hint = if of_sources == damages {
-            "The source was damaged when it was backed up: mend it (`sqlite3 DB .recover`), or restore an older backup."
-        } else if of_sets == damages {
-            "Make a new full backup now. Every file is as it was stored, but they do not go together."
+
+    fn tell(&self, repository: &Repository, tally: &Tally, took: Duration, ui: &mut Ui) -> ExitCode {
+        let Self { backups, damages, recorded, of_sets, of_sources } = *self;
+        let exit_code = if damages == 0 { ExitCode::Done } else { ExitCode::Verification };
+        if ui.is_json() {
+            ui.json(objects::object(json!({
+                "type": "summary",
+                "command": "verify",
+                "outcome": if damages == 0 { "completed" } else { "failed" },
+                "exit_code": exit_code.number(),
+                "repository": repository.root().to_string_lossy(),
+                "backups": backups,
+                "files": tally.files(),
+                "bytes": tally.bytes(),
+                "damages": damages,
+                "recorded": recorded,
+                "seconds": seconds(took),
+                "warnings": ui.warnings(),
+            })));
         } else {
-            "Make a new full backup now, and distrust the disk under the repository."
-        };
-        ui.error(&error.hint(hint).into());
+            let (files, bytes) = (count(tally.files(), "file"), BinaryBytes(tally.bytes()));
+            let verdict = if backups == 0 {
+                "nothing to verify".to_owned()
+            } else if damages == 0 {
+                "all good".to_owned()
+            } else {
+                format!("{} found", count(damages, "damage"))
+            };
+            ui.say(&format!(
+                "verified {}: {files}, {bytes} in {}{}: {verdict}",
+                count(backups, "backup"),
+                times::duration(took),
+                rate(tally.bytes(), took)
+            ));
+        }
+        if damages > 0 && !ui.is_json() {
+            let message = format!("{} found in {}", count(damages, "damage"), printable(repository.root()));
+            let error = Error::new(ExitCode::Verification, message);
+            let hint = if of_sources == damages {
+                "The source was damaged when it was backed up: mend it (`sqlite3 DB .recover`), or restore an older backup."
+            } else if of_sets == damages {
+                "Make a new full backup now. Every file is as it was stored, but they do not go together."
+            } else {
+                "Make a new full backup now, and distrust the disk under the repository."
+            };
+            ui.error(&error.hint(hint).into());
+        }
+        exit_code
     }
-    Ok(exit_code)
+}
+
+/// What a verification of a backup reads, about: all of its content, or what it holds itself where others of the run
+/// hold the rest.
+fn bytes_to_read(backup: &Backup, all: &[Backup], in_run: &HashSet<String>) -> Option<u64> {
+    let manifest = backup.manifest.as_ref().ok()?;
+    let is_rest_read =
+        chain_among(backup, all).is_ok_and(|chain| chain.parts().iter().all(|part| in_run.contains(&part.id)));
+    Some(if manifest.parent.is_some() && is_rest_read { manifest.bytes_stored } else { manifest.bytes })
 }
 
 /// Leaves the result beside the backups; a repository that cannot be written is verified all the same.
@@ -158,10 +199,14 @@ fn show(backup: &Backup, found: &[Damage], ui: &mut Ui) {
 
 /// A damage as a line for people.
 pub fn describe(backup: &Backup, damage: &Damage) -> String {
-    let Damage { file, kind, stored, computed, page, segment, message, jet, .. } = damage;
+    let Damage { file, kind, stored, computed, page, segment, message, jet, held_by, .. } = damage;
+    let file = match held_by {
+        Some(id) => format!("{} in {id}, which holds it", printable(file)),
+        None => printable(file),
+    };
     if let Some(message) = message {
         let number = jet.map(|jet| format!(" [{}, {}]", jet.symbol(), jet.number())).unwrap_or_default();
-        return format!("{}: {}: {}: {message}{number}", backup.id.text, printable(file), kind.name());
+        return format!("{}: {file}: {}: {message}{number}", backup.id.text, kind.name());
     }
     let place = match (page, segment) {
         (Some(page), _) => format!(" of page {page}"),
@@ -174,5 +219,5 @@ pub fn describe(backup: &Backup, damage: &Damage) -> String {
         (true, false) => format!(": {}", printable(computed)),
         (true, true) => String::new(),
     };
-    format!("{}: {}: {}{place}{facts}", backup.id.text, printable(file), kind.name())
+    format!("{}: {file}: {}{place}{facts}", backup.id.text, kind.name())
 }

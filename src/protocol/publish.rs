@@ -9,12 +9,13 @@ use crate::engine::{EngineName, Role};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::paths;
 use crate::repository::Repository;
+use crate::repository::chain::Part;
 use crate::repository::damage::{Damage, DamageKind};
 use crate::repository::list_reader::{Expected, ListReader};
 use crate::repository::manifest::{self, BackupId, DamagedPage, Manifest};
 use crate::repository::partial::Partial;
 use crate::repository::seal::{Orphan, Records, Sealing, Totals};
-use crate::repository::verify::{Tally, Verification, check_sums, verify_data, with_progress};
+use crate::repository::verify::{Elsewhere, Tally, Verification, check_sums, verify_data, with_progress};
 use crate::session::event::{Event, Failure, Outcome, Phase};
 use crate::session::journal::Durability;
 use crate::session::state::{Call, State};
@@ -300,14 +301,16 @@ fn prove(
     observer: &mut dyn Observer,
     stop: &StopToken,
 ) -> Result<ListReader> {
-    let expected = Expected {
+    let own = Part {
+        id: context.session.record().session.clone(),
+        folder: partial.backup(),
         files_sha256: totals.files_sha256.clone(),
         files: totals.files,
         bytes: totals.bytes,
-        roots: context.session.record().roots(),
+        began: context.session.record().began,
     };
+    let expected = Expected::partial(own, None, context.session.record().roots());
     let tally = Tally::default();
-    let store = partial.repository().store();
     let (mut bad, mut list) = (Vec::new(), None);
     with_progress(
         stop,
@@ -315,7 +318,7 @@ fn prove(
         None,
         &tally,
         |how| {
-            list = verify_data(&**store, &partial.backup(), &expected, how)?;
+            list = verify_data(partial.repository(), &partial.backup(), &expected, how)?;
             Ok(())
         },
         &mut |damage| bad.extend(Some(damage).filter(|damage| !damage.is_known)),
@@ -338,7 +341,8 @@ fn prove_frame(
 ) -> Result<()> {
     let bad = std::sync::Mutex::new(Vec::new());
     let report = |damage| bad.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(damage);
-    let how = Verification { stop, fresh: true, databases: None, tally: &Tally::default(), report: &report };
+    let (tally, elsewhere) = (Tally::default(), Elsewhere::Unread);
+    let how = Verification { stop, fresh: true, databases: None, elsewhere, tally: &tally, report: &report };
     check_sums(&**partial.repository().store(), &partial.backup(), Some(list), &how)?;
     refuse_bad(context, &bad.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner), observer)
 }

@@ -1,12 +1,14 @@
 //! What backups there are, in the order of their sequence numbers.
 
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 
+use super::chain::chain_among;
 use super::manifest::{self, BackupId, Link, Manifest};
 use super::store::ItemKind;
 use super::{Repository, read_small, sha256_hex};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
-use crate::session::event::Outcome;
+use crate::session::event::{Kind, Outcome};
 
 /// A folder under `backups/` that has a backup's name.
 #[derive(Debug)]
@@ -28,6 +30,27 @@ impl Backup {
     /// This backup as another one's manifest refers to it.
     pub fn link(&self) -> Link {
         Link { id: self.id.text.clone(), manifest_sha256: self.manifest_sha256.clone() }
+    }
+
+    /// By what the newest of several backups is told: first of all by the content it has, which of one that was put
+    /// together from a chain is that of an older backup.
+    pub fn state(&self) -> (u64, u64) {
+        let consolidates = self.manifest.as_ref().ok().and_then(|manifest| manifest.consolidates.as_ref());
+        let state = consolidates.and_then(|link| BackupId::parse(&link.id));
+        // Nothing holds what was not yet when it was made, whatever it says.
+        let of = state.map_or(self.id.sequence, |state| state.sequence.min(self.id.sequence));
+        (of, self.id.sequence)
+    }
+
+    /// Whether a new backup of this kind may build on it, as far as it says itself.
+    fn may_carry(&self, kind: Kind) -> bool {
+        let Ok(manifest) = &self.manifest else { return false };
+        let is_of_kind = match kind {
+            Kind::Incremental => manifest.kind.is_parent(),
+            Kind::Differential => manifest.kind == Kind::Full,
+            Kind::Full | Kind::Copy => false,
+        };
+        is_of_kind && manifest.outcome == Outcome::Completed
     }
 
     fn is_complete(&self) -> bool {
@@ -83,6 +106,15 @@ impl Repository {
         Ok(links.into_iter().find(|link| !link.manifest_sha256.is_empty()))
     }
 
+    /// The backup that a new one of this kind builds on: the newest whose whole chain is there.
+    pub fn newest_parent(&self, kind: Kind) -> Result<Option<Backup>> {
+        let backups = self.backups()?;
+        let mut order: Vec<usize> = (0..backups.len()).filter(|at| backups[*at].may_carry(kind)).collect();
+        order.sort_by_key(|at| Reverse(backups[*at].state()));
+        let whole = order.into_iter().find(|at| chain_among(&backups[*at], &backups).is_ok());
+        Ok(whole.and_then(|at| backups.into_iter().nth(at)))
+    }
+
     /// Whether the backup that a manifest refers to is still the one that was meant.
     pub fn standing(&self, link: &Link) -> Result<Standing> {
         let Some(id) = self.ids()?.into_iter().find(|id| id.text == link.id) else { return Ok(Standing::Missing) };
@@ -116,7 +148,7 @@ impl Repository {
     pub fn resolve(&self, name: &str) -> Result<Backup> {
         let backups = self.backups()?;
         if name == "latest" {
-            let latest = backups.into_iter().rev().find(Backup::is_complete);
+            let latest = backups.into_iter().filter(Backup::is_complete).max_by_key(Backup::state);
             return latest.ok_or_else(|| {
                 Error::jet(Jet::InvalidParameter, format!("{} holds no complete backup", printable(self.root())))
             });
@@ -138,6 +170,42 @@ impl Repository {
                 format!("{} is the beginning of {} ids", printable(name), more + 1),
             )
             .hint("Give more of it, or the number.")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::manifest::tests::manifest;
+
+    fn backup(sequence: u64, kind: Kind, consolidates: Option<u64>) -> Backup {
+        let id = |sequence| BackupId::new(sequence, manifest().began, kind);
+        let link = |sequence| Link { id: id(sequence).text, manifest_sha256: String::new() };
+        let manifest = Manifest { kind, consolidates: consolidates.map(link), ..manifest() };
+        Backup { id: id(sequence), manifest: Ok(manifest), manifest_sha256: "hash".to_owned() }
+    }
+
+    #[test]
+    fn an_older_state_that_was_put_together_late_is_not_the_newest() {
+        let put_together = backup(9, Kind::Full, Some(2));
+        assert!(put_together.state() < backup(3, Kind::Incremental, None).state());
+        assert!(put_together.state() > backup(2, Kind::Incremental, None).state(), "it stands for that one");
+        assert_eq!(backup(9, Kind::Full, Some(12)).state(), (9, 9), "nobody knows the future");
+    }
+
+    #[test]
+    fn a_backup_builds_on_what_may_carry_it() {
+        let carries = |of: Kind, kind| backup(1, of, None).may_carry(kind);
+        for (of, incremental, differential) in [
+            (Kind::Full, true, true),
+            (Kind::Incremental, true, false),
+            (Kind::Differential, false, false),
+            (Kind::Copy, false, false),
+        ] {
+            assert_eq!(carries(of, Kind::Incremental), incremental, "{}", of.name());
+            assert_eq!(carries(of, Kind::Differential), differential, "{}", of.name());
+            assert!(!carries(of, Kind::Full));
         }
     }
 }

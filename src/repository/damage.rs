@@ -13,6 +13,8 @@ use crate::stream::source::Proof;
 pub struct Damage {
     /// Relative to the backup's folder.
     pub file: PathBuf,
+    /// The backup in whose folder that is, where it is another one, which holds content of this one.
+    pub held_by: Option<String>,
     /// In which respect.
     pub kind: DamageKind,
     /// What the backup says it should be.
@@ -112,7 +114,27 @@ impl Damage {
     pub(super) fn new(file: &Path, kind: DamageKind, stored: impl Into<String>, computed: impl Into<String>) -> Self {
         let (stored, computed) = (stored.into(), computed.into());
         let file = file.to_owned();
-        Self { file, kind, stored, computed, page: None, segment: None, is_known: false, message: None, jet: None }
+        let (held_by, page, segment, message, jet) = (None, None, None, None, None);
+        Self { file, held_by, kind, stored, computed, page, segment, is_known: false, message, jet }
+    }
+
+    /// Whether what the backup holds, or what tells of it, is not what it was: whatever builds on it may need that.
+    pub fn is_of_content(&self) -> bool {
+        !matches!(self.kind, DamageKind::Extra | DamageKind::Sums | DamageKind::Integrity) && !self.is_of_set()
+    }
+
+    /// Whether files are as they were stored, and do not go together.
+    pub fn is_of_set(&self) -> bool {
+        self.message.is_some()
+            && !matches!(
+                self.kind,
+                DamageKind::Hash | DamageKind::Chain | DamageKind::Unreadable | DamageKind::Integrity
+            )
+    }
+
+    /// What is wrong with a file of the backup's folder, as a sentence.
+    pub(super) fn told(file: &Path, kind: DamageKind, message: impl Into<String>) -> Self {
+        Self { message: Some(message.into()), ..Self::new(file, kind, "", "") }
     }
 
     /// What is wrong between the files of an instance; known where it was accepted when that was backed up.

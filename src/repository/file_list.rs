@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+use super::manifest::BackupId;
 use crate::attributes::UNKNOWN_NS;
 use crate::engine::sqlite::facts::CopyFacts;
 use crate::engine::{Entry, Role};
@@ -119,6 +120,20 @@ impl Held {
         let (path, path_base64) = paths::to_optional_fields(place);
         Self { by: by.to_owned(), path, path_base64 }
     }
+
+    /// Its path below that backup's folder, if it is another one than here and can be believed.
+    pub fn place(&self) -> Option<PathBuf> {
+        let path = paths::from_fields(self.path.as_deref()?, self.path_base64.as_deref())?;
+        let root = path.components().next()?.as_os_str().to_str()?;
+        let is_below_root = roots::root_of(root).is_some() && path.components().nth(1).is_some();
+        (is_plain(&path) && is_below_root).then_some(path)
+    }
+
+    fn is_sound(&self) -> bool {
+        let is_of_path =
+            self.path.is_some() == self.place().is_some() && (self.path.is_some() || self.path_base64.is_none());
+        is_of_path && BackupId::parse(&self.by).is_some()
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -211,7 +226,8 @@ impl FileLine {
     pub fn another_name(&self, first: &Self) -> Self {
         let (path, path_base64) = (self.path.clone(), self.path_base64.clone());
         let (hard_link, hard_link_base64) = (Some(first.path.clone()), first.path_base64.clone());
-        Self { path, path_base64, hard_link, hard_link_base64, ..first.clone() }
+        let held = first.held.as_ref().map(|held| Held::new(&held.by, first.place().as_deref()));
+        Self { path, path_base64, held, hard_link, hard_link_base64, ..first.clone() }
     }
 
     /// The path below its root, if the line can be believed: relative, and never upwards. Empty for the root itself,
@@ -226,6 +242,24 @@ impl FileLine {
     /// The path below the backup's folder, if the line can be believed.
     pub fn stored_path(&self) -> Option<PathBuf> {
         self.stored(&self.path()?)
+    }
+
+    /// Where its content is below the folder of the backup that holds it, and its file of blocks below `blocks/` there.
+    /// That of another name of a file is where the first name is.
+    pub fn place(&self) -> Option<PathBuf> {
+        if let Some(held) = self.held.as_ref().filter(|held| held.path.is_some()) {
+            return held.place();
+        }
+        match &self.hard_link {
+            Some(_) => self.stored(&self.hard_link()?),
+            None => self.stored_path(),
+        }
+    }
+
+    /// The file of blocks that stands beside or instead of the content in the same folder as this line, if there is one:
+    /// further names of a file have none.
+    pub fn own_blocks(&self) -> Option<&BlockFacts> {
+        self.blocks.as_ref().filter(|_| self.held.is_none() && self.hard_link.is_none())
     }
 
     /// Where something of the same root lies below the backup's folder.
@@ -260,12 +294,31 @@ impl FileLine {
             && self.holes.len() <= HOLES_MAX
             && self.stored_path().is_some()
             && (self.role == Role::Link) == self.target().is_some()
-            && (!self.role.is_file() || self.sha256.as_ref().is_some_and(|sha256| is_sha256(sha256)))
+            && self.is_content_sound()
             && self.hard_link.is_some() == self.hard_link().is_some()
             && (self.hard_link.is_none() || self.role.is_file())
             && self.attributes().is_some()
             && self.pages.iter().chain(&self.segments).all(|proof| proof.odd.len() <= ODD_MAX)
             && holes
+    }
+
+    /// Whether what it says of its content goes together: what has none has no place for it, and what is stored as it is
+    /// has a hash.
+    fn is_content_sound(&self) -> bool {
+        if !self.role.is_file() {
+            return self.within == Within::Data && self.blocks.is_none() && self.held.is_none();
+        }
+        let is_hash_there = match &self.sha256 {
+            Some(sha256) => is_sha256(sha256),
+            None => self.within == Within::Blocks,
+        };
+        let is_of_form = match (&self.blocks, self.within) {
+            (None, within) => within == Within::Data,
+            // A file of blocks beside the content holds none of it, and none holds more than there is.
+            (Some(blocks), Within::Data) => is_sha256(&blocks.sha256) && blocks.stored == 0,
+            (Some(blocks), Within::Blocks) => is_sha256(&blocks.sha256) && blocks.stored <= self.size,
+        };
+        is_hash_there && is_of_form && self.held.iter().all(Held::is_sound)
     }
 
     /// What a restored copy gets; none where the line cannot be believed.
@@ -305,7 +358,7 @@ fn path_fields(path: &Path) -> (String, Option<String>) {
 }
 
 /// Whether a path goes down and can be handed to the kernel.
-fn is_plain(path: &Path) -> bool {
+pub(crate) fn is_plain(path: &Path) -> bool {
     let bytes = path.as_os_str().as_bytes();
     // Written as it is read: no second spelling of one path passes for another one.
     let is_tidy = paths::tidy(path).as_os_str().as_bytes() == bytes;

@@ -1,11 +1,11 @@
 //! What the backups of a repository say about the logs of an instance of the Extensible Storage Engine.
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::Read;
 use std::ops::ControlFlow;
 
 use super::Repository;
 use super::catalogue::Backup;
+use super::content::Contents;
 use super::file_list::FileLine;
 use super::list_reader::read_proven;
 use super::manifest::Manifest;
@@ -16,7 +16,7 @@ use crate::engine::ese::log::SEGMENT_BYTES;
 use crate::engine::ese::log_story::Present;
 use crate::engine::ese::recognise::{Content, recognise};
 use crate::engine::ese::truncation::{self, DatabaseKey};
-use crate::error::{Result, printable};
+use crate::error::{ExitCode, Jet, Result, printable};
 use crate::session::event::{Kind, Outcome};
 
 impl Repository {
@@ -54,11 +54,17 @@ impl Repository {
     /// all there, or its logs are of another time than those of the same number.
     pub fn log_doubt(&self, sequence: u64, present: &Present) -> Result<Option<String>> {
         let backup = self.resolve(&sequence.to_string())?;
-        let manifest = backup.manifest.as_ref().map_err(Clone::clone)?;
+        let chain = match self.chain(&backup) {
+            Err(error) if backup.manifest.is_ok() && error.exit_code() == ExitCode::Verification => {
+                return Ok(Some(error.message().to_owned()));
+            }
+            chain => chain?,
+        };
+        let contents = Contents::new(self, &backup.folder());
         let mut doubt = None;
-        let listed = read_proven(&**self.store(), &backup, manifest, &mut |line| {
-            if matches!(line.role, Role::Database | Role::Log) {
-                doubt = self.doubt_of(&backup, &line, present)?;
+        let listed = read_proven(self.store(), &chain, &mut |resolved| {
+            if matches!(resolved.line.role, Role::Database | Role::Log) {
+                doubt = doubt_of(&contents, &resolved.line, present);
             }
             Ok(if doubt.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         });
@@ -68,33 +74,13 @@ impl Repository {
         }
     }
 
-    fn doubt_of(&self, backup: &Backup, line: &FileLine, present: &Present) -> Result<Option<String>> {
-        let Some((stored, path)) = line.stored_path().zip(line.path()) else { return Ok(None) };
-        let lacks = |what: &str| Ok(Some(format!("its {} {what}", printable(&path))));
-        let mut head = Vec::with_capacity(2 * SEGMENT_BYTES);
-        let opened = self.store().open(&backup.folder().join(&stored), 0, false);
-        let read = match opened {
-            Ok(input) => input.take(2 * SEGMENT_BYTES as u64).read_to_end(&mut head),
-            Err(_) => return lacks("is not there"),
-        };
-        if read.is_err() || (head.len() as u64) < line.size.min(2 * SEGMENT_BYTES as u64) {
-            return lacks("cannot be read");
-        }
-        let Content::Log(header, _) = recognise(&head, line.size) else { return Ok(None) };
-        match present.get(&header.generation.0) {
-            Some(created) if *created != header.created => {
-                lacks("was begun at another time than the log of that number that is there now")
-            }
-            _ => Ok(None),
-        }
-    }
-
     /// The hash (SHA-256, hexadecimal) of each log in a backup, by generation.
     pub fn log_hashes(&self, sequence: u64) -> Result<HashMap<u32, String>> {
         let backup = self.resolve(&sequence.to_string())?;
-        let manifest = backup.manifest.as_ref().map_err(Clone::clone)?;
+        let chain = self.chain(&backup)?;
         let mut hashes = HashMap::new();
-        read_proven(&**self.store(), &backup, manifest, &mut |line| {
+        read_proven(self.store(), &chain, &mut |resolved| {
+            let line = resolved.line;
             if line.role == Role::Log
                 && let Some((generation, sha256)) = line.generation.zip(line.sha256)
             {
@@ -103,6 +89,27 @@ impl Repository {
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(hashes)
+    }
+}
+
+/// Why a database or log of a backup cannot be relied on, if it cannot.
+fn doubt_of(contents: &Contents, line: &FileLine, present: &Present) -> Option<String> {
+    let path = line.path()?;
+    let lacks = |what: &str| Some(format!("its {} {what}", printable(&path)));
+    let head = match contents.read(line, 0, 2 * SEGMENT_BYTES) {
+        Ok(head) => head,
+        Err(error) if error.jet_code() == Some(Jet::DiskIO) => return lacks("cannot be read"),
+        Err(_) => return lacks("is not there"),
+    };
+    if (head.len() as u64) < line.size.min(2 * SEGMENT_BYTES as u64) {
+        return lacks("cannot be read");
+    }
+    let Content::Log(header, _) = recognise(&head, line.size) else { return None };
+    match present.get(&header.generation.0) {
+        Some(created) if *created != header.created => {
+            lacks("was begun at another time than the log of that number that is there now")
+        }
+        _ => None,
     }
 }
 

@@ -255,15 +255,62 @@ impl BackupId {
         let mut parts = name.split('-');
         let (number, time, kind) = (parts.next()?, parts.next()?, parts.next()?);
         let digits = number.len() >= 6 && number.bytes().all(|byte| byte.is_ascii_digit());
-        let plain = time.len() == 16 && time.is_ascii() && kind.bytes().all(|byte| byte.is_ascii_lowercase());
+        let is_time = time.len() == 16 && time.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let plain = is_time && kind.bytes().all(|byte| byte.is_ascii_lowercase());
         let sequence = number.parse().ok().filter(|_| digits && plain && parts.next().is_none() && !kind.is_empty())?;
         Some(Self { sequence, text: name.to_owned() })
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// A manifest of a full backup that holds nothing.
+    pub fn manifest() -> Manifest {
+        let began = "2026-11-22T09:30:15Z".parse().expect("a time");
+        Manifest {
+            type_name: "backup".to_owned(),
+            format: FORMAT,
+            id: BackupId::new(1, began, Kind::Full).text,
+            sequence: 1,
+            session: "session".to_owned(),
+            repository: "repository".to_owned(),
+            storage: "/srv/app".to_owned(),
+            storage_base64: None,
+            roots: Roots::default(),
+            host: "host".to_owned(),
+            engine: EngineName::Files,
+            kind: Kind::Full,
+            outcome: Outcome::Completed,
+            began,
+            ended: began,
+            files: 0,
+            directories: 0,
+            links: 0,
+            hard_links: 0,
+            bytes: 0,
+            bytes_stored: 0,
+            hash: "sha256".to_owned(),
+            files_sha256: String::new(),
+            parent: None,
+            changes: None,
+            consolidates: None,
+            previous: None,
+            logs: LogRange::default(),
+            truncated: false,
+            excluded: Vec::new(),
+            damaged: Vec::new(),
+            instance: None,
+            proof: None,
+            left_out: Vec::new(),
+            exclusion: Exclusion::default(),
+            left_out_as_asked: 0,
+            proven: false,
+            appeared: None,
+            tool: "jetbak".to_owned(),
+        }
+    }
 
     #[test]
     fn an_id_names_sequence_begin_and_kind() {
@@ -273,7 +320,14 @@ mod tests {
         assert_eq!(BackupId::parse(&id.text), Some(id));
         let late = BackupId::new(12_345_678, began, Kind::Copy);
         assert_eq!(BackupId::parse(&late.text), Some(late));
-        for bad in ["", "lost+found", "12-20261122T093015Z-full", "000012-x-full", "000012-20261122T093015Z-full-x"] {
+        for bad in [
+            "",
+            "lost+found",
+            "12-20261122T093015Z-full",
+            "000012-x-full",
+            "000012-20261122T093015Z-full-x",
+            "000012-/../../../../../a-full",
+        ] {
             assert_eq!(BackupId::parse(bad), None, "{bad}");
         }
     }

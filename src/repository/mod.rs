@@ -1,9 +1,15 @@
 //! Where the backups of one storage are kept: `repository.json`, `lock`, `backups/`, `partial/`.
 
+pub mod blocks;
 pub mod catalogue;
+pub mod chain;
+pub mod content;
 pub mod damage;
 pub mod file_list;
+mod list_level;
+mod list_names;
 pub mod list_reader;
+pub mod list_script;
 pub mod local;
 pub mod log_history;
 pub mod manifest;
@@ -16,6 +22,8 @@ pub mod store;
 pub mod stored;
 pub mod verified;
 pub mod verify;
+mod verify_file;
+mod verify_frame;
 
 use std::fs;
 use std::io::Read;
@@ -26,6 +34,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use self::blocks::{BlockKey, Shelf};
 use self::local::LocalStore;
 use self::store::{Held, Store};
 use crate::durable::{self, Put};
@@ -106,6 +115,9 @@ struct Header {
     identity: Identity,
     engine: EngineName,
     created: jiff::Timestamp,
+    /// Under which blocks are hashed; none in repositories that were made before there were files of blocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    secret: Option<BlockKey>,
 }
 
 /// The one field that every version of `repository.json` has.
@@ -222,6 +234,7 @@ impl Repository {
             identity: identity.clone(),
             engine,
             created: times::now(),
+            secret: Some(BlockKey::draw()?),
         };
         let text = serde_json::to_vec_pretty(&header).expect("a header has only fields that JSON can hold");
         match durable::write(&path.join("repository.json"), &text, Put::New) {
@@ -279,6 +292,16 @@ impl Repository {
     /// The repository's own id.
     pub fn id(&self) -> &str {
         &self.header.id
+    }
+
+    /// The secret under which its blocks are hashed; none in older repositories, which have no files of blocks.
+    pub fn block_key(&self) -> Option<&BlockKey> {
+        self.header.secret.as_ref()
+    }
+
+    /// Where its files of blocks are, if it can have some; `fresh` as for [`Store::open`].
+    pub fn shelf(&self, fresh: bool) -> Option<Shelf> {
+        Some(Shelf { store: Arc::clone(&self.store), key: self.block_key()?.clone(), fresh })
     }
 
     /// Where its bytes are.

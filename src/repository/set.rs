@@ -2,16 +2,17 @@
 //! (`spec/backup-protocol.md` §6, cases 92 to 94).
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use super::Repository;
 use super::catalogue::Backup;
+use super::chain::Chain;
+use super::content::Contents;
 use super::damage::Damage;
 use super::file_list::FileLine;
 use super::list_reader::read_proven;
 use super::manifest::Manifest;
-use super::store::Store;
 use super::stored::not_as_listed;
 use super::verify::Verification;
 use crate::engine::ese::advice::{Situation, advise};
@@ -59,27 +60,25 @@ pub struct Member {
 
 /// Reads the headers of a backup's databases, logs and checkpoint, and judges them as a set; none where its engine knows no
 /// sets. An error is one of the list of files, or a stop.
-pub fn examine(store: &dyn Store, backup: &Backup, stop: &StopToken) -> Result<Option<StoredSet>> {
+pub fn examine(repository: &Repository, backup: &Backup, chain: &Chain, stop: &StopToken) -> Result<Option<StoredSet>> {
     let manifest = backup.manifest.as_ref().map_err(Clone::clone)?;
     if manifest.engine != EngineName::Ese {
         return Ok(None);
     }
     let mut lines = Vec::new();
-    read_proven(store, backup, manifest, &mut |line| {
+    read_proven(repository.store(), chain, &mut |resolved| {
         stop.check()?;
+        let line = resolved.line;
         let is_member = matches!(line.role, Role::Database | Role::Log | Role::Checkpoint);
         if is_member && line.hard_link().is_none() {
             lines.push(line);
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    let logs = &manifest.logs;
+    let contents = Contents::new(repository, &backup.folder());
     let mut set = Members {
         unread: manifest.excluded.iter().map(|one| PathBuf::from(&one.path)).collect(),
-        promised: logs
-            .first_generation
-            .zip(logs.last_generation)
-            .map(|(low, high)| (Generation(low), Generation(high))),
+        promised: chain.generations().map(|(low, high)| (Generation(low), Generation(high))),
         ..Members::default()
     };
     let (mut members, mut unreadable, mut proven) = (Vec::new(), Vec::new(), HashSet::new());
@@ -87,7 +86,7 @@ pub fn examine(store: &dyn Store, backup: &Backup, stop: &StopToken) -> Result<O
         stop.check()?;
         let (Some(below), Some(stored)) = (line.path(), line.stored_path()) else { continue };
         let Some(path) = line.name(&manifest.roots) else { continue };
-        let found = match look(store, &backup.folder(), &stored, &line) {
+        let found = match look(&contents, &stored, &line) {
             Ok(found) => found,
             Err(error) => {
                 unreadable.push(not_as_listed(&path, error));
@@ -103,7 +102,7 @@ pub fn examine(store: &dyn Store, backup: &Backup, stop: &StopToken) -> Result<O
         match (line.role, &found.content) {
             (Role::Database, Content::Database(header, _)) => {
                 let inside = look_inside_with(header, line.size, &mut |offset, length| {
-                    read(store, &backup.folder().join(&stored), offset, length).ok()
+                    contents.read(&line, offset, length).ok()
                 });
                 set.databases.push((found, inside));
             }
@@ -116,24 +115,15 @@ pub fn examine(store: &dyn Store, backup: &Backup, stop: &StopToken) -> Result<O
 }
 
 /// Says what a stored file is, by its first bytes.
-fn look(store: &dyn Store, folder: &Path, stored: &Path, line: &FileLine) -> Result<Found> {
+fn look(contents: &Contents, stored: &Path, line: &FileLine) -> Result<Found> {
     let length = if line.role == Role::Database { HEAD_BYTES } else { 2 * SEGMENT_BYTES };
-    let head = read(store, &folder.join(stored), 0, length)?;
+    let head = contents.read(line, 0, length)?;
     Ok(Found { path: stored.into(), size: line.size, content: recognise(&head, line.size) })
 }
 
-/// So many bytes of a stored file; fewer where it ends.
-fn read(store: &dyn Store, path: &Path, offset: u64, length: usize) -> Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(length);
-    let input = store.open(path, offset, false)?;
-    let read = input.take(length as u64).read_to_end(&mut bytes);
-    read.map_err(|e| Error::io("read", &store.describe(path), &e))?;
-    Ok(bytes)
-}
-
 /// Reports what is wrong with a backup as a set, where its list of files can be believed.
-pub fn verify(store: &dyn Store, backup: &Backup, how: &Verification) -> Result<()> {
-    let set = match examine(store, backup, how.stop) {
+pub fn verify(repository: &Repository, backup: &Backup, chain: &Chain, how: &Verification) -> Result<()> {
+    let set = match examine(repository, backup, chain, how.stop) {
         Ok(Some(set)) => set,
         Ok(None) => return Ok(()),
         // The list is not what the manifest says, and that was reported.

@@ -36,16 +36,25 @@ pub fn not_as_listed(path: &Path, error: Error) -> Error {
     }
 }
 
+/// The same of one whose content another backup holds.
+fn not_as_listed_in(path: &Path, backup: &str, error: Error) -> Error {
+    match error.jet_code() {
+        Some(Jet::FileNotFound) => damaged(path, &format!("it is missing from {backup}, which holds it")),
+        Some(Jet::FileInvalidType) => damaged(path, &format!("something else stands under its name in {backup}")),
+        _ => error,
+    }
+}
+
 impl StoredFile {
-    /// Opens the file that a line is about; `folder` is the backup's.
-    pub fn open(store: &dyn Store, folder: &Path, line: &FileLine) -> Result<Self> {
+    /// Opens the file that a line is about; it is stored at `stored` below the repository.
+    pub fn open(store: &dyn Store, stored: &Path, line: &FileLine, attributes: Attributes) -> Result<Self> {
         let path: Arc<Path> = Arc::from(line.path().unwrap_or_default().as_path());
-        let sound = line.stored_path().zip(line.attributes());
-        let (stored, attributes) = sound.ok_or_else(|| damaged(&path, "its line cannot be believed"))?;
-        let stored = folder.join(stored);
-        let content = store.open(&stored, 0, false).map_err(|error| not_as_listed(&path, error))?;
+        let content = store.open(stored, 0, false).map_err(|error| match &line.held {
+            None => not_as_listed(&path, error),
+            Some(held) => not_as_listed_in(&path, &held.by, error),
+        })?;
         let holes = line.holes.clone().into();
-        Ok(Self { content, described: store.describe(&stored), path, at: 0, size: line.size, holes, attributes })
+        Ok(Self { content, described: store.describe(stored), path, at: 0, size: line.size, holes, attributes })
     }
 }
 

@@ -1,35 +1,35 @@
 //! Proving a backup from its folder alone: every hash, every size, nothing missing, nothing extra, the chain.
 
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 
-use sha2::{Digest, Sha256};
-
+use super::Repository;
 use super::catalogue::Backup;
+use super::chain::{Chain, chain_among};
+use super::content::Contents;
 use super::damage::{Damage, DamageKind};
-use super::file_list::{FileLine, sums_line};
-use super::list_reader::{Difference, Expected, Line, ListReader};
+use super::list_reader::{Difference, Expected, Line, ListReader, Resolved};
 use super::manifest::Manifest;
-use super::store::{Item, ItemKind, Store};
-use super::{Repository, read_small};
+use super::store::Store;
+pub use super::verify_file::check_content;
+use super::verify_file::{check_blocks, check_elsewhere};
+pub use super::verify_frame::check_sums;
+use super::verify_frame::find_extra;
 use crate::engine::Role;
-use crate::engine::ese::page::PageSize;
-use crate::engine::ese::prove::{Flaw, FlawKind, Prover, What};
-use crate::engine::sqlite::check::{self, Depth, Verdict};
-use crate::error::{Error, Jet, Result};
-use crate::hex::hex;
-use crate::roots::{DATA, Roots, folder_of};
-use crate::stream::pipeline::{CHUNK_BYTES, HOLE_BYTES, hash_zeros};
-use crate::stream::source::Got;
+use crate::engine::sqlite::check::Depth;
+use crate::error::{Error, ExitCode, Jet, Result};
+use crate::stream::earlier::Within;
+use crate::stream::pipeline::CHUNK_BYTES;
 use crate::stream::stop::StopToken;
 
 /// How much was proven; shared with whoever shows it.
 #[derive(Debug, Default)]
 pub struct Tally {
-    files: AtomicU64,
-    bytes: AtomicU64,
+    pub(super) files: AtomicU64,
+    pub(super) bytes: AtomicU64,
 }
 
 impl Tally {
@@ -44,7 +44,17 @@ impl Tally {
     }
 }
 
+/// What becomes of content that another backup holds.
+#[derive(Clone, Copy, Debug)]
+pub enum Elsewhere<'a> {
+    /// It is not looked at.
+    Unread,
+    /// Where these backups, which are verified too, hold it, it is looked for; where others do, it is read.
+    But(&'a HashSet<String>),
+}
+
 /// How to verify, and who hears of it.
+#[derive(Clone, Copy)]
 pub struct Verification<'a> {
     /// Asked before every chunk.
     pub stop: &'a StopToken,
@@ -52,6 +62,8 @@ pub struct Verification<'a> {
     pub fresh: bool,
     /// Ask SQLite about its databases.
     pub databases: Option<Depth>,
+    /// What becomes of content that the backup builds on.
+    pub elsewhere: Elsewhere<'a>,
     /// Counts as it goes.
     pub tally: &'a Tally,
     /// Hears of each damage, from several threads.
@@ -74,15 +86,23 @@ impl Repository {
             }
         };
         check_chain(backup, manifest, backups, how);
+        let chain = match chain_among(backup, backups) {
+            Ok(chain) => Some(chain),
+            Err(error) => {
+                (how.report)(of_chain(&error));
+                None
+            }
+        };
         let store = &**self.store();
-        let expected = Expected::of(manifest);
         let folder = backup.folder();
-        let proven = verify_data(store, &folder, &expected, how);
+        let expected =
+            chain.as_ref().map_or_else(|| Expected::of_own_lines(backup), |chain| Ok(Expected::of(chain)))?;
+        let proven = verify_data(self, &folder, &expected, how);
         let proven = proven.and_then(|list| {
             check_sums(store, &folder, list.as_ref(), how)?;
-            match list.filter(|list| !list.is_damaged()) {
-                Some(_) => super::set::verify(store, backup, how),
-                None => Ok(()), // there is nothing to go by, and that was reported
+            match (list.filter(|list| !list.is_damaged()), &chain) {
+                (Some(_), Some(chain)) => super::set::verify(self, backup, chain, how),
+                _ => Ok(()), // there is nothing to go by, and that was reported
             }
         });
         match proven {
@@ -98,20 +118,31 @@ impl Repository {
     }
 }
 
+/// What it means for a backup that something it builds on cannot be had.
+fn of_chain(error: &Error) -> Damage {
+    let is_damage = error.exit_code() == ExitCode::Verification;
+    let kind = if is_damage { DamageKind::Chain } else { DamageKind::Unreadable };
+    let message = format!("it cannot be restored as a whole: {}", error.message());
+    Damage { message: Some(message), ..Damage::new(Path::new("manifest.json"), kind, "", "") }
+}
+
+/// What it means for a backup that these, on which it builds, are damaged; none where none of them is.
+pub fn of_damaged(chain: &Chain, is_damaged: &dyn Fn(&str) -> bool) -> Option<Damage> {
+    let part = chain.parts()[1..].iter().find(|part| is_damaged(&part.id))?;
+    let message = format!("it cannot be restored as a whole: it builds on {}, which is damaged", part.id);
+    Some(Damage { message: Some(message), ..Damage::new(Path::new("manifest.json"), DamageKind::Chain, "", "") })
+}
+
 /// Every link of a manifest must lead to the manifest that was meant; one that was pruned since is no damage.
 fn check_chain(backup: &Backup, manifest: &Manifest, backups: &[Backup], how: &Verification) {
     let report = |stored: &str, computed: &str| {
         (how.report)(Damage::new(Path::new("manifest.json"), DamageKind::Chain, stored, computed));
     };
-    for link in manifest.previous.iter().chain(&manifest.parent) {
-        if let Some(other) = backups.iter().find(|other| other.id.text == link.id)
-            && other.manifest_sha256 != link.manifest_sha256
-        {
-            report(&format!("{} {}", link.id, link.manifest_sha256), &other.manifest_sha256);
-        }
-    }
-    if let Some(parent) = manifest.parent.as_ref().filter(|link| !backups.iter().any(|b| b.id.text == link.id)) {
-        report(&parent.id, "missing");
+    if let Some(link) = &manifest.previous
+        && let Some(other) = backups.iter().find(|other| other.id.text == link.id)
+        && other.manifest_sha256 != link.manifest_sha256
+    {
+        report(&format!("{} {}", link.id, link.manifest_sha256), &other.manifest_sha256);
     }
     let twins = backups.iter().filter(|other| other.id.sequence == backup.id.sequence).count();
     if twins > 1 {
@@ -122,27 +153,36 @@ fn check_chain(backup: &Backup, manifest: &Manifest, backups: &[Backup], how: &V
 /// Proves the data of a folder, published or not, against its list of files; the list goes back for the sums, none
 /// where it is missing.
 pub fn verify_data(
-    store: &dyn Store,
+    repository: &Repository,
     folder: &Path,
     expected: &Expected,
     how: &Verification,
 ) -> Result<Option<ListReader>> {
+    let store = &**repository.store();
     let list_path = Path::new("files.jsonl");
-    let list = match ListReader::open(store, folder, expected.clone(), how.fresh) {
+    let own = &expected.parts()[0];
+    let list = match ListReader::open(repository.store(), expected.clone(), how.fresh) {
         Err(error) if error.is_not_found() => {
-            (how.report)(Damage::new(list_path, DamageKind::Missing, &expected.files_sha256, ""));
-            find_extra(store, folder, None, &expected.roots, how)?;
+            (how.report)(Damage::new(list_path, DamageKind::Missing, &own.files_sha256, ""));
+            find_extra(store, folder, None, expected.roots(), how)?;
             return Ok(None);
         }
-        list => Mutex::new(list?),
+        // One that it builds on; what it holds itself can be proven all the same.
+        Err(error) if error.exit_code() == ExitCode::Verification && expected.parts().len() > 1 => {
+            (how.report)(of_chain(&error));
+            ListReader::open(repository.store(), expected.clone().cut(), how.fresh)
+        }
+        list => list,
     };
+    let list = Mutex::new(list?);
+    let contents = Contents::new(repository, folder).fresh(how.fresh);
     let failure = Mutex::new(None);
     let bad_lines = AtomicU64::new(0);
     let workers = thread::available_parallelism().map_or(2, usize::from).clamp(1, 8);
     thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
-                if let Err(error) = work(store, folder, &list, &bad_lines, how) {
+                if let Err(error) = work(&contents, &list, &bad_lines, how) {
                     failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                 }
             });
@@ -157,14 +197,14 @@ pub fn verify_data(
     }
     match list.difference() {
         None => {}
-        Some(Difference::Hash(computed)) => {
-            (how.report)(Damage::new(list_path, DamageKind::Hash, &expected.files_sha256, computed));
+        Some(Difference::Hash { backup, stored, computed }) => {
+            (how.report)(Damage { held_by: backup, ..Damage::new(list_path, DamageKind::Hash, stored, computed) });
         }
         Some(Difference::Totals(computed, stored)) => {
             (how.report)(Damage::new(Path::new("manifest.json"), DamageKind::Manifest, stored, computed));
         }
     }
-    find_extra(store, folder, Some(&list), &expected.roots, how)?;
+    find_extra(store, folder, Some(&list), expected.roots(), how)?;
     Ok(Some(list))
 }
 
@@ -172,273 +212,80 @@ pub fn verify_data(
 const BAD_LINES_NAMED_MAX: u64 = 1000;
 
 /// One of the threads that take lines and hash files.
-fn work(
-    store: &dyn Store,
-    folder: &Path,
-    list: &Mutex<ListReader>,
-    bad_lines: &AtomicU64,
-    how: &Verification,
-) -> Result<()> {
+fn work(contents: &Contents, list: &Mutex<ListReader>, bad_lines: &AtomicU64, how: &Verification) -> Result<()> {
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
         how.stop.check()?;
         let next = list.lock().unwrap_or_else(PoisonError::into_inner).next_line()?;
-        let line = match next {
+        match next {
             None => return Ok(()),
             Some(Line::Bad(what)) => {
                 if bad_lines.fetch_add(1, Ordering::Relaxed) < BAD_LINES_NAMED_MAX {
                     (how.report)(Damage::new(Path::new("files.jsonl"), DamageKind::FileList, "", what));
                 }
-                continue;
             }
-            Some(Line::Sound(line)) => line,
-        };
-        let Some(path) = line.stored_path() else { continue };
-        match line.role {
-            Role::Directory => {
-                if let Err(error) = store.list(&folder.join(&path)) {
-                    (how.report)(not_as_listed(&path, &error));
-                }
-            }
-            Role::Link => {
-                let stored = line.target().unwrap_or_default();
-                match store.link_target(&folder.join(&path)) {
-                    Ok(target) if target == stored => {}
-                    Ok(target) => (how.report)(Damage::new(
-                        &path,
-                        DamageKind::FileType,
-                        format!("-> {}", stored.display()),
-                        format!("-> {}", target.display()),
-                    )),
-                    Err(error) => (how.report)(not_as_listed(&path, &error)),
-                }
-            }
-            Role::Database | Role::Log | Role::Checkpoint | Role::Other => {
-                if let Some(first) = line.hard_link()
-                    && let Some(first) = line.stored(&first)
-                    && store.is_same_file(&folder.join(first), &folder.join(&path)).unwrap_or(false)
-                {
-                    how.tally.files.fetch_add(1, Ordering::Relaxed);
-                    continue; // read and proven, or reported, under its first name
-                }
-                check_file(store, folder, &path, &line, &mut buffer, how)?;
-            }
+            Some(Line::Sound(resolved)) => check_line(contents, &resolved, &mut buffer, how)?,
         }
     }
 }
 
-fn not_as_listed(path: &Path, error: &Error) -> Damage {
+/// Proves what one line is about: what the backup holds itself, and of the rest as much as is asked for.
+fn check_line(contents: &Contents, resolved: &Resolved, buffer: &mut [u8], how: &Verification) -> Result<()> {
+    let (line, store, folder) = (&resolved.line, contents.store(), contents.folder());
+    let Some(path) = line.stored_path() else { return Ok(()) };
+    match line.role {
+        Role::Directory | Role::Link if !resolved.is_own() => {} // all that it is stands in the line
+        Role::Directory => {
+            if let Err(error) = store.list(&folder.join(&path)) {
+                (how.report)(not_as_listed(&path, &error));
+            }
+        }
+        Role::Link => {
+            let stored = line.target().unwrap_or_default();
+            match store.link_target(&folder.join(&path)) {
+                Ok(target) if target == stored => {}
+                Ok(target) => (how.report)(Damage::new(
+                    &path,
+                    DamageKind::FileType,
+                    format!("-> {}", stored.display()),
+                    format!("-> {}", target.display()),
+                )),
+                Err(error) => (how.report)(not_as_listed(&path, &error)),
+            }
+        }
+        Role::Database | Role::Log | Role::Checkpoint | Role::Other => {
+            let first = line.hard_link().and_then(|first| line.stored(&first));
+            match (&line.held, first) {
+                (Some(_), Some(_)) => {} // as what is held under its first name
+                (Some(_), None) => check_elsewhere(contents, resolved, buffer, how)?,
+                (None, Some(_)) if line.within == Within::Blocks => {}
+                (None, Some(first)) if is_one_file(&**store, folder, &first, &path) => {
+                    how.tally.files.fetch_add(1, Ordering::Relaxed); // read and proven, or reported, under its first name
+                }
+                (None, _) if line.within == Within::Blocks => check_blocks(contents, line, buffer, how)?,
+                (None, _) => {
+                    check_content(contents, line, buffer, how)?;
+                    if line.own_blocks().is_some() {
+                        check_blocks(contents, line, buffer, how)?;
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_one_file(store: &dyn Store, folder: &Path, first: &Path, path: &Path) -> bool {
+    store.is_same_file(&folder.join(first), &folder.join(path)).unwrap_or(false)
+}
+
+pub(super) fn not_as_listed(path: &Path, error: &Error) -> Damage {
     let kind = match error.jet_code() {
         Some(Jet::FileNotFound) => DamageKind::Missing,
         Some(Jet::FileInvalidType) => DamageKind::FileType,
         _ => DamageKind::Unreadable,
     };
     Damage::new(path, kind, "", if error.is_not_found() { "" } else { error.message() })
-}
-
-/// Reads one file of a folder and reports where it is not what was stored.
-pub fn check_file(
-    store: &dyn Store,
-    folder: &Path,
-    path: &Path,
-    line: &FileLine,
-    buffer: &mut [u8],
-    how: &Verification,
-) -> Result<()> {
-    let (size, stored) = (line.size, line.sha256.as_deref().unwrap_or_default());
-    let mut prover = prover_of(line);
-    let mut flaws = Flaws { count: 0, path, line, how };
-    let mut input = match store.open(&folder.join(path), 0, how.fresh) {
-        Ok(input) => input,
-        Err(error) => {
-            (how.report)(not_as_listed(path, &error));
-            return Ok(());
-        }
-    };
-    let mut hasher = Sha256::new();
-    let mut bytes = 0;
-    loop {
-        how.stop.check()?;
-        match input.next(buffer) {
-            Ok(Got::End) => break,
-            Ok(Got::Data(got)) => {
-                hasher.update(&buffer[..got]);
-                if let Some(prover) = &mut prover {
-                    prover.feed(&buffer[..got], &mut |flaw| flaws.take(flaw));
-                }
-                bytes += got as u64;
-                how.tally.bytes.fetch_add(got as u64, Ordering::Relaxed);
-            }
-            Ok(Got::Hole(mut left)) => {
-                bytes += left;
-                if let Some(prover) = &mut prover {
-                    prover.skip(left, &mut |flaw| flaws.take(flaw));
-                }
-                while left > 0 {
-                    how.stop.check()?;
-                    let now = left.min(HOLE_BYTES);
-                    hash_zeros(&mut hasher, now);
-                    how.tally.bytes.fetch_add(now, Ordering::Relaxed);
-                    left -= now;
-                }
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                let error = Error::io("read", &store.describe(&folder.join(path)), &error);
-                (how.report)(Damage::new(path, DamageKind::Unreadable, "", error.message()));
-                return Ok(());
-            }
-        }
-    }
-    let computed = hex(&hasher.finalize());
-    let is_as_stored = bytes == size && computed == stored;
-    if let Some(prover) = prover {
-        prover.finish(&mut |flaw| {
-            // One copy of a header is enough: where the hash holds, the other was so when it was backed up.
-            let is_known = is_as_stored && matches!(flaw.kind, FlawKind::Header | FlawKind::Checkpoint);
-            flaws.take_as(flaw, is_known);
-        });
-    }
-    how.tally.files.fetch_add(1, Ordering::Relaxed);
-    if bytes != size {
-        (how.report)(Damage::new(path, DamageKind::Size, size.to_string(), bytes.to_string()));
-    } else if computed != stored {
-        (how.report)(Damage::new(path, DamageKind::Hash, stored, computed));
-    } else {
-        check_database(store, &folder.join(path), path, line, how)?;
-    }
-    Ok(())
-}
-
-/// Asks SQLite about a database whose bytes are those that were stored: what it finds was so in the source.
-fn check_database(store: &dyn Store, place: &Path, path: &Path, line: &FileLine, how: &Verification) -> Result<()> {
-    let (Some(depth), Some(_), 1..) = (how.databases, &line.sqlite, line.size) else { return Ok(()) };
-    let Some(place) = store.local_path(place) else { return Ok(()) };
-    let damage = |what: String| Damage::new(path, DamageKind::Integrity, "", what);
-    match check::stored(&place, depth, how.stop)? {
-        Verdict::Sound => {}
-        Verdict::Damaged(found) => {
-            for what in found {
-                (how.report)(damage(format!("{what} ({}; its bytes are those of the source)", depth.name())));
-            }
-        }
-        Verdict::Unknown(why) => {
-            (how.report)(Damage { is_known: true, ..damage(format!("{} cannot tell here: {why}", depth.name())) });
-        }
-    }
-    Ok(())
-}
-
-/// Proves the pages or segments of a file, where its engine has proven them before.
-fn prover_of(line: &FileLine) -> Option<Prover> {
-    let what = match (&line.pages, &line.segments) {
-        (Some(pages), _) => What::Database(PageSize::from_field(pages.size)?),
-        (None, Some(_)) => What::Log,
-        (None, None) if line.role == Role::Checkpoint => What::Checkpoint,
-        (None, None) => return None,
-    };
-    Some(Prover::new(what, line.size, line.pages.as_ref().is_some_and(|pages| pages.trailer)))
-}
-
-/// Flaws of one file that are named; memory has a bound.
-const FLAWS_NAMED_MAX: u64 = 1000;
-
-/// Hears of the flaws of one file.
-struct Flaws<'a> {
-    count: u64,
-    path: &'a Path,
-    line: &'a FileLine,
-    how: &'a Verification<'a>,
-}
-
-impl Flaws<'_> {
-    fn take(&mut self, flaw: Flaw) {
-        self.take_as(flaw, false);
-    }
-
-    /// The same, for one that is known by itself.
-    fn take_as(&mut self, flaw: Flaw, is_known: bool) {
-        self.count += 1;
-        if self.count <= FLAWS_NAMED_MAX {
-            let damage = Damage::of_flaw(self.path, self.line, flaw);
-            (self.how.report)(Damage { is_known: is_known || damage.is_known, ..damage });
-        }
-    }
-}
-
-/// `SHA256SUMS` must say what `files.jsonl` and the manifest say, line for line.
-pub fn check_sums(store: &dyn Store, folder: &Path, list: Option<&ListReader>, how: &Verification) -> Result<()> {
-    let Some(list) = list.filter(|list| !list.is_damaged()) else {
-        return Ok(()); // there is nothing to compare with, and that was reported
-    };
-    let sums_path = Path::new("SHA256SUMS");
-    let manifest = read_small(store, &folder.join("manifest.json"), super::manifest::BYTES_MAX)?;
-    let mut expected = list.sums();
-    expected.update(sums_line(&list.sha256(), Path::new("files.jsonl")));
-    expected.update(sums_line(&super::sha256_hex(&manifest), Path::new("manifest.json")));
-    let mut input = match store.open(&folder.join(sums_path), 0, how.fresh) {
-        Ok(input) => input,
-        Err(error) => {
-            (how.report)(not_as_listed(sums_path, &error));
-            return Ok(());
-        }
-    };
-    let mut computed = Sha256::new();
-    let mut buffer = vec![0; CHUNK_BYTES];
-    loop {
-        let got =
-            input.read(&mut buffer).map_err(|e| Error::io("read", &store.describe(&folder.join(sums_path)), &e))?;
-        if got == 0 {
-            break;
-        }
-        computed.update(&buffer[..got]);
-    }
-    let (expected, computed) = (hex(&expected.finalize()), hex(&computed.finalize()));
-    if expected != computed {
-        (how.report)(Damage::new(sums_path, DamageKind::Sums, expected, computed));
-    }
-    Ok(())
-}
-
-/// Walks the folder for what no list names.
-fn find_extra(
-    store: &dyn Store,
-    folder: &Path,
-    list: Option<&ListReader>,
-    roots: &Roots,
-    how: &Verification,
-) -> Result<()> {
-    let further = roots.iter().map(|root| root.name.as_str());
-    let mut frame: Vec<_> = further.chain([DATA]).filter_map(folder_of).collect();
-    frame.extend(["files.jsonl", "manifest.json", "SHA256SUMS"].map(PathBuf::from));
-    let mut folders = vec![PathBuf::new()];
-    while let Some(current) = folders.pop() {
-        how.stop.check()?;
-        let items = match store.list(&folder.join(&current)) {
-            Ok(items) => items,
-            Err(error) if current.as_os_str().is_empty() => return Err(error),
-            Err(error) => {
-                (how.report)(not_as_listed(&current, &error)); // a second time, where it was unreadable above as well
-                continue;
-            }
-        };
-        for Item { name, kind, size } in items {
-            let path = current.join(&name);
-            let is_frame = frame.contains(&path);
-            if !is_frame && !list.is_some_and(|list| list.contains(&path)) {
-                let what = match kind {
-                    ItemKind::File => format!("{size} bytes"),
-                    ItemKind::Directory => "a directory".to_owned(),
-                    ItemKind::Link => "a link".to_owned(),
-                    ItemKind::Other => "a special file".to_owned(),
-                };
-                (how.report)(Damage::new(&path, DamageKind::Extra, "", what));
-            } else if kind == ItemKind::Directory {
-                folders.push(path);
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Runs a verification on a thread of its own and hands damage to the caller's thread as it is found, with a tick every
@@ -458,7 +305,8 @@ pub fn with_progress(
             let report = move |one| {
                 let _ = send.send(one); // the caller listens until this thread ends
             };
-            work(&Verification { stop, fresh, databases, tally, report: &report })
+            let elsewhere = Elsewhere::Unread;
+            work(&Verification { stop, fresh, databases, elsewhere, tally, report: &report })
         });
         loop {
             match found.recv_timeout(crate::stream::stop::WATCH_INTERVAL) {

@@ -79,6 +79,7 @@ pub fn damage(backup: &str, damage: &Damage) -> Map<String, Value> {
     let mut fields = object(json!({
         "type": "damage",
         "backup": backup,
+        "held_by": damage.held_by,
         "page": damage.page,
         "segment": damage.segment,
         "kind": damage.kind.name(),

@@ -22,6 +22,7 @@ use self::target::{Dress, NotGiven, Target};
 use self::write::{Work, Written};
 use super::Repository;
 use super::catalogue::Backup;
+use super::chain::Chain;
 use crate::attributes::OwnerRule;
 use crate::error::{Error, Jet, Result, printable};
 use crate::named_paths::NamedPaths;
@@ -88,14 +89,15 @@ pub fn dry_run(
     options: &Options,
     stop: &StopToken,
 ) -> Result<(Arc<Layout>, Plan)> {
-    let (layout, plan) = plan(repository, backup, options, stop)?;
+    let chain = repository.chain(backup)?;
+    let (layout, plan) = plan(repository, backup, &chain, options, stop)?;
     let purpose = purpose_of(backup, options, &layout, &plan);
     for (index, tree) in wanted_trees(&plan).rev().enumerate() {
         if Destination::check(&layout.trees()[tree], &purpose)? && index == 0 {
             break; // an earlier restore had made the last one, and so all before it
         }
     }
-    set::prove(repository, backup, options, stop)?;
+    set::prove(repository, backup, &chain, options, stop)?;
     Ok((layout, plan))
 }
 
@@ -107,8 +109,9 @@ pub fn restore(
     witness: &mut dyn Witness,
     stop: &StopToken,
 ) -> Result<Restored> {
-    let (layout, plan) = plan(repository, backup, options, stop)?;
-    let set = set::prove(repository, backup, options, stop)?;
+    let chain = repository.chain(backup)?;
+    let (layout, plan) = plan(repository, backup, &chain, options, stop)?;
+    let set = set::prove(repository, backup, &chain, options, stop)?;
     witness.planned(&plan);
     let mut trees = prepare(&layout, &plan, &purpose_of(backup, options, &layout, &plan))?;
     if let Some(set) = &set {
@@ -120,6 +123,7 @@ pub fn restore(
     let work = Work {
         repository,
         backup,
+        chain: &chain,
         layout: &layout_of_work,
         plan: &plan,
         keep_going: options.keep_going,
@@ -137,13 +141,19 @@ pub fn restore(
 }
 
 /// Where everything goes, and what that is.
-fn plan(repository: &Repository, backup: &Backup, options: &Options, stop: &StopToken) -> Result<(Arc<Layout>, Plan)> {
+fn plan(
+    repository: &Repository,
+    backup: &Backup,
+    chain: &Chain,
+    options: &Options,
+    stop: &StopToken,
+) -> Result<(Arc<Layout>, Plan)> {
     for mapping in &options.mappings {
         refuse_repository(repository, &mapping.into)?;
     }
     let manifest = backup.manifest.as_ref().map_err(Clone::clone)?;
     let layout = Layout::new(&manifest.roots, &manifest.storage(), &options.mappings)?;
-    let plan = plan::make(repository, backup, &layout, NamedPaths::new(&options.only), stop)?;
+    let plan = plan::make(repository, backup, chain, &layout, NamedPaths::new(&options.only), stop)?;
     Ok((Arc::new(layout), plan))
 }
 
@@ -276,11 +286,10 @@ fn dress(
     meant: &dyn Fn(&Path, u32) -> Option<Dress>,
     witness: &mut dyn Witness,
 ) -> Result<()> {
-    let Work { repository, backup, layout, plan, stop, .. } = work;
+    let Work { repository, backup, chain, layout, plan, stop, .. } = work;
     let store = &**repository.store();
-    let list = backup.folder().join("files.jsonl");
-    for offsets in plan.shares[tree].directory_offsets.rchunks(DRESSED_AT_ONCE) {
-        for line in plan::read_lines(store, &list, offsets)?.iter().rev() {
+    for places in plan.shares[tree].directories.rchunks(DRESSED_AT_ONCE) {
+        for line in plan::read_lines(store, chain, places)?.iter().rev() {
             stop.check()?;
             let place = line.path().and_then(|path| layout.place(&line.root, &path));
             let (Some((_, path)), Some(attributes)) = (place, line.attributes()) else {

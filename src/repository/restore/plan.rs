@@ -1,6 +1,6 @@
 //! What a restore will write: the list of files, proven first and believed only as far as it can be checked.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -12,8 +12,9 @@ use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::named_paths::NamedPaths;
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
+use crate::repository::chain::Chain;
 use crate::repository::file_list::{FileLine, LINE_BYTES_MAX};
-use crate::repository::list_reader::{Expected, Line, ListReader};
+use crate::repository::list_reader::{Expected, Line, ListReader, Resolved};
 use crate::repository::store::{Reading, Store};
 use crate::stream::source::Hole;
 use crate::stream::stop::StopToken;
@@ -44,9 +45,12 @@ pub struct Share {
     pub entries: u64,
     /// Space that it takes, holes not counted, in bytes.
     pub allocated: u64,
-    /// Where the lines of its directories begin in the list, in its order.
-    pub directory_offsets: Vec<u64>,
+    /// Where the lines of its directories are, in the order of the list.
+    pub directories: Vec<LinePlace>,
 }
+
+/// In whose list a line stands, as its index in the chain, and the byte there at which it begins.
+pub type LinePlace = (usize, u64);
 
 /// Places in a tree that several roots go into, as keyed hashes: each is of one root.
 #[derive(Default)]
@@ -86,23 +90,21 @@ pub fn needs(selection: &NamedPaths, line: &FileLine, name: &Path) -> bool {
 pub fn make(
     repository: &Repository,
     backup: &Backup,
+    chain: &Chain,
     layout: &Layout,
     mut selection: NamedPaths,
     stop: &StopToken,
 ) -> Result<Plan> {
-    let store = &**repository.store();
-    let expected = Expected::of(backup.manifest.as_ref().map_err(Clone::clone)?);
-    let mut list = ListReader::open(store, &backup.folder(), expected, false)
+    let mut list = ListReader::open(repository.store(), Expected::of(chain), false)
         .map_err(|error| if error.is_not_found() { bad_list(backup, "it is missing") } else { error })?;
     let mut plan = Plan { shares: vec![Share::default(); layout.trees().len()], ..Plan::default() };
     let (mut carried, mut taken, mut unmapped) = (HashSet::new(), Taken::default(), BTreeSet::new());
     loop {
         stop.check()?;
-        let offset = list.offset();
-        let line = match list.next_line()? {
+        let Resolved { line, link, offset } = match list.next_line()? {
             None => break,
             Some(Line::Bad(what)) => return Err(bad_list(backup, &what)),
-            Some(Line::Sound(line)) => line,
+            Some(Line::Sound(resolved)) => *resolved,
         };
         let path = line.path().unwrap_or_default();
         let name = layout.name(&line.root, &path);
@@ -126,7 +128,7 @@ pub fn make(
         match line.role {
             Role::Directory => {
                 plan.directories += u64::from(!path.as_os_str().is_empty());
-                share.directory_offsets.extend(matches!(claim, Claim::Free).then_some(offset));
+                share.directories.extend(matches!(claim, Claim::Free).then_some((link, offset)));
             }
             Role::Link => plan.links += 1,
             Role::Database | Role::Log | Role::Checkpoint | Role::Other => {
@@ -168,8 +170,24 @@ pub fn bad_list(backup: &Backup, what: &str) -> Error {
         .hint("Nothing was restored. Take another backup, or copy what is in its folder data/ by hand, unproven.")
 }
 
-/// Lines of a list that begin at these bytes, in order.
-pub fn read_lines(store: &dyn Store, path: &Path, offsets: &[u64]) -> Result<Vec<FileLine>> {
+/// The lines that stand in these places of the lists of a chain, in order.
+pub fn read_lines(store: &dyn Store, chain: &Chain, places: &[LinePlace]) -> Result<Vec<FileLine>> {
+    let mut by_link: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (index, (link, _)) in places.iter().enumerate() {
+        by_link.entry(*link).or_default().push(index);
+    }
+    let mut lines: Vec<Option<FileLine>> = vec![None; places.len()];
+    for (link, indexes) in by_link {
+        let part = chain.parts().get(link).ok_or_else(|| Error::new(ExitCode::Failed, "a line of no backup"))?;
+        let offsets: Vec<u64> = indexes.iter().map(|index| places[*index].1).collect();
+        let read = read_lines_of(store, &part.folder.join("files.jsonl"), &offsets)?;
+        indexes.into_iter().zip(read).for_each(|(index, line)| lines[index] = Some(line));
+    }
+    Ok(lines.into_iter().flatten().collect())
+}
+
+/// Lines of one list that begin at these bytes, in order.
+fn read_lines_of(store: &dyn Store, path: &Path, offsets: &[u64]) -> Result<Vec<FileLine>> {
     let Some(first) = offsets.first() else { return Ok(Vec::new()) };
     let mut input: BufReader<Box<dyn Reading>> = BufReader::with_capacity(64 * 1024, store.open(path, *first, false)?);
     let mut at = *first;

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::named_paths::NamedPaths;
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
+use crate::repository::chain::Chain;
 use crate::repository::set::{Member, StoredSet, advice, examine};
 use crate::stream::stop::StopToken;
 
@@ -35,10 +36,11 @@ pub struct Placed {
 pub fn prove(
     repository: &Repository,
     backup: &Backup,
+    chain: &Chain,
     options: &Options,
     stop: &StopToken,
 ) -> Result<Option<StoredSet>> {
-    let Some(set) = examine(&**repository.store(), backup, stop)? else { return Ok(None) };
+    let Some(set) = examine(repository, backup, chain, stop)? else { return Ok(None) };
     if !options.only.is_empty() || options.keep_going {
         return Ok(Some(set));
     }

@@ -16,10 +16,12 @@ use crate::hex::hex;
 use crate::named_paths::NamedPaths;
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
+use crate::repository::chain::Chain;
+use crate::repository::content::Contents;
 use crate::repository::file_list::FileLine;
-use crate::repository::list_reader::{Expected, Line, ListReader};
-use crate::repository::store::Store;
-use crate::repository::stored::{StoredFile, damaged, not_as_listed};
+use crate::repository::list_reader::{Expected, Line, ListReader, Resolved};
+use crate::repository::stored::{damaged, not_as_listed};
+use crate::stream::earlier::Within;
 use crate::stream::pipeline::{self, Feed, Finished, Gauge, Job, Policy, Report};
 use crate::stream::source::Opened;
 use crate::stream::stop::StopToken;
@@ -31,6 +33,8 @@ pub struct Work<'a> {
     pub repository: &'a Repository,
     /// The backup.
     pub backup: &'a Backup,
+    /// What it builds on.
+    pub chain: &'a Chain,
     /// Where its roots go.
     pub layout: &'a Arc<Layout>,
     /// What of it is meant.
@@ -71,16 +75,15 @@ impl Written {
 
 /// Writes one tree of a plan into a target, every byte proven on the way. Directories get their attributes later.
 pub fn write(work: &Work, tree: usize, target: &Arc<Target>, witness: &mut dyn Witness) -> Result<Written> {
-    let Work { repository, backup, layout, plan, keep_going, gauge, stop } = *work;
-    let store = Arc::clone(repository.store());
+    let Work { repository, backup, chain, layout, plan, keep_going, gauge, stop } = *work;
     let lines = Arc::new(Mutex::new(VecDeque::new()));
-    let expected = Expected::of(backup.manifest.as_ref().map_err(Clone::clone)?);
+    let expected = Expected::of(chain);
     let feed = BackupFeed {
         tree,
         layout: Arc::clone(layout),
-        list: ListReader::open(&*store, &backup.folder(), expected, false)?,
-        store,
-        folder: backup.folder(),
+        folders: chain.parts().iter().map(|part| part.folder.clone()).collect(),
+        list: ListReader::open(repository.store(), expected, false)?,
+        contents: Contents::new(repository, &backup.folder()),
         selection: plan.selection.clone(),
         carriers: HashMap::new(),
         lines: Arc::clone(&lines),
@@ -108,15 +111,16 @@ pub fn write(work: &Work, tree: usize, target: &Arc<Target>, witness: &mut dyn W
 }
 
 /// What the list says of the entries that are on their way, in order.
-type SharedLines = Arc<Mutex<VecDeque<(u64, FileLine)>>>;
+type SharedLines = Arc<Mutex<VecDeque<(u64, Resolved)>>>;
 
 /// Hands the entries of a backup to the pipeline.
 struct BackupFeed {
     tree: usize,
     layout: Arc<Layout>,
     list: ListReader,
-    store: Arc<dyn Store>,
-    folder: PathBuf,
+    contents: Contents,
+    /// Those of the backups of the chain.
+    folders: Vec<PathBuf>,
     selection: NamedPaths,
     /// Where the first name of a file is not restored: the name that stands in for it.
     carriers: HashMap<PathBuf, PathBuf>,
@@ -127,16 +131,17 @@ struct BackupFeed {
 impl Feed for BackupFeed {
     fn next(&mut self) -> Result<Option<Job>> {
         loop {
-            let line = match self.list.next_line()? {
+            let resolved = match self.list.next_line()? {
                 None => return Ok(None),
-                Some(Line::Sound(line)) => line,
+                Some(Line::Sound(resolved)) => resolved,
                 Some(Line::Bad(what)) => {
                     let message = format!("the list of files changed while it was read: {}", printable(what));
                     return Err(Error::new(ExitCode::Verification, message).file("files.jsonl"));
                 }
             };
+            let line = &resolved.line;
             let path = line.path().unwrap_or_default();
-            if !needs(&self.selection, &line, &self.layout.name(&line.root, &path)) {
+            if !needs(&self.selection, line, &self.layout.name(&line.root, &path)) {
                 continue;
             }
             let Some((_, path)) = self.layout.place(&line.root, &path).filter(|(tree, _)| *tree == self.tree) else {
@@ -144,20 +149,24 @@ impl Feed for BackupFeed {
             };
             let (ticket, has_content) = (self.ticket, line.role.is_file());
             self.ticket += 1;
-            self.lines.lock().unwrap_or_else(PoisonError::into_inner).push_back((ticket, *line));
-            return Ok(Some(Job::new(ticket, Arc::from(path.as_path()), has_content)));
+            // What is put together without a hash of the whole is proven block by block.
+            let wants_hash = line.within == Within::Data || line.sha256.is_some();
+            self.lines.lock().unwrap_or_else(PoisonError::into_inner).push_back((ticket, *resolved));
+            return Ok(Some(Job { wants_hash, ..Job::new(ticket, Arc::from(path.as_path()), has_content) }));
         }
     }
 
     fn open(&mut self, job: &Job) -> Result<Opened> {
-        let line = self.lines.lock().unwrap_or_else(PoisonError::into_inner).back().map(|(_, line)| line.clone());
-        let sound = line.and_then(|line| Some((line.attributes()?, line.stored_path()?, line)));
+        let resolved = self.lines.lock().unwrap_or_else(PoisonError::into_inner).back().map(|(_, line)| line.clone());
+        let sound = resolved.and_then(|Resolved { line, link, .. }| {
+            Some((line.attributes()?, self.folders.get(link)?.join(line.stored_path()?), line))
+        });
         let (attributes, stored, line) = sound.ok_or_else(|| damaged(&job.path, "its line cannot be believed"))?;
         match line.role {
             Role::Directory => Ok(Opened::Directory(attributes)),
             Role::Link => {
                 let target = line.target().unwrap_or_default();
-                let found = self.store.link_target(&self.folder.join(stored));
+                let found = self.contents.store().link_target(&stored);
                 let found = found.map_err(|error| not_as_listed(&job.path, error))?;
                 if found != target {
                     let what = format!("it points to {} and should to {}", found.display(), target.display());
@@ -177,7 +186,7 @@ impl Feed for BackupFeed {
                     }
                     self.carriers.insert(name, job.path.to_path_buf());
                 }
-                Ok(Opened::Data(Box::new(StoredFile::open(&*self.store, &self.folder, &line)?)))
+                Ok(Opened::Data(self.contents.open(&line)?))
             }
         }
     }
@@ -239,7 +248,11 @@ impl Judge<'_> {
             let is_there = !self.damaged.contains(first) && self.target.contains(path);
             return (!is_there).then(|| damaged(name, &format!("it is another name of {}", first.display())));
         }
-        let (stored, computed) = (line.sha256.as_deref()?, finished.sha256.as_ref().map(|hash| hex(hash)));
+        let Some(stored) = line.sha256.as_deref() else {
+            let what = format!("it has {} bytes and should have {}", finished.bytes, line.size);
+            return (finished.bytes != line.size).then(|| damaged(name, &what));
+        };
+        let (stored, computed) = (stored, finished.sha256.as_ref().map(|hash| hex(hash)));
         if computed.as_deref() == Some(stored) && finished.bytes == line.size {
             return None;
         }
@@ -249,7 +262,7 @@ impl Judge<'_> {
     fn line(&self, ticket: u64) -> Result<FileLine> {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         match lines.pop_front() {
-            Some((expected, line)) if expected == ticket => Ok(line),
+            Some((expected, resolved)) if expected == ticket => Ok(resolved.line),
             _ => Err(Error::new(ExitCode::Failed, format!("entry {ticket} was reported out of order"))),
         }
     }

@@ -1,0 +1,170 @@
+//! The content of a file that is stored as changed blocks, put together from the backups that hold them.
+
+use std::path::{Path, PathBuf};
+
+use super::format::{BlockPlace, Form, bytes_of};
+use super::reader::{Record, TableReader};
+use super::sources::Sources;
+use super::{BLOCK_BYTES, BlockHash, BlockKey, Shelf};
+use crate::error::{Error, Result, printable};
+use crate::repository::stored::damaged;
+use crate::stream::source::{Attributes, Got, Settled, Source};
+
+/// A file that is put together while it is read; every block is proven before it is given out, zeros come as holes.
+pub struct Assembled {
+    table: Table,
+    sources: Sources,
+    key: BlockKey,
+    size: u64,
+    /// The next byte to give out.
+    at: u64,
+    /// A block of which a part was given out.
+    rest: Vec<u8>,
+    given: usize,
+    attributes: Attributes,
+}
+
+/// The file's own table, and how far it was used.
+struct Table {
+    reader: TableReader,
+    /// The blocks of the record that it is at, and the next one of them.
+    blocks: Vec<(BlockHash, BlockPlace)>,
+    next: usize,
+    first: u64,
+    bytes: u64,
+}
+
+/// What a table has next.
+enum Step {
+    Zeros(u64),
+    /// Blocks that are in one place: the index of the first one, how many, and bytes in all.
+    Run(usize, usize, usize, BlockPlace),
+    End,
+}
+
+impl Assembled {
+    /// Opens a file that is called `path` in messages, whose file of blocks lies at `place` of the backup in `folder`,
+    /// which is below `backups/` or a partial's; `size` is what its line says, in bytes.
+    ///
+    /// Fails with exit 3 where the file of blocks is missing or cannot be believed.
+    pub fn open(
+        shelf: &Shelf,
+        folder: &Path,
+        place: &Path,
+        path: &Path,
+        size: u64,
+        attributes: Attributes,
+    ) -> Result<Self> {
+        let reader = TableReader::open(shelf, folder, place, path)?;
+        if reader.header().form != Form::Content {
+            let what = format!("the file of blocks {} holds no content", printable(reader.described()));
+            return Err(damaged(path, &what));
+        }
+        let sources = Sources::new(shelf, path, reader.header().sources.clone());
+        let table = Table { reader, blocks: Vec::new(), next: 0, first: 0, bytes: 0 };
+        let (rest, given) = (Vec::new(), 0);
+        Ok(Self { table, sources, key: shelf.key.clone(), size, at: 0, rest, given, attributes })
+    }
+
+    /// Reads a run of blocks of one place into a buffer that is as long, and proves each of them.
+    fn read_run(&mut self, index: usize, count: usize, place: BlockPlace, target: &mut [u8]) -> Result<()> {
+        match place {
+            BlockPlace::Here => self.table.reader.read_content(index, count, target)?,
+            BlockPlace::Source(source) => self.sources.read(source, self.table.first + index as u64, target)?,
+            BlockPlace::Zeros => target.fill(0),
+        }
+        for (number, block) in (index..).zip(target.chunks(BLOCK_BYTES)) {
+            if self.key.hash(block) != self.table.blocks[number].0 {
+                return Err(self.wrong(number, block.len(), place));
+            }
+        }
+        self.table.next = index + count;
+        Ok(())
+    }
+
+    fn wrong(&self, index: usize, bytes: usize, place: BlockPlace) -> Error {
+        let offset = (self.table.first + index as u64).saturating_mul(BLOCK_BYTES as u64);
+        let held: PathBuf = match place {
+            BlockPlace::Source(source) => self.sources.describe(source),
+            _ => self.table.reader.described(),
+        };
+        let name = self.table.reader.name();
+        damaged(name, &format!("{bytes} bytes at byte {offset} do not have their hash; {} holds them", printable(held)))
+    }
+
+    fn give_rest(&mut self, buffer: &mut [u8]) -> Got {
+        let now = buffer.len().min(self.rest.len() - self.given);
+        buffer[..now].copy_from_slice(&self.rest[self.given..self.given + now]);
+        self.given += now;
+        Got::Data(now)
+    }
+
+    /// The next piece, whatever the size of the file should be.
+    fn piece(&mut self, buffer: &mut [u8]) -> Result<Got> {
+        if self.given < self.rest.len() || buffer.is_empty() {
+            return Ok(self.give_rest(buffer));
+        }
+        match self.table.step(buffer.len())? {
+            Step::End => Ok(Got::End),
+            Step::Zeros(bytes) => Ok(Got::Hole(bytes)),
+            Step::Run(index, count, bytes, place) if bytes <= buffer.len() => {
+                self.read_run(index, count, place, &mut buffer[..bytes])?;
+                Ok(Got::Data(bytes))
+            }
+            Step::Run(index, count, bytes, place) => {
+                let mut block = vec![0; bytes]; // one block, which is larger than the buffer
+                self.read_run(index, count, place, &mut block)?;
+                (self.rest, self.given) = (block, 0);
+                Ok(self.give_rest(buffer))
+            }
+        }
+    }
+}
+
+impl Table {
+    /// What comes next; a run is not longer than `bytes_max`, but one block at least.
+    fn step(&mut self, bytes_max: usize) -> Result<Step> {
+        if self.next >= self.blocks.len() {
+            match self.reader.next()? {
+                Record::End { .. } => return Ok(Step::End),
+                Record::Zeros { bytes, .. } => return Ok(Step::Zeros(bytes)),
+                Record::Blocks { first, bytes, hashes, places } => {
+                    self.blocks.clear();
+                    self.blocks.extend(hashes.iter().copied().zip(places.iter().copied()));
+                    (self.first, self.bytes, self.next) = (first, bytes, 0);
+                }
+            }
+        }
+        let begin = self.next;
+        let place = self.blocks[begin].1;
+        let blocks_max = if place == BlockPlace::Zeros { usize::MAX } else { (bytes_max / BLOCK_BYTES).max(1) };
+        let run = self.blocks[begin..].iter().take(blocks_max).take_while(|(_, of)| *of == place).count();
+        let bytes = (begin..begin + run).map(|index| bytes_of(index, self.bytes)).sum();
+        if place == BlockPlace::Zeros {
+            self.next += run;
+            return Ok(Step::Zeros(bytes as u64));
+        }
+        Ok(Step::Run(begin, run, bytes, place))
+    }
+}
+
+impl Source for Assembled {
+    fn next(&mut self, buffer: &mut [u8]) -> Result<Got> {
+        let got = self.piece(buffer)?;
+        let bytes = match got {
+            Got::Data(bytes) => bytes as u64,
+            Got::Hole(bytes) => bytes,
+            Got::End => 0,
+        };
+        self.at = self.at.saturating_add(bytes);
+        if self.at > self.size || (got == Got::End && self.at < self.size) {
+            let is = if self.at > self.size { "longer" } else { "shorter" };
+            return Err(damaged(self.table.reader.name(), &format!("it is {is} than its {} bytes", self.size)));
+        }
+        Ok(got)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Settled> {
+        Ok(Settled::Still(self.attributes))
+    }
+}
