@@ -92,7 +92,7 @@ fn every_kind_of_difference_is_put_right() {
         "replace wal.2  (a directory stands there)",
         "replace wal.3  (a link stands there)",
         "change  link  (target",
-        "change  conf/again  (names)",
+        "change  main.db  (names)",
         "change  wal.4  (mode)",
         "delete  conf/new\n",
         "delete  extra/  (with 2 entries in it)",
@@ -441,7 +441,7 @@ fn a_restore_that_is_killed_is_finished_by_the_same_command() {
     let mut took = None;
     for _ in 0..25 {
         spoil(&mut dice, &host.path("out"), 40);
-        fs::write(host.path("out/big"), vec![8; 5 * MIB]).expect("written");
+        let _ = fs::write(host.path("out/big"), vec![8; 5 * MIB]); // where there is no directory by now
         let Some(limit) = took else {
             took = Some(delta(&host, &[]).exits(0).took);
             continue;

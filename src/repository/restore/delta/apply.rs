@@ -73,9 +73,10 @@ pub fn apply(job: &Job, ground: &Ground, keys: &Keys, plan: &Plan, witness: &mut
     }
     let mut dressed: Vec<(PathBuf, Attributes)> = Vec::new();
     let mut steps = plan.steps.iter().peekable();
-    content::lines(job.repository, job.backup, &mut |number, line| {
+    content::lines(job, &mut |listed| {
         job.stop.check()?;
-        let step = steps.next_if(|step| step.line == Some(number));
+        let line = &listed.line;
+        let step = steps.next_if(|step| step.line == Some(listed.number));
         if line.root != DATA || (step.is_none() && line.role != Role::Directory) {
             return Ok(());
         }
@@ -85,12 +86,12 @@ pub fn apply(job: &Job, ground: &Ground, keys: &Keys, plan: &Plan, witness: &mut
             if step.path != path {
                 return Err(bad_list(job.backup, "it changed while it was read"));
             }
-            work.step(step, &line, &attributes)?;
+            work.step(step, line, &attributes)?;
         }
         if line.role == Role::Directory {
-            let name = job.name(&line);
+            let name = job.name(line);
             let is_touched = touched.contains(&keys.of(&path)) && job.selection.contains(&name);
-            if step.is_some() || (is_touched && needs(&job.selection, &line, &name)) {
+            if step.is_some() || (is_touched && needs(&job.selection, line, &name)) {
                 dressed.push((path, attributes));
             }
         }
@@ -241,7 +242,7 @@ impl Work<'_> {
     /// Writes content beside, proves it, and gives it the name.
     fn anew(&mut self, step: &Step, line: &FileLine, attributes: &Attributes) -> Result<()> {
         let (path, described) = (&step.path, self.ground.describe(&step.path));
-        let source = content::open(self.job.repository, self.job.backup, line)?;
+        let source = content::open(self.job, line)?;
         let mut pieces = Pieces::new(source, std::mem::take(&mut self.buffer));
         let temporary = Ground::temporary(path);
         let (folder, name) = self.ground.parent(path).map_err(|e| self.error("create", path, e))?;
@@ -313,7 +314,7 @@ impl Work<'_> {
         }
         let (file, stat) = self.ground.open_file(path, OFlags::RDWR)?;
         self.require_same(step, &stat)?;
-        let source = content::open(self.job.repository, self.job.backup, line)?;
+        let source = content::open(self.job, line)?;
         let mut pieces = Pieces::new(source, std::mem::take(&mut self.buffer));
         let there = There { file: &file, size: u64::try_from(stat.st_size).unwrap_or(0), path: &described };
         let name: Arc<Path> = Arc::from(path.as_path());

@@ -8,7 +8,7 @@ use rustix::fs::{FileType, OFlags, Stat};
 
 use super::Job;
 use super::blocks::{self, There};
-use super::content::{self, Pieces};
+use super::content::{self, Listed, Pieces};
 use super::ground::Ground;
 use super::plan::{Action, Content, Expected, Keys, Names, Plan, Step, Way};
 use super::sqlite;
@@ -67,10 +67,11 @@ pub fn compare(job: &Job, ground: &Ground, keys: &Keys, witness: &mut dyn Witnes
         compared,
     };
     let mut selection = job.selection.clone();
-    content::lines(job.repository, job.backup, &mut |number, line| {
+    content::lines(job, &mut |listed| {
         job.stop.check()?;
+        let line = &listed.line;
         let path = line.path().ok_or_else(|| damaged(Path::new("files.jsonl"), "a line cannot be believed"))?;
-        let name = job.name(&line);
+        let name = job.name(line);
         selection.meet(&name);
         if line.root == DATA {
             let key = keys.of(&path);
@@ -81,11 +82,11 @@ pub fn compare(job: &Job, ground: &Ground, keys: &Keys, witness: &mut dyn Witnes
                 expected.others.insert(key)
             };
         }
-        if needs(&selection, &line, &name) {
+        if needs(&selection, line, &name) {
             if line.root != DATA {
                 return Err(refuse_root(job, &line.root));
             }
-            comparison.take(number, &line, path, selection.contains(&name))?;
+            comparison.take(&listed, path, selection.contains(&name))?;
         }
         Ok(())
     })?;
@@ -98,6 +99,14 @@ pub fn compare(job: &Job, ground: &Ground, keys: &Keys, witness: &mut dyn Witnes
     Ok(comparison.finish())
 }
 
+/// An error with what to do about it, where the backup is damaged.
+fn hinted(error: Error) -> Error {
+    match error.exit_code() {
+        ExitCode::Verification => error.hint(DAMAGE_HINT),
+        _ => error,
+    }
+}
+
 fn refuse_root(job: &Job, root: &str) -> Error {
     let message = format!("{} holds more than the storage itself: the root {}", job.backup.id.text, printable(root));
     Error::jet(Jet::InvalidParameter, message).hint(
@@ -106,7 +115,8 @@ fn refuse_root(job: &Job, root: &str) -> Error {
 }
 
 impl Comparison<'_> {
-    fn take(&mut self, line: u64, of: &FileLine, path: PathBuf, is_meant: bool) -> Result<()> {
+    fn take(&mut self, listed: &Listed, path: PathBuf, is_meant: bool) -> Result<()> {
+        let (line, of) = (listed.number, &listed.line);
         let wanted = of.attributes().ok_or_else(|| damaged(&path, "its line cannot be believed"))?;
         let found = self.ground.look(&path)?;
         if let Some(stat) = &found {
@@ -117,7 +127,7 @@ impl Comparison<'_> {
         }
         match of.role {
             Role::Directory => self.directory(line, path, &wanted, found, is_meant),
-            Role::Link => self.link(line, path, of, &wanted, found),
+            Role::Link => self.link(listed, path, &wanted, found),
             Role::Database | Role::Log | Role::Checkpoint | Role::Other => {
                 let Some(first) = self.first_name(of, &path) else { return self.file(line, path, of, &wanted, found) };
                 self.another_name(line, path, first, found);
@@ -165,14 +175,8 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    fn link(
-        &mut self,
-        line: u64,
-        path: PathBuf,
-        of: &FileLine,
-        wanted: &Attributes,
-        found: Option<Stat>,
-    ) -> Result<()> {
+    fn link(&mut self, listed: &Listed, path: PathBuf, wanted: &Attributes, found: Option<Stat>) -> Result<()> {
+        let (line, of) = (listed.number, &listed.line);
         let target = of.target().unwrap_or_default();
         let mut what = Vec::new();
         let mut way = Way::Link;
@@ -196,14 +200,12 @@ impl Comparison<'_> {
                 what.insert(0, "target");
             }
         }
-        let stored = of.stored_path().map(|stored| self.job.backup.folder().join(stored)).unwrap_or_default();
-        if of.held.is_none() {
-            // What is plain in the backup must be what its list says, too.
-            let known = self.job.repository.store().link_target(&stored).map_err(|e| not_as_listed(&path, e))?;
-            if known != target {
-                let what = format!("it points to {} and should to {}", printable(known), printable(&target));
-                return Err(damaged(&path, &what).hint(DAMAGE_HINT));
-            }
+        let stored = of.stored_path().map(|stored| listed.folder.join(stored)).unwrap_or_default();
+        let known = self.job.repository.store().link_target(&stored);
+        let known = known.map_err(|error| hinted(not_as_listed(&path, error)))?;
+        if known != target {
+            let what = format!("it points to {} and should to {}", printable(known), printable(&target));
+            return Err(hinted(damaged(&path, &what)));
         }
         self.add(Step::new(line, path, FileType::Symlink, way, found.as_ref(), what));
         Ok(())
@@ -269,11 +271,7 @@ impl Comparison<'_> {
 
     /// Reads content on both sides; what is damaged in the backup ends it all.
     fn content(&mut self, of: &FileLine, path: &Path, there: Option<&There>) -> Result<Content> {
-        let hinted = |error: Error| match error.exit_code() {
-            ExitCode::Verification => error.hint(DAMAGE_HINT),
-            _ => error,
-        };
-        let source = content::open(self.job.repository, self.job.backup, of).map_err(hinted)?;
+        let source = content::open(self.job, of).map_err(hinted)?;
         let mut pieces = Pieces::new(source, std::mem::take(&mut self.buffer));
         let name: Arc<Path> = Arc::from(path);
         let (job, witness) = (self.job, &mut *self.witness);

@@ -1,42 +1,49 @@
 //! What a backup holds, for a restore in place: its list line by line, and the content of one file piece by piece.
 
 use std::mem;
+use std::path::PathBuf;
 
+use super::Job;
 use crate::error::{Error, ExitCode, Result, printable};
-use crate::repository::Repository;
-use crate::repository::catalogue::Backup;
 use crate::repository::file_list::FileLine;
-use crate::repository::list_reader::{Expected, Line, ListReader};
+use crate::repository::list_reader::{Expected, Line, ListReader, Resolved};
 use crate::repository::restore::plan::bad_list;
-use crate::repository::stored::StoredFile;
 use crate::stream::source::{Got, Source};
 
 /// Bytes of a piece: what a damaged disk or a short write can cost, and what is in memory of a file.
 pub const PIECE_BYTES: usize = 1024 * 1024;
 
-/// Opens the content of a file of a backup.
-pub fn open(repository: &Repository, backup: &Backup, line: &FileLine) -> Result<Box<dyn Source>> {
-    Ok(Box::new(StoredFile::open(&**repository.store(), &backup.folder(), line)?))
+/// A line of a backup's list.
+pub struct Listed {
+    /// Its number, counted from 0.
+    pub number: u64,
+    /// The folder of the backup in whose own list it stands.
+    pub folder: PathBuf,
+    /// What it says.
+    pub line: FileLine,
 }
 
-/// Hands every line of a backup's list to `take`, with its number; proves the list at its end.
-pub fn lines(
-    repository: &Repository,
-    backup: &Backup,
-    take: &mut dyn FnMut(u64, Box<FileLine>) -> Result<()>,
-) -> Result<()> {
-    let expected = Expected::of(backup.manifest.as_ref().map_err(Clone::clone)?);
-    let mut list = ListReader::open(&**repository.store(), &backup.folder(), expected, false)
-        .map_err(|error| if error.is_not_found() { bad_list(backup, "it is missing") } else { error })?;
+/// Opens the content of a file of a backup, wherever in its chain that is.
+pub fn open(job: &Job, line: &FileLine) -> Result<Box<dyn Source>> {
+    job.contents.open(line)
+}
+
+/// Hands every line of a backup's list to `take`; proves the list, and those that it builds on, at its end.
+pub fn lines(job: &Job, take: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
+    let mut list = ListReader::open(job.repository.store(), Expected::of(&job.chain), false)
+        .map_err(|error| if error.is_not_found() { bad_list(job.backup, "it is missing") } else { error })?;
     let mut number = 0;
     while let Some(line) = list.next_line()? {
-        match line {
-            Line::Bad(what) => return Err(bad_list(backup, &what)),
-            Line::Sound(line) => take(number, line)?,
-        }
+        let Resolved { line, link, .. } = match line {
+            Line::Bad(what) => return Err(bad_list(job.backup, &what)),
+            Line::Sound(resolved) => *resolved,
+        };
+        let folder = job.chain.parts().get(link).map(|part| part.folder.clone());
+        let folder = folder.ok_or_else(|| bad_list(job.backup, "a line of no backup"))?;
+        take(Listed { number, folder, line })?;
         number += 1;
     }
-    list.difference().map_or(Ok(()), |difference| Err(bad_list(backup, &difference.reason())))
+    list.difference().map_or(Ok(()), |difference| Err(bad_list(job.backup, &difference.reason())))
 }
 
 /// The next piece of a file.

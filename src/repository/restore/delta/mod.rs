@@ -29,6 +29,8 @@ use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::named_paths::NamedPaths;
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
+use crate::repository::chain::Chain;
+use crate::repository::content::Contents;
 use crate::repository::file_list::FileLine;
 use crate::repository::manifest::Manifest;
 use crate::repository::restored::RestoredTo;
@@ -60,6 +62,10 @@ pub struct Job<'a> {
     pub repository: &'a Repository,
     /// The backup.
     pub backup: &'a Backup,
+    /// What it builds on.
+    pub chain: Chain,
+    /// Opens what it holds.
+    pub contents: Contents,
     /// Its roots.
     pub roots: &'a Roots,
     /// What of it is meant.
@@ -116,12 +122,22 @@ impl<'a> Delta<'a> {
         let lock = ground.lock()?;
         let selection = NamedPaths::new(&options.only);
         let interrupted = require_known(repository, &ground, options)?;
-        let set = set::prove(repository, backup, &of_set(options), stop)?;
+        let chain = repository.chain(backup)?;
+        let set = set::prove(repository, backup, &chain, &of_set(options), stop)?;
         if let Some(set) = &set {
             set::tell(set, witness);
         }
-        let job =
-            Job { repository, backup, roots: &manifest.roots, selection, giving: Giving::new(options.owner), stop };
+        let contents = Contents::new(repository, &backup.folder());
+        let job = Job {
+            repository,
+            backup,
+            chain,
+            contents,
+            roots: &manifest.roots,
+            selection,
+            giving: Giving::new(options.owner),
+            stop,
+        };
         let keys = Keys::default();
         let plan = make_plan(&job, &ground, &keys, manifest, witness)?;
         Ok(Self { job, ground, keys, plan, options, set, interrupted, _lock: lock })
