@@ -535,7 +535,7 @@ _jetbak() {
             return 0
             ;;
         jetbak__subcmd__restore)
-            opts="-q -v -h --into --map --only --owner --keep-going --dry-run --state-dir --json --quiet --verbose --color --help"
+            opts="-q -v -h --into --map --only --owner --keep-going --delta --any-directory --dry-run --state-dir --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -439,22 +439,37 @@ fn a_restore_that_is_killed_is_finished_by_the_same_command() {
     let alike = if is_root() { Alike::Fully } else { Alike::ButOwners };
     let mut interrupted = 0;
     let mut took = None;
-    for _ in 0..25 {
+    for round in 0..20 {
         spoil(&mut dice, &host.path("out"), 40);
         let _ = fs::write(host.path("out/big"), vec![8; 5 * MIB]); // where there is no directory by now
         let Some(limit) = took else {
             took = Some(delta(&host, &[]).exits(0).took);
             continue;
         };
-        let running = host.start(&["restore", "repo", "--delta", "--into", "out"]);
-        thread::sleep(dice.below(limit));
+        let mut running = host.start(&["restore", "repo", "--delta", "--into", "out"]);
+        if round % 2 == 0 {
+            thread::sleep(dice.below(limit));
+        } else {
+            while !is_unfinished(&host) && !running.is_over() {}
+        }
         running.kill();
+        let is_known = is_unfinished(&host);
         let ran = delta(&host, &["--json"]).exits(0);
-        interrupted += u32::from(!ran.summary()["interrupted"].is_null());
+        assert_eq!(ran.summary()["interrupted"].is_string(), is_known);
+        interrupted += u32::from(is_known);
         source.is_like(&Listing::of(&host.path("out")), alike);
         assert!(delta(&host, &["--json"]).exits(0).summary()["interrupted"].is_null());
     }
-    println!("{interrupted} were interrupted while they changed something");
+    assert!(interrupted > 0, "none was interrupted while it changed something");
+}
+
+/// Whether the repository knows of a restore that has begun to change something, and is not done.
+fn is_unfinished(host: &Host) -> bool {
+    let folder = host.path("repo/restored");
+    let records = names(&folder).into_iter().filter(|name| name.ends_with(".json"));
+    records
+        .filter_map(|name| fs::read_to_string(folder.join(name)).ok())
+        .any(|text| text.contains("\"finished\": false"))
 }
 
 #[test]
