@@ -256,6 +256,8 @@ impl Machine {
 
     fn begin(&self) -> Context {
         let options = Options {
+            ignore_metadata: false,
+            blocks: false,
             storage: self.path("app"),
             repository: Some(self.path("repo")),
             engine: None,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use jetbak::engine::ese::fields::Generation;
 use jetbak::engine::ese::truncation::{
-    Anchor, Backup, DatabaseKey, DatabaseState, Decided, Fate, LogState, Needs, Reason, Situation, decide,
+    Anchor, Backup, DatabaseKey, DatabaseState, Decided, Fate, LogState, Needs, Reason, Situation, decide, relied_on,
 };
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -30,14 +30,15 @@ fn full(sequence: u64, logs: (u32, u32), databases: &[&str]) -> Backup {
     Backup {
         sequence,
         is_full: true,
+        parent: None,
         is_proven: true,
         logs: Some((generation(logs.0), generation(logs.1))),
         databases: databases.iter().map(|name| key(name)).collect(),
     }
 }
 
-fn incremental(sequence: u64, logs: (u32, u32)) -> Backup {
-    Backup { is_full: false, databases: BTreeSet::new(), ..full(sequence, logs, &[]) }
+fn incremental(sequence: u64, parent: u64, logs: (u32, u32)) -> Backup {
+    Backup { is_full: false, parent: Some(parent), databases: BTreeSet::new(), ..full(sequence, logs, &[]) }
 }
 
 /// Closed logs of a range, and the current one after them.
@@ -81,7 +82,7 @@ fn without_a_proven_full_backup_of_every_database_nothing_goes() {
     let unproven = Backup { is_proven: false, ..full(1, (8, 10), &["a.edb"]) };
     assert_eq!(gone(&decide(&clean(), &[unproven], None)), [0; 0]);
     assert_eq!(gone(&decide(&clean(), &[full(1, (8, 10), &["b.edb"])], None)), [0; 0]);
-    assert_eq!(gone(&decide(&clean(), &[incremental(1, (5, 10))], None)), [0; 0]);
+    assert_eq!(gone(&decide(&clean(), &[incremental(1, 0, (5, 10))], None)), [0; 0]);
     let another = DatabaseKey { signature: "of another".to_owned(), ..key("a.edb") };
     let of_another = Backup { databases: BTreeSet::from([another]), ..full(1, (8, 10), &[]) };
     assert_eq!(gone(&decide(&clean(), &[of_another], None)), [0; 0]);
@@ -169,36 +170,51 @@ fn a_log_that_is_still_written_stays_wherever_it_stands_and_so_does_what_follows
 #[test]
 fn incremental_backups_that_join_on_hold_logs_and_the_last_one_of_each_was_not_closed() {
     let later = Situation { checkpoint: Some(Anchor::At(generation(10))), ..clean() };
-    let joined = [full(1, (4, 6), &["a.edb"]), incremental(2, (6, 8))];
+    let joined = [full(1, (4, 6), &["a.edb"]), incremental(2, 1, (6, 8))];
     let decided = decide(&later, &joined, None);
     assert_eq!(gone(&decided), [5, 6, 7], "8 was still written when it was copied");
     assert_eq!(
         decided.iter().map(|log| log.fate).take(3).collect::<Vec<_>>(),
         [Fate::Held(1), Fate::Held(2), Fate::Held(2)]
     );
-    let apart = [full(1, (4, 6), &["a.edb"]), incremental(2, (7, 9))];
+    let apart = [full(1, (4, 6), &["a.edb"]), incremental(2, 1, (7, 9))];
     assert_eq!(gone(&decide(&later, &apart, None)), [5], "log 6 is in no backup as it is now");
 }
 
-/// How far a database can be restored: from a proven full backup on, through logs on the disk, in that backup, and in those
-/// proven backups that count.
-fn reach(name: &DatabaseKey, backups: &[Backup], disk: &BTreeSet<u32>, counts: fn(&Backup) -> bool) -> Option<u32> {
-    let holds =
-        |backup: &Backup, number: u32| backup.logs.is_some_and(|(low, high)| low.0 <= number && number < high.0);
-    let proven = || backups.iter().filter(|backup| backup.is_proven);
-    let fulls = proven().filter(|backup| backup.is_full && backup.databases.contains(name));
-    fulls
-        .filter_map(|full| {
-            let mut number = full.logs?.0.0;
-            while disk.contains(&number)
-                || holds(full, number)
-                || proven().any(|backup| counts(backup) && holds(backup, number))
-            {
-                number += 1;
-            }
-            Some(number)
-        })
-        .max()
+#[test]
+fn an_increment_holds_logs_only_on_top_of_what_it_builds_on() {
+    let later = Situation { checkpoint: Some(Anchor::At(generation(10))), ..clean() };
+    let unproven = Backup { is_proven: false, ..full(2, (4, 7), &["a.edb"]) };
+    let on_another = [full(1, (4, 7), &["a.edb"]), unproven.clone(), incremental(3, 2, (7, 9))];
+    assert_eq!(gone(&decide(&later, &on_another, None)), [5, 6], "its own full was never proven");
+    let on_a_gone_one = [full(1, (4, 7), &["a.edb"]), incremental(3, 2, (7, 9))];
+    assert_eq!(gone(&decide(&later, &on_a_gone_one, None)), [5, 6], "the one between is not there any more");
+    let chain = [full(1, (4, 6), &["a.edb"]), incremental(2, 1, (6, 8)), incremental(3, 2, (8, 10))];
+    let decided = decide(&later, &chain, None);
+    assert_eq!(gone(&decided), [5, 6, 7, 8, 9]);
+    assert_eq!(decided[4].fate, Fate::Held(3));
+    assert_eq!(relied_on(&later, &chain), BTreeSet::from([1, 2, 3]));
+    let broken = [chain[0].clone(), Backup { is_proven: false, ..chain[1].clone() }, chain[2].clone()];
+    assert_eq!(gone(&decide(&later, &broken, None)), [5], "what is on top of a broken one holds nothing");
+    assert_eq!(relied_on(&later, &on_another), BTreeSet::from([1]));
+}
+
+/// How far a database can be restored: from a proven full backup on, through those increments that build on it one after the
+/// other, and from the last of them on through the logs on the disk.
+fn reach(name: &DatabaseKey, backups: &[Backup], disk: &BTreeSet<u32>) -> Option<u32> {
+    fn along(end: u32, on: &Backup, backups: &[Backup], disk: &BTreeSet<u32>) -> u32 {
+        let next = backups.iter().filter(|backup| backup.is_proven && !backup.is_full);
+        let next = next.filter(|backup| backup.parent == Some(on.sequence));
+        let joined = next.filter_map(|backup| {
+            let (_, high) = backup.logs.filter(|(low, _)| low.0 <= end)?;
+            Some(along(end.max(high.0), backup, backups, disk))
+        });
+        let on_the_spot = (end..end + 100).find(|number| !disk.contains(number)).expect("few are on the disk");
+        joined.max().unwrap_or(end).max(on_the_spot)
+    }
+    let fulls = backups.iter().filter(|backup| backup.is_proven && backup.is_full);
+    let fulls = fulls.filter(|backup| backup.databases.contains(name));
+    fulls.filter_map(|full| Some(along(full.logs?.1.0, full, backups, disk))).max()
 }
 
 fn needs() -> impl Strategy<Value = Needs> {
@@ -244,13 +260,15 @@ fn histories() -> impl Strategy<Value = Vec<Backup>> {
         prop::bool::weighted(0.9),
         prop::option::weighted(0.95, (1_u32..13, 0_u32..6)),
         subsequence(NAMES.to_vec(), 0..=3),
+        prop_oneof![3 => Just(1_u64), 1 => 0_u64..4],
     );
     prop::collection::vec(one, 0..6).prop_map(|backups| {
         let numbered = backups.into_iter().zip(1..);
         numbered
-            .map(|((is_full, is_proven, logs, names), sequence)| Backup {
+            .map(|((is_full, is_proven, logs, names, back), sequence)| Backup {
                 sequence,
                 is_full,
+                parent: (!is_full).then(|| u64::saturating_sub(sequence, back.max(1))),
                 is_proven,
                 logs: logs.map(|(low, more)| (generation(low), generation(low + more))),
                 databases: names.iter().filter(|_| is_full).map(|name| key(name)).collect(),
@@ -274,7 +292,7 @@ fn limit(situation: &Situation, backups: &[Backup], ceiling: Option<Generation>)
             Needs::Nothing => {}
         }
         if database.is_of_stream {
-            limit = limit.min(reach(&database.key, backups, &BTreeSet::new(), |backup| !backup.is_full).unwrap_or(0));
+            limit = limit.min(reach(&database.key, backups, &BTreeSet::new()).unwrap_or(0));
         }
     }
     limit
@@ -315,7 +333,7 @@ proptest! {
             }
             // A restore reaches as far as it did.
             if database.is_of_stream && !gone.is_empty() {
-                let reach = |disk| reach(&database.key, &backups, disk, |_| true);
+                let reach = |disk| reach(&database.key, &backups, disk);
                 let (was, is) = (reach(&before), reach(&after));
                 prop_assert!(was.is_some());
                 prop_assert_eq!(was, is, "{:?} after {:?} went", database.key, gone);

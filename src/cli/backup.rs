@@ -17,7 +17,7 @@ pub fn run(global: &Global, args: &BackupArgs, ui: &mut Ui) -> anyhow::Result<Ex
     let options = Options { truncate: args.truncate, ..args.session.options(Some(&args.to), true)? };
     if args.truncate && !options.kind.truncates() {
         return Err(Error::jet(Jet::InvalidParameter, format!("a {} backup never truncates", options.kind.name()))
-            .hint("Only a full backup truncates.")
+            .hint("Only a full or an incremental backup truncates.")
             .into());
     }
     if options.ese.live_log_directory.is_some() && !args.truncate {
@@ -114,6 +114,8 @@ fn dry_run(
             "bytes": survey.bytes,
             "logs": survey.logs,
             "logs_bytes": survey.logs_bytes,
+            "parent": survey.parent.as_ref().map(|(id, _)| id),
+            "unchanged": survey.parent.as_ref().map(|(_, unchanged)| unchanged.files),
             "left_out": survey.left_out,
             "left_out_as_asked": survey.excluded,
             "unused_patterns": super::begin::unused_patterns(&survey, &options.exclusion),
@@ -128,6 +130,9 @@ fn dry_run(
         count(survey.logs, "log"),
         indicatif::BinaryBytes(survey.logs_bytes)
     ));
+    if let Some((parent, unchanged)) = &survey.parent {
+        ui.line(&format!("unchanged since {}: {}", printable(parent), count(unchanged.files, "file")));
+    }
     for left_out in &survey.left_out {
         ui.line(&format!("left out: {} ({})", printable(&left_out.path), left_out.reason));
     }

@@ -38,6 +38,8 @@ impl SessionArgs {
                 KindArg::Incremental => Kind::Incremental,
                 KindArg::Differential => Kind::Differential,
             },
+            ignore_metadata: self.ignore_metadata,
+            blocks: self.blocks,
             name: self.name.clone(),
             logs: self.logs.clone(),
             ese: Terms {
@@ -128,6 +130,9 @@ pub fn show(session: &Session, survey: &Survey, ui: &mut Ui) {
             record.engine,
             record.kind.name()
         ));
+        if let Some((parent, unchanged)) = &survey.parent {
+            ui.say(&format!("  builds on {}: {} unchanged", printable(parent), count(unchanged.files, "file")));
+        }
         return;
     }
     let mut object = objects::object(json!({
@@ -138,6 +143,8 @@ pub fn show(session: &Session, survey: &Survey, ui: &mut Ui) {
         "files": survey.files,
         "bytes": survey.bytes,
         "logs": survey.logs,
+        "parent": survey.parent.as_ref().map(|(id, _)| id),
+        "unchanged": survey.parent.as_ref().map(|(_, unchanged)| unchanged.files),
         "unused_patterns": unused_patterns(survey, &record.exclusion),
     }));
     paths::insert(&mut object, "storage", &record.storage());

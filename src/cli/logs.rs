@@ -8,11 +8,15 @@ use super::signal_token;
 use super::summary::count;
 use crate::engine::ese::deletion::story_of;
 use crate::engine::ese::fields::Generation;
+use crate::engine::ese::fitness::Range;
+use crate::engine::ese::increment::join;
 use crate::engine::ese::log_story::{LogStory, Told, subject};
+use crate::engine::ese::ranges::span;
 use crate::engine::ese::truncation::{Anchor, Backup, Decided, Fate, Needs, Reason, Situation, decide};
-use crate::error::{Error, ExitCode, printable};
+use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::paths;
 use crate::repository::Repository;
+use crate::session::event::Kind;
 use crate::ui::table::{Align, table};
 use crate::ui::{Ui, json as objects};
 
@@ -24,20 +28,33 @@ pub fn run(args: &LogsArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let stop = signal_token()?;
     let (story, refused) = story_of(&args.storage, &options, &stop)?;
     let (mut history, mut doubts) = (Vec::new(), Vec::new());
+    let mut next = None;
     if let Some(repository) = &args.repository {
         let repository = Repository::open(repository)?;
+        next = Some(join_next(&repository, &story));
         if let Some(signature) = story.signature {
             history = repository.log_history(&signature.to_hex())?;
             doubts = story.trust(&mut history, None, &|sequence, present| repository.log_doubt(sequence, present))?;
         }
     }
-    let asked = Asked { args, decided: decide(&story.situation, &history, None), story, history, doubts, refused };
+    let decided = decide(&story.situation, &history, None);
+    let asked = Asked { args, story, history, decided, doubts, next, refused };
     if ui.is_json() {
         ui.json(asked.to_json(args));
     } else {
         asked.show(ui);
     }
     Ok(ExitCode::Done)
+}
+
+/// The backup that an incremental one would follow now, by its id, and the logs that it would take.
+fn join_next(repository: &Repository, story: &LogStory) -> Result<(String, Range)> {
+    let kind = Kind::Incremental;
+    let missing = || Error::jet(Jet::MissingFullBackup, "there is no complete full backup to follow");
+    let backup = repository.newest_parent(kind)?.ok_or_else(missing)?;
+    let parent = repository.log_parent(&backup, &repository.chain(&backup)?, kind)?;
+    let range = join(&parent, &story.now).map_err(|misjoin| misjoin.error(&parent))?;
+    Ok((parent.backup, range))
 }
 
 /// The logs of a storage, and what was decided about each.
@@ -48,6 +65,8 @@ struct Asked<'a> {
     decided: Vec<Decided>,
     /// Backups that do not count, and why.
     doubts: Vec<(u64, String)>,
+    /// What an incremental backup would take, where a repository was named.
+    next: Option<Result<(String, Range)>>,
     /// Why a backup of the storage as it is would be refused.
     refused: Option<Error>,
 }
@@ -115,6 +134,10 @@ impl Asked<'_> {
             "deletable_bytes": bytes,
             "deletable_after_full": later,
             "deletable_after_full_bytes": later_bytes,
+            "incremental": self.next.as_ref().map(|next| match next {
+                Ok((parent, range)) => json!({ "parent": parent, "first": range.low.0, "last": range.high.0 }),
+                Err(error) => json!({ "error": error.message(), "jet": error.jet_code().map(Jet::number) }),
+            }),
             "summary": self.summary().join(" "),
         }));
         paths::insert(&mut fields, "storage", &args.storage);
@@ -187,6 +210,13 @@ impl Asked<'_> {
             };
             format!("None of {all} can go, nor would a backup change that: {why}.")
         });
+        lines.extend(self.next.as_ref().map(|next| match next {
+            Ok((_, Range { low, high })) => {
+                let noun = if low == high { "log" } else { "logs" };
+                format!("The next incremental backup takes {noun} {}.", span(*low, *high))
+            }
+            Err(error) => format!("No incremental backup can follow: {}.", error.message()),
+        }));
         lines
     }
 
@@ -236,6 +266,7 @@ fn full_of(situation: &Situation) -> Option<Backup> {
     Some(Backup {
         sequence: u64::MAX,
         is_full: true,
+        parent: None,
         is_proven: true,
         logs: Some((first, current)),
         databases: situation.databases.iter().map(|database| database.key.clone()).collect(),

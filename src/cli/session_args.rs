@@ -17,8 +17,22 @@ pub struct SessionArgs {
     #[arg(value_name = "STORAGE")]
     pub storage: PathBuf,
     /// What is asked for
+    ///
+    /// An incremental builds on the newest completed full or incremental of the repository, a differential on the newest
+    /// completed full; where there is none, the exit code is 5. What is unchanged since then is not read, and of a file
+    /// that changed only the blocks that are different are stored. Any of them is restored as if it were a full.
     #[arg(long, value_name = "KIND", default_value = "full")]
     pub kind: KindArg,
+    /// Read every file, also those that seem to be unchanged since the parent
+    ///
+    /// A file is taken as unchanged where size, modification time, change time and inode are those of the parent (an
+    /// incremental or differential only). On a file system that gives files other inodes at every mount, all of it is
+    /// read anyway.
+    #[arg(long)]
+    pub ignore_metadata: bool,
+    /// Take the changed blocks of databases, not their logs (ESE; other engines do so anyway)
+    #[arg(long)]
+    pub blocks: bool,
     /// What understands the storage; `auto` looks at its content
     #[arg(long, value_name = "ENGINE", default_value = "auto")]
     pub engine: EngineArg,

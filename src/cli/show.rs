@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::args::ShowArgs;
 use super::shell::quoted;
-use super::show_files;
 use super::summary::count;
+use super::{show_files, show_tree};
 use crate::engine::ese::facts::Span;
 use crate::engine::ese::fields::Generation;
 use crate::engine::ese::ranges::span;
@@ -33,6 +33,9 @@ const NOT_KEPT_MAX: usize = 5;
 
 pub fn run(args: &ShowArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let repository = Repository::open(&args.repository)?;
+    if args.tree {
+        return show_tree::run(&repository, ui);
+    }
     let backup = repository.resolve(&args.id)?;
     let manifest = manifest(&repository, &backup)?;
     if args.id == "latest" {
@@ -51,6 +54,7 @@ pub fn run(args: &ShowArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
         not_kept: not_kept.as_ref().ok(),
         repository: &repository,
         manifest,
+        base: repository.chain(&backup).and_then(|chain| repository.base_of(manifest, &chain)).ok().flatten(),
     };
     if ui.is_json() {
         ui.json(shown.to_json());
@@ -117,6 +121,8 @@ impl NotKept {
 struct Shown<'a> {
     repository: &'a Repository,
     manifest: &'a Manifest,
+    /// That of the backup with its databases, where it takes the logs after that one.
+    base: Option<Manifest>,
     place: PathBuf,
     previous: Option<Standing>,
     parent: Option<Standing>,
@@ -234,7 +240,7 @@ impl Shown<'_> {
 
     /// What the engine's host will do with all of it.
     fn advice(&self) -> Vec<String> {
-        advice(self.manifest, &[], &|_| true)
+        advice(self.manifest, self.base.as_ref(), &[], &|_| true)
     }
 
     fn holds(&self) -> String {

@@ -9,6 +9,7 @@ use crate::error::{Error, ExitCode, Jet, printable};
 use crate::paths;
 use crate::protocol::begin::Options;
 use crate::protocol::end::Ended;
+use crate::protocol::publish::Published;
 use crate::repository::manifest::DamagedPage;
 use crate::session::event::{Failure, Outcome};
 use crate::session::record::Record;
@@ -58,7 +59,13 @@ impl Summary<'_> {
             "session": self.record.map(|record| record.session.clone()),
             "files": self.files,
             "bytes": self.bytes,
-            "bytes_stored": if published.is_some() || self.command == "read" { self.bytes } else { 0 },
+            "bytes_stored": match published {
+                Some(published) => published.bytes_stored,
+                None if self.command == "read" => self.bytes,
+                None => 0,
+            },
+            "parent": published.and_then(|published| published.parent.clone()),
+            "unchanged": published.and_then(unchanged),
             "seconds": seconds(self.took),
             "warnings": warnings,
             "excluded": self.excluded.iter().map(objects::failure).collect::<Vec<_>>(),
@@ -129,7 +136,16 @@ impl Summary<'_> {
             (Some(published), Some(record)) => {
                 let what = if published.outcome == Outcome::Incomplete { "incomplete backup" } else { "backup" };
                 lines.push(format!("{what} {} of {}", published.id, printable(record.storage())));
-                lines.push(format!("  {amount} in {}{}{odd}", times::duration(self.took), rate(self.bytes, self.took)));
+                let took = times::duration(self.took);
+                if let Some(parent) = &published.parent {
+                    let stored = BinaryBytes(published.bytes_stored);
+                    let changed =
+                        published.changed.map(|changed| format!(", {} changed", indicatif::HumanCount(changed)));
+                    lines.push(format!("  {amount}{}, {stored} stored in {took}{odd}", changed.unwrap_or_default()));
+                    lines.push(format!("  builds on {}", printable(parent)));
+                } else {
+                    lines.push(format!("  {amount} in {took}{}{odd}", rate(self.bytes, self.took)));
+                }
                 if let Some(repository) = record.repository() {
                     let place = repository.join("backups").join(&published.id);
                     lines.push(format!("  in {}", printable(place)));
@@ -154,6 +170,12 @@ impl Summary<'_> {
         }
         lines
     }
+}
+
+/// How many files of a backup that builds on another one are as they were there; none where that is not known any more.
+fn unchanged(published: &Published) -> Option<u64> {
+    let changed = published.changed.filter(|_| published.parent.is_some())?;
+    Some(published.files.saturating_sub(changed))
 }
 
 /// What an incomplete backup is worth.

@@ -1,11 +1,9 @@
 //! What appeared in the storage after the lists were fixed: it is not in the backup, and the summary says how much.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use super::Context;
+use super::compare::{name_hash, unchanged_names};
 use crate::engine::Surveyed;
 use crate::engine::plan::PlanReader;
 use crate::error::Result;
@@ -14,12 +12,14 @@ use crate::stream::stop::StopToken;
 
 /// Counts files that are in the storage now and in none of the session's lists.
 ///
-/// Paths are remembered as keyed hashes, eight bytes each. A storage that cannot be looked at any more (a snapshot that
+/// Paths are remembered as hashes, eight bytes each. A storage that cannot be looked at any more (a snapshot that
 /// is gone) is an error, which the caller may take for "unknown".
 pub fn count(context: &Context, stop: &StopToken) -> Result<u64> {
-    let keys = RandomState::new();
-    let hash = |path: &Path| keys.hash_one(path.as_os_str().as_bytes());
+    let hash = name_hash;
     let mut known = HashSet::new();
+    if context.session.record().parent.is_some() {
+        known.extend(unchanged_names(context.session.folder())?);
+    }
     for phase in [Phase::Databases, Phase::Logs] {
         if let Some(plan) = context.plan(phase)? {
             for entry in PlanReader::open(&plan, 0)? {

@@ -1,20 +1,24 @@
 //! begin: judge the storage, fix the list of databases, make the session.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::compare::{self, Compared, Comparison};
+use super::parent::{self, Parent};
+use super::spool::Spool;
+use super::unchanged;
 use super::{Context, Observer, Warning, heal, open_engine, open_files};
-use crate::durable;
 use crate::engine::contents::look_for_engines;
 use crate::engine::ese::facts::{Facts, Named, Terms};
+use crate::engine::ese::increment;
 use crate::engine::files::PERMISSION_HINT;
 use crate::engine::sqlite::facts::Terms as SqliteTerms;
-use crate::engine::{Engine, EngineName, LeftOut, Notice, Role, Surveyed, plan};
+use crate::engine::{Engine, EngineName, Entry, LeftOut, Notice, Role, Surveyed};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::repository::manifest::Changes;
 use crate::repository::partial::Owner;
 use crate::repository::store::Held;
 use crate::repository::{Identity, Repository};
@@ -22,7 +26,7 @@ use crate::roots::{LOGS, Root, Roots};
 use crate::session::Session;
 use crate::session::directory::{StateDirectory, Which, new_session_id};
 use crate::session::event::Kind;
-use crate::session::record::{Exclusion, Given, Record};
+use crate::session::record::{Counts, Exclusion, Given, Record};
 use crate::stream::stop::StopToken;
 use crate::times;
 
@@ -41,6 +45,10 @@ pub struct Options {
     pub engine: Option<EngineName>,
     /// The kind.
     pub kind: Kind,
+    /// Read every file, also those that the file system says are unchanged since the parent.
+    pub ignore_metadata: bool,
+    /// Take the changed blocks of databases, also where their logs would do.
+    pub blocks: bool,
     /// What the repository calls the storage, instead of its path.
     pub name: Option<String>,
     /// Globs of the files that are logs.
@@ -86,7 +94,7 @@ pub struct OwnerLocks {
 /// What a storage holds.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
-    /// Entries of the database list, directories and links included.
+    /// Entries of the database list, directories and links included; what is unchanged since the parent is in no list.
     pub entries: u64,
     /// Files with content in it.
     pub files: u64,
@@ -106,6 +114,8 @@ pub struct Survey {
     pub unused_patterns: Option<Vec<usize>>,
     /// What is known of an instance of the Extensible Storage Engine.
     pub instance: Option<Facts>,
+    /// The backup that this one would build on, by its id, and what of it is taken as unchanged.
+    pub parent: Option<(String, Counts)>,
 }
 
 /// The storage and repository of a session that is about to begin.
@@ -141,7 +151,12 @@ pub fn dry_run(
         let identity = Identity::of(&places.storage, options.name.as_deref(), engine.mark(stop)?);
         Repository::check(repository, &identity, places.engine)?;
     }
-    let survey = survey(&*engine, Wanted::Everything, observer, stop, &mut std::io::sink(), Path::new(""))?;
+    let parent = parent::choose(options, places.engine)?;
+    let log_parent = parent.as_ref().and_then(|parent| parent.logs.as_ref());
+    let engine = with_parent(state, options, &places, log_parent, engine)?;
+    let (survey, _) =
+        Look { state: None, options, roots: places.roots(), parent: parent.as_ref(), wanted: Wanted::Everything }
+            .survey(&*engine, observer, stop, None)?;
     tell_of_unused_patterns(options, &survey, observer);
     Ok(survey)
 }
@@ -172,8 +187,16 @@ pub fn begin(
         }
         None => None,
     };
+    if let Some((path, identity)) = options.repository.as_ref().zip(identity.as_ref())
+        && options.kind.has_parent()
+    {
+        Repository::check(path, identity, places.engine)?;
+    }
+    let parent = parent::choose(options, places.engine)?;
+    let log_parent = parent.as_ref().and_then(|parent| parent.logs.clone());
+    let engine = with_parent(state, options, &places, log_parent.as_ref(), engine)?;
     // A repository is made only for a storage that opens, and beside a state directory that can be written.
-    let mut spool = Spool::create(state)?;
+    let mut plan = Spool::create(state.path())?;
     let repository = match options.repository.as_ref().zip(identity) {
         Some((path, identity)) => {
             let repository = Repository::open_or_create(path, &identity, places.engine)?;
@@ -186,8 +209,11 @@ pub fn begin(
     let mut record = record_of(options, &places, repository.as_ref().map(Repository::root), new_session_id(began));
     record.began = began;
     let wanted = if repository.is_some() { Wanted::Everything } else { Wanted::Content };
-    let survey = survey(&*engine, wanted, observer, stop, &mut spool.out, &spool.path)?;
-    spool.finish()?;
+    let looking = Look { state: Some(state), options, roots: record.roots(), parent: parent.as_ref(), wanted };
+    let (survey, compared) = looking.survey(&*engine, observer, stop, Some(&mut plan))?;
+    plan.finish()?;
+    record.parent = parent.as_ref().zip(compared.as_ref()).map(|(parent, found)| parent.to_record(found.unchanged));
+    record.log_parent = log_parent;
     record.databases_bytes = survey.bytes;
     record.left_out.clone_from(&survey.left_out);
     record.excluded = survey.excluded;
@@ -214,7 +240,11 @@ pub fn begin(
         }
         None => (None, None),
     };
-    let created = create(state, &which, record, &spool.path, survey.entries, stop);
+    let mut files = vec![(plan.path(), "databases.jsonl")];
+    if let Some(Compared { hunks, names, logs, .. }) = &compared {
+        files.extend([(hunks.path(), compare::HUNKS), (names.path(), compare::NAMES), (logs.path(), compare::LOGS)]);
+    }
+    let created = create(state, &which, record, &files, survey.entries, stop);
     let (session, owner) = match created {
         Ok(created) => created,
         Err(error) => {
@@ -375,7 +405,7 @@ fn create(
     state: &StateDirectory,
     which: &Which,
     record: Record,
-    plan: &Path,
+    files: &[(&Path, &str)],
     databases: u64,
     stop: &StopToken,
 ) -> Result<(Session, Option<File>)> {
@@ -385,15 +415,11 @@ fn create(
         return Err(heal::in_progress(&session)?);
     }
     state.sweep(&held)?;
-    state.create(&held, record, plan, databases)
+    state.create(&held, record, files, databases)
 }
 
 fn resolve(options: &Options) -> Result<Places> {
     let given = &options.storage;
-    if options.kind.has_parent() {
-        let message = format!("this version does not make {} backups yet", options.kind.name());
-        return Err(Error::jet(Jet::InvalidParameter, message).hint("Make a full one."));
-    }
     let storage = given.canonicalize().map_err(|e| {
         if e.kind() == std::io::ErrorKind::NotFound {
             return Error::jet(Jet::InvalidPath, format!("there is no storage {}", printable(given))).file(given);
@@ -489,61 +515,101 @@ enum Wanted {
     Content,
 }
 
-fn survey(
-    engine: &dyn Engine,
+/// What is looked for in a storage, and what it is compared with.
+struct Look<'a> {
+    state: Option<&'a StateDirectory>,
+    options: &'a Options,
+    roots: Roots,
+    parent: Option<&'a Parent>,
     wanted: Wanted,
-    observer: &mut dyn Observer,
-    stop: &StopToken,
-    out: &mut dyn Write,
-    path: &Path,
-) -> Result<Survey> {
-    let mut survey = Survey::default();
-    let mut out = BufWriter::with_capacity(256 * 1024, out);
-    engine.survey(stop, &mut |found| {
-        let mut entry = match found {
-            Surveyed::Entry(entry) => entry,
-            Surveyed::LeftOut(one) => {
-                survey.left_out.push(one);
-                return Ok(());
+}
+
+impl Look<'_> {
+    /// Surveys a storage, and writes what is to be read into the plan.
+    fn survey(
+        &self,
+        engine: &dyn Engine,
+        observer: &mut dyn Observer,
+        stop: &StopToken,
+        plan: Option<&mut Spool>,
+    ) -> Result<(Survey, Option<Compared>)> {
+        let mut survey = Survey::default();
+        let mut plan = plan;
+        let terms = unchanged::Terms {
+            ignore_metadata: self.options.ignore_metadata,
+            carries_databases: self.parent.is_some_and(|parent| parent.changes == Changes::Logs),
+        };
+        let begin = |parent: &Parent| Comparison::begin(parent, self.roots.clone(), terms, self.state);
+        let mut comparison = self.parent.map(begin).transpose()?;
+        engine.survey(stop, &mut |found| {
+            let Some(entry) = self.note(found, &mut survey, observer) else { return Ok(()) };
+            let entry = match &mut comparison {
+                Some(comparison) => comparison.meet(entry)?,
+                None => Some(entry),
+            };
+            let Some(entry) = entry else { return Ok(()) };
+            survey.entries += 1;
+            if entry.role.is_file() {
+                survey.files += 1;
+                survey.bytes = survey.bytes.saturating_add(entry.bytes_to_read());
+                survey.allocated = survey.allocated.saturating_add(entry.allocated.min(entry.bytes_to_read()));
             }
+            plan.as_mut().map_or(Ok(()), |plan| plan.write_entry(&entry))
+        })?;
+        let compared = match (comparison, self.parent) {
+            (Some(comparison), Some(parent)) => Some(comparison.finish(parent, plan)?),
+            _ => None,
+        };
+        if let Some((compared, parent)) = compared.as_ref().zip(self.parent) {
+            survey.parent = Some((parent.backup.id.text.clone(), compared.unchanged));
+            if compared.is_out_of_order {
+                let message =
+                    format!("the files of {} are listed in another order: all are read", parent.backup.id.text);
+                observer.warning(&Warning { jet: None, message, file: None });
+            }
+        }
+        let logs = engine.list_logs(stop)?;
+        survey.logs = logs.iter().filter(|entry| entry.role == Role::Log).count() as u64;
+        survey.logs_bytes = logs.iter().fold(0, |sum, log| log.size.saturating_add(sum));
+        survey.allocated = logs.iter().fold(survey.allocated, |sum, log| log.allocated.saturating_add(sum));
+        Ok((survey, compared))
+    }
+
+    /// Takes note of what a survey found; an entry that is wanted is handed back.
+    fn note(&self, found: Surveyed, survey: &mut Survey, observer: &mut dyn Observer) -> Option<Entry> {
+        match found {
+            Surveyed::Entry(entry) if self.wanted == Wanted::Everything => return Some(entry),
+            // Every name is streamed.
+            Surveyed::Entry(entry) => return entry.role.is_file().then_some(Entry { hard_link: None, ..entry }),
+            Surveyed::LeftOut(one) => survey.left_out.push(one),
             Surveyed::Notice(Notice { jet, message, file }) => {
                 observer.warning(&Warning { jet, message, file: Some(file) });
-                return Ok(());
             }
-            Surveyed::Instance(facts) => {
-                survey.instance = Some(*facts);
-                return Ok(());
-            }
-            Surveyed::UnusedPatterns(numbers) => {
-                survey.unused_patterns = Some(numbers);
-                return Ok(());
-            }
+            Surveyed::Instance(facts) => survey.instance = Some(*facts),
+            Surveyed::UnusedPatterns(numbers) => survey.unused_patterns = Some(numbers),
             Surveyed::Excluded(name, why) => {
                 survey.excluded += 1;
                 observer.decided(&format!("left out as asked: {} ({why})", printable(&name)));
-                return Ok(());
             }
-        };
-        if wanted == Wanted::Content {
-            if !entry.role.is_file() {
-                return Ok(());
-            }
-            entry.hard_link = None; // every name is streamed
         }
-        survey.entries += 1;
-        if entry.role.is_file() {
-            survey.files += 1;
-            survey.bytes = survey.bytes.saturating_add(entry.bytes_to_read());
-            survey.allocated = survey.allocated.saturating_add(entry.allocated.min(entry.bytes_to_read()));
-        }
-        plan::write_entry(&mut out, &entry).map_err(|e| Error::io("write", path, &e))
-    })?;
-    out.flush().map_err(|e| Error::io("write", path, &e))?;
-    let logs = engine.list_logs(stop)?;
-    survey.logs = logs.iter().filter(|entry| entry.role == Role::Log).count() as u64;
-    survey.logs_bytes = logs.iter().fold(0, |sum, log| log.size.saturating_add(sum));
-    survey.allocated = logs.iter().fold(survey.allocated, |sum, log| log.allocated.saturating_add(sum));
-    Ok(survey)
+        None
+    }
+}
+
+/// The engine that surveys a storage for a backup of the logs after another one.
+fn with_parent(
+    state: &StateDirectory,
+    options: &Options,
+    places: &Places,
+    log_parent: Option<&increment::Parent>,
+    engine: Arc<dyn Engine>,
+) -> Result<Arc<dyn Engine>> {
+    if log_parent.is_none() {
+        return Ok(engine);
+    }
+    let mut record = record_of(options, places, None, String::new());
+    record.log_parent = log_parent.cloned();
+    open_engine(&record, state)
 }
 
 fn require_space(repository: &Repository, needed: u64) -> Result<()> {
@@ -553,31 +619,4 @@ fn require_space(repository: &Repository, needed: u64) -> Result<()> {
     }
     Err(Error::too_little_space(repository.root(), free, needed)
         .hint("Free space there, or choose another repository."))
-}
-
-/// The plan of a session to be, in a file that a sweep leaves alone as long as we hold it.
-struct Spool {
-    path: PathBuf,
-    out: File,
-}
-
-impl Spool {
-    fn create(state: &StateDirectory) -> Result<Self> {
-        let made = durable::create_temporary(state.path());
-        let (path, out) = made.map_err(|e| {
-            Error::io("write in the state directory", state.path(), &e)
-                .hint("Name another one with --state-dir or JETBAK_STATE_DIR.")
-        })?;
-        Ok(Self { path, out })
-    }
-
-    fn finish(&mut self) -> Result<()> {
-        self.out.sync_all().map_err(|e| Error::io("sync", &self.path, &e))
-    }
-}
-
-impl Drop for Spool {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path); // renamed by a begin that went well
-    }
 }

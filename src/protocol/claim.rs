@@ -232,7 +232,9 @@ impl Feed for Claims {
             let (path, has_content) = (Arc::from(entry.path.as_path()), entry.role.is_file());
             let earlier = entry.earlier.clone();
             lock(&self.ledger).send(index, entry, current.batch.first);
-            return Ok(Some(Job { earlier, ..Job::new(index, path, has_content) }));
+            // Compared block by block, every block is proven by a hash of its own.
+            let wants_hash = earlier.as_ref().is_none_or(|earlier| earlier.blocks.is_none());
+            return Ok(Some(Job { earlier, wants_hash, ..Job::new(index, path, has_content) }));
         }
     }
 

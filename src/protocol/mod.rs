@@ -4,17 +4,23 @@ pub mod appeared;
 pub mod backup;
 pub mod begin;
 pub mod claim;
+pub mod compare;
 pub mod end;
 pub mod files;
 pub mod heal;
+mod held_logs;
 pub mod named;
+pub mod parent;
 pub mod publish;
 pub mod read;
 pub mod records;
 pub mod sinks;
+pub mod spool;
 pub mod status;
 pub mod stop;
+pub mod store_sink;
 pub mod truncate;
+pub mod unchanged;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -210,7 +216,10 @@ pub fn open_engine(record: &Record, state: &StateDirectory) -> Result<Arc<dyn En
         }
         EngineName::Ese => {
             let terms = record.ese.clone().unwrap_or_default();
-            Arc::new(EseEngine::new(files, &record.storage(), &terms, record.keep_going, record.instance.clone()))
+            let known = record.instance.clone();
+            let engine = EseEngine::new(files, &record.storage(), &terms, record.keep_going, known);
+            let builds_on = record.kind.has_parent();
+            Arc::new(if builds_on { engine.after(record.log_parent.clone()) } else { engine })
         }
     })
 }

@@ -123,6 +123,14 @@ pub fn find_file(context: &Context, state: &State, name: &Path) -> Result<Found>
 }
 
 fn not_in_the_lists(context: &Context, state: &State, name: &Path) -> Error {
+    let record = context.session.record();
+    let mut databases = record.instance.iter().flat_map(|instance| &instance.databases);
+    if record.log_parent.is_some() && databases.any(|database| database.file.path() == name) {
+        let message =
+            format!("the database {} is not read: this backup takes the logs of its changes", printable(name));
+        let hint = "`jetbak read` takes the logs; a full backup, or one with --blocks, reads databases.";
+        return Error::jet(Jet::InvalidBackupSequence, message).file(name).hint(hint);
+    }
     if state.phase() == Phase::Databases
         && let Ok(engine) = context.engine()
         && let Ok(logs) = engine.list_logs(&StopToken::never())

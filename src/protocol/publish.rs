@@ -4,7 +4,9 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::{Activity, Context, Observer, Progress, Warning, appeared, heal};
+use super::compare::Changes;
+use super::{Activity, Context, Observer, Progress, Warning, appeared, heal, held_logs, parent};
+use crate::engine::plan::PlanReader;
 use crate::engine::{EngineName, Role};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::paths;
@@ -14,7 +16,7 @@ use crate::repository::damage::{Damage, DamageKind};
 use crate::repository::list_reader::{Expected, ListReader};
 use crate::repository::manifest::{self, BackupId, DamagedPage, Manifest};
 use crate::repository::partial::Partial;
-use crate::repository::seal::{Orphan, Records, Sealing, Totals};
+use crate::repository::seal::{Alone, Orphan, Records, Script, Sealing, Totals};
 use crate::repository::verify::{Elsewhere, Tally, Verification, check_sums, verify_data, with_progress};
 use crate::session::event::{Event, Failure, Outcome, Phase};
 use crate::session::journal::Durability;
@@ -34,6 +36,12 @@ pub struct Published {
     pub files: u64,
     /// Bytes of content.
     pub bytes: u64,
+    /// Bytes that it takes in the repository.
+    pub bytes_stored: u64,
+    /// Files whose content it holds itself; none where that is not known any more.
+    pub changed: Option<u64>,
+    /// The backup that it builds on, by its id.
+    pub parent: Option<String>,
     /// Whether files were left out.
     pub outcome: Outcome,
     /// Further names of files that could not be read.
@@ -81,6 +89,9 @@ pub fn publish(
     require_still(context, &state, stop)?;
     let repository = partial.repository();
     let held = repository.lock(stop)?;
+    if let Some(parent) = &context.session.record().parent {
+        parent::require_standing(repository, parent)?;
+    }
     let manifest = Manifest { appeared, ..manifest_of(context, repository, &state, &totals, how)? };
     let id = BackupId::new(manifest.sequence, manifest.began, manifest.kind);
     sealing.finish(&manifest)?;
@@ -99,8 +110,11 @@ pub fn publish(
     Ok(Published {
         id: id.text,
         sequence: id.sequence,
-        files: totals.files,
-        bytes: totals.bytes,
+        files: totals.counts.files,
+        bytes: totals.counts.bytes,
+        bytes_stored: totals.bytes_stored,
+        changed: Some(totals.changed),
+        parent: manifest.parent.map(|parent| parent.id),
         outcome: manifest.outcome,
         orphans: orphans(&state, &totals),
         damaged: totals.damaged,
@@ -173,7 +187,10 @@ pub fn prove_published(context: &Context, observer: &mut dyn Observer, stop: &St
             observer.progress(&Progress { activity: Activity::Verifying, file: None, bytes_done, bytes_total });
         },
     )?;
-    let Some(first) = bad.first() else { return Ok(()) };
+    let Some(first) = bad.first() else {
+        let chain = repository.chain(&backup)?;
+        return held_logs::prove(repository, &backup.folder(), Expected::of(&chain), stop);
+    };
     let message = format!("the published backup {} is damaged: {}", publication.id, printable(&first.file));
     Err(Error::new(ExitCode::Verification, message)
         .file(&first.file)
@@ -221,7 +238,7 @@ pub fn is_lost(context: &Context) -> Result<bool> {
 fn renumber(context: &Context, partial: &Partial) -> Result<BackupId> {
     let repository = partial.repository();
     let (state, _) = context.session.state_and_events()?;
-    let sealing = Sealing::begin(partial, &gather(context, &state)?, &context.session.record().roots())?;
+    let sealing = begin_sealing(context, partial, &state)?;
     let path = partial.backup().join("manifest.json");
     let mut text = Vec::new();
     let described = repository.store().describe(&path);
@@ -252,6 +269,9 @@ pub fn describe(context: &Context) -> Result<Published> {
         sequence: manifest.sequence,
         files: manifest.files,
         bytes: manifest.bytes,
+        bytes_stored: manifest.bytes_stored,
+        changed: None,
+        parent: manifest.parent.map(|parent| parent.id),
         outcome: manifest.outcome,
         damaged: manifest.damaged,
         orphans: manifest.excluded.into_iter().filter(is_orphan).collect(),
@@ -290,7 +310,20 @@ fn seal(context: &Context, partial: &Partial, state: &State, observer: &mut dyn 
     let bytes = state.proven_total().bytes;
     let progress = Progress { activity: Activity::Sealing, file: None, bytes_done: bytes, bytes_total: bytes };
     observer.progress(&progress);
-    Sealing::begin(partial, &gather(context, state)?, &context.session.record().roots())
+    begin_sealing(context, partial, state)
+}
+
+fn begin_sealing(context: &Context, partial: &Partial, state: &State) -> Result<Sealing> {
+    let record = context.session.record();
+    let mut script: Box<dyn Script> = match &record.parent {
+        None => Box::new(Alone),
+        Some(parent) => {
+            let plan = context.plan(Phase::Logs)?;
+            let logs = plan.map_or(Ok(Vec::new()), |plan| PlanReader::open(&plan, 0)?.collect::<Result<_>>())?;
+            Box::new(Changes::open(context.session.folder(), parent, &logs)?)
+        }
+    };
+    Sealing::begin(partial, &gather(context, state)?, &mut *script, &record.roots())
 }
 
 /// Reads every byte of data back from the medium; the list goes on to the proof of what is written last.
@@ -301,15 +334,18 @@ fn prove(
     observer: &mut dyn Observer,
     stop: &StopToken,
 ) -> Result<ListReader> {
+    let record = context.session.record();
     let own = Part {
-        id: context.session.record().session.clone(),
+        id: record.session.clone(),
         folder: partial.backup(),
         files_sha256: totals.files_sha256.clone(),
-        files: totals.files,
-        bytes: totals.bytes,
-        began: context.session.record().began,
+        files: totals.counts.files,
+        bytes: totals.counts.bytes,
+        began: record.began,
     };
-    let expected = Expected::partial(own, None, context.session.record().roots());
+    let repository = partial.repository();
+    let chain = record.parent.as_ref().map(|parent| parent::require_standing(repository, parent)).transpose()?;
+    let expected = Expected::partial(own, chain.as_ref(), record.roots());
     let tally = Tally::default();
     let (mut bad, mut list) = (Vec::new(), None);
     with_progress(
@@ -323,11 +359,14 @@ fn prove(
         },
         &mut |damage| bad.extend(Some(damage).filter(|damage| !damage.is_known)),
         &mut |tally| {
-            let (bytes_done, bytes_total) = (tally.bytes(), totals.bytes);
+            let (bytes_done, bytes_total) = (tally.bytes(), totals.bytes_stored);
             observer.progress(&Progress { activity: Activity::Verifying, file: None, bytes_done, bytes_total });
         },
     )?;
     refuse_bad(context, &bad, observer)?;
+    if record.parent.is_some() {
+        held_logs::prove(repository, &partial.backup(), expected, stop)?;
+    }
     list.ok_or_else(|| Error::new(ExitCode::Failed, "the list of files was not read back"))
 }
 
@@ -444,16 +483,19 @@ fn manifest_of(
         },
         began: record.began,
         ended: times::now(),
-        files: totals.files,
-        directories: totals.directories,
-        links: totals.links,
-        hard_links: totals.hard_links,
-        bytes: totals.bytes,
-        bytes_stored: totals.bytes,
+        files: totals.counts.files,
+        directories: totals.counts.directories,
+        links: totals.counts.links,
+        hard_links: totals.counts.hard_links,
+        bytes: totals.counts.bytes,
+        bytes_stored: totals.bytes_stored,
         hash: "sha256".to_owned(),
         files_sha256: totals.files_sha256.clone(),
-        parent: None,
-        changes: None,
+        parent: record.parent.as_ref().map(parent::link),
+        changes: record
+            .parent
+            .as_ref()
+            .map(|parent| if parent.by_logs { manifest::Changes::Logs } else { manifest::Changes::Blocks }),
         consolidates: None,
         previous,
         logs: totals.logs.clone(),

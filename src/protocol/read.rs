@@ -7,9 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::claim::{Claims, Ledger, SharedLedger, Wanted, lock};
+use super::compare::compare_logs;
 use super::named::{Found, find_file, refuse_second_reader, select};
 use super::records::{Point, RecordFile, Syncs};
-use super::sinks::{OutSink, Output, StoreSink};
+use super::sinks::{OutSink, Output};
+use super::store_sink::StoreSink;
 use super::{Context, Observer, Progress, Warning, failure, heal};
 use crate::durable::{self, Put};
 use crate::engine::plan::write_entry;
@@ -17,7 +19,7 @@ use crate::engine::{Engine, Entry, Role};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::repository::seal::RecordFolder;
 use crate::session::StopAnswer;
-use crate::session::event::{Event, Failure, Outcome, Phase};
+use crate::session::event::{Event, Failure, Kind, Outcome, Phase};
 use crate::session::journal::Durability;
 use crate::session::readers::{ReaderProgress, ReaderSlot};
 use crate::session::state::{Call, EntryState, Refusal, State};
@@ -266,13 +268,16 @@ impl<'a> Reader<'a> {
 
     /// Fixes the list of logs; whoever is first counts.
     fn list_logs(&mut self) -> Result<()> {
-        let logs = match self.engine.list_logs(self.stop) {
+        let mut logs = match self.engine.list_logs(self.stop) {
             Ok(logs) => logs,
             Err(error) => {
                 self.stop.check()?;
                 return Err(self.drop_session(error)?);
             }
         };
+        if self.context.session.record().parent.is_some() {
+            compare_logs(self.context.session.folder(), &mut logs)?;
+        }
         let mut text = Vec::new();
         for log in &logs {
             write_entry(&mut text, log).expect("memory takes every write");
@@ -293,7 +298,11 @@ impl<'a> Reader<'a> {
     fn phase(&mut self, phase: Phase, wanted: Wanted, observer: &mut dyn Observer) -> Result<()> {
         let partial = self.context.require_partial()?;
         let roots = self.context.session.record().roots();
-        let sink = StoreSink::new(Arc::clone(partial.repository().store()), partial.backup(), roots);
+        let repository = partial.repository();
+        // Later backups build on this one, or it on an earlier one: blocks are told apart by their hashes.
+        let kind = self.context.session.record().kind;
+        let of_blocks = repository.shelf(false).filter(|_| kind != Kind::Copy);
+        let sink = StoreSink::new(Arc::clone(repository.store()), partial.backup(), roots, of_blocks);
         self.run(phase, wanted, sink, observer)
     }
 

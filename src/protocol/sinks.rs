@@ -1,15 +1,11 @@
-//! Where a reader's bytes go: into the data folder of a partial, or to one output.
+//! Where a reader's bytes go that are wanted elsewhere than in the repository: one output.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::records::below_no_root;
 use crate::durable;
 use crate::error::{Error, ExitCode, Result};
-use crate::repository::store::{Store, Writing};
-use crate::roots::{self, Roots};
 use crate::stream::earlier::Stored;
 use crate::stream::pipeline::{Job, Sink};
 use crate::stream::source::Attributes;
@@ -22,76 +18,6 @@ pub enum Output {
     File(PathBuf),
     /// A fifo or device: written as a stream, and opened by the thread that writes, because opening may wait.
     Special(PathBuf),
-}
-
-/// Writes into the folder of a backup to be.
-pub struct StoreSink {
-    store: Arc<dyn Store>,
-    folder: PathBuf,
-    roots: Roots,
-    writing: Option<Box<dyn Writing>>,
-}
-
-impl StoreSink {
-    /// A sink for the folder of a backup in a store; the files go below those of their roots.
-    pub fn new(store: Arc<dyn Store>, folder: PathBuf, roots: Roots) -> Self {
-        Self { store, folder, roots, writing: None }
-    }
-
-    /// Where a file goes.
-    fn place(&self, name: &Path) -> Result<PathBuf> {
-        let place = self.roots.place(name).and_then(|(root, path)| Some((roots::folder_of(root)?, path)));
-        let (root, path) = place.ok_or_else(|| below_no_root(name))?;
-        Ok(roots::below(&self.folder.join(root), path))
-    }
-}
-
-impl Sink for StoreSink {
-    fn begin(&mut self, job: &Job) -> Result<()> {
-        self.writing = Some(self.store.create(&self.place(&job.path)?)?);
-        Ok(())
-    }
-
-    fn write(&mut self, chunk: &[u8]) -> Result<()> {
-        match &mut self.writing {
-            Some(writing) => writing.write(chunk),
-            None => Err(Error::new(ExitCode::Failed, "a chunk came before its file")),
-        }
-    }
-
-    fn skip(&mut self, bytes: u64) -> Result<()> {
-        match &mut self.writing {
-            Some(writing) => writing.skip(bytes),
-            None => Err(Error::new(ExitCode::Failed, "a hole came before its file")),
-        }
-    }
-
-    fn finish(&mut self, _: &Job, attributes: &Attributes, _: Option<&[u8; 32]>) -> Result<Stored> {
-        match self.writing.take() {
-            Some(writing) => writing.finish(Some(attributes)).map(|()| Stored::default()),
-            None => Err(Error::new(ExitCode::Failed, "a file ended before it began")),
-        }
-    }
-
-    fn abandon(&mut self, path: &Path) -> Result<()> {
-        self.writing = None;
-        self.store.remove(&self.place(path)?)
-    }
-
-    fn directory(&mut self, path: &Path, _: &Attributes) -> Result<()> {
-        // Its mode and time come when it is sealed: files are still to be put into it.
-        self.store.make_directory(&self.place(path)?)
-    }
-
-    fn link(&mut self, path: &Path, target: &Path, attributes: &Attributes) -> Result<()> {
-        let path = self.place(path)?;
-        self.store.make_link(&path, target)?;
-        self.store.dress(&path, attributes)
-    }
-
-    fn hard_link(&mut self, _: &Path, _: &Path, _: &Attributes) -> Result<()> {
-        Ok(()) // made when it is sealed: another reader may have its first name
-    }
 }
 
 /// Writes one file to stdout or to a path.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::publish::{self, How, Published};
-use super::{Activity, Context, Observer, Progress, Warning};
+use super::{Activity, Context, Observer, Progress, Warning, parent};
 use crate::engine::ese::fields::Generation;
 use crate::engine::ese::log_story::Present;
 use crate::engine::ese::truncation::Backup;
@@ -13,7 +13,7 @@ use crate::engine::{Deletion, Engine, EngineName, Entry, Going, HeldLog, History
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::repository::log_history::databases_of;
 use crate::repository::manifest::BackupId;
-use crate::session::event::{Event, Kind, Phase};
+use crate::session::event::{Event, Phase};
 use crate::session::journal::Durability;
 use crate::session::state::{Call, Refusal, State};
 use crate::stream::source::Stamp;
@@ -55,7 +55,7 @@ pub fn dry_run(context: &Context, observer: &mut dyn Observer) -> Result<Truncat
         refuse_damaged(context, &state)?;
         publish::require_still(context, &state, &never)?;
     }
-    let doubt = |sequence, present: &Present| context.require_partial()?.repository().log_doubt(sequence, present);
+    let doubt = |sequence, present: &Present| doubt_of(context, sequence, present);
     let history = history(context, &*engine, &doubt)?;
     let needless = engine.truncatable(&held, &history, &never)?;
     tell(&needless.notices, observer);
@@ -109,7 +109,8 @@ fn history<'a>(
         // It was read back before anything else, whatever its manifest says.
         history.own = BackupId::parse(&publication.id).map(|id| id.sequence);
         let own = history.backups.iter_mut().filter(|backup| Some(backup.sequence) == history.own);
-        own.for_each(|backup| backup.is_proven = true);
+        let is_proven = builds_on_proven(context)?;
+        own.for_each(|backup| backup.is_proven = is_proven);
     } else {
         let sequence = repository.next_sequence()?;
         let logs = match context.plan(Phase::Logs)? {
@@ -117,7 +118,8 @@ fn history<'a>(
             None => listed_now(engine)?,
         };
         history.own = Some(sequence);
-        history.backups.extend(as_published(context, sequence, &logs));
+        let is_proven = builds_on_proven(context)?;
+        history.backups.extend(as_published(context, sequence, &logs).map(|own| Backup { is_proven, ..own }));
     }
     let required = facts.required.map_or(u32::MAX, |required| required.low);
     history.ceiling = facts.checkpoint.unwrap_or(0).min(required);
@@ -131,11 +133,36 @@ fn as_published(context: &Context, sequence: u64, logs: &[Entry]) -> Option<Back
     let generations = || logs.iter().filter_map(|entry| entry.generation).map(Generation);
     Some(Backup {
         sequence,
-        is_full: record.kind == Kind::Full,
+        is_full: record.log_parent.is_none(),
+        parent: parent_of(context),
         is_proven: true,
         logs: generations().min().zip(generations().max()),
         databases: databases_of(facts),
     })
+}
+
+/// Whether all that this session builds on was read back and found good.
+fn builds_on_proven(context: &Context) -> Result<bool> {
+    let Some(parent) = &context.session.record().parent else { return Ok(true) };
+    let repository = context.require_partial()?.repository();
+    // A chain that is broken is told of by whoever needs it.
+    Ok(repository.chain_of(&parent::link(parent)).is_ok_and(|chain| repository.is_chain_proven(&chain)))
+}
+
+/// The sequence number of the backup that this session builds on.
+fn parent_of(context: &Context) -> Option<u64> {
+    let parent = context.session.record().parent.as_ref()?;
+    Some(BackupId::parse(&parent.id)?.sequence)
+}
+
+/// Why a backup cannot be relied on, if it cannot. One that is not published yet is as good as what it builds on.
+fn doubt_of(context: &Context, sequence: u64, present: &Present) -> Result<Option<String>> {
+    let repository = context.require_partial()?.repository();
+    let is_published = repository.ids()?.iter().any(|id| id.sequence == sequence);
+    match (is_published, parent_of(context)) {
+        (false, Some(parent)) => repository.log_doubt(parent, present),
+        _ => repository.log_doubt(sequence, present),
+    }
 }
 
 fn tell(notices: &[Notice], observer: &mut dyn Observer) {
@@ -169,7 +196,7 @@ pub fn truncate(
         None => held_logs(context)?,
         Some(_) => read_held(context)?,
     };
-    let doubt = |sequence, present: &Present| context.require_partial()?.repository().log_doubt(sequence, present);
+    let doubt = |sequence, present: &Present| doubt_of(context, sequence, present);
     let mut refused = None;
     if before.publication().is_none() {
         refuse_damaged(context, &before)?;

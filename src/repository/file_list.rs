@@ -184,6 +184,9 @@ impl FileLine {
         let (target, target_base64) = paths::to_optional_fields(finished.target.as_deref());
         let (hard_link, hard_link_base64) = paths::to_optional_fields(finished.hard_link.as_deref());
         let Attributes { stamp, mode, uid, gid, user, group, xattrs, not_kept, proof, copy } = &finished.attributes;
+        let earlier = finished.earlier.as_deref().filter(|_| finished.stored.is_earlier);
+        let sha256 = finished.sha256.as_ref().map(|digest| hex(digest));
+        let stored = roots::below(&roots::folder_of(root)?, roots.place(&entry.path)?.1);
         Some(Self {
             type_name: match role {
                 Role::Directory => FileType::Directory,
@@ -195,10 +198,13 @@ impl FileLine {
             root: root.to_owned(),
             role,
             size: finished.bytes,
-            within: finished.stored.within,
-            blocks: finished.stored.blocks.clone(),
-            held: None,
-            sha256: finished.sha256.as_ref().map(|digest| hex(digest)),
+            within: earlier.map_or(finished.stored.within, |earlier| earlier.within),
+            blocks: earlier.map_or(&finished.stored.blocks, |earlier| &earlier.blocks).clone(),
+            held: earlier.map(|earlier| {
+                let elsewhere = Some(earlier.place.as_path()).filter(|place| *place != stored);
+                Held::new(&earlier.backup, elsewhere)
+            }),
+            sha256: sha256.or_else(|| earlier.and_then(|earlier| earlier.sha256.clone())),
             target,
             target_base64,
             hard_link,
@@ -260,6 +266,13 @@ impl FileLine {
     /// further names of a file have none.
     pub fn own_blocks(&self) -> Option<&BlockFacts> {
         self.blocks.as_ref().filter(|_| self.held.is_none() && self.hard_link.is_none())
+    }
+
+    /// Bytes that the backup stores of it which this line belongs to.
+    pub fn bytes_stored(&self) -> u64 {
+        let is_here = self.held.is_none() && self.hard_link.is_none();
+        let content = if is_here && self.within == Within::Data { self.size } else { 0 };
+        content.saturating_add(self.own_blocks().map_or(0, |blocks| blocks.bytes))
     }
 
     /// Where something of the same root lies below the backup's folder.

@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 
 use super::Repository;
 use super::catalogue::Backup;
+use super::chain::{Chain, chain_among};
 use super::content::Contents;
 use super::file_list::FileLine;
 use super::list_reader::read_proven;
-use super::manifest::Manifest;
+use super::manifest::{BackupId, Changes, Manifest};
 use crate::engine::Role;
 use crate::engine::ese::facts::{DatabaseFacts, Facts};
 use crate::engine::ese::fields::Generation;
@@ -23,31 +24,35 @@ impl Repository {
     /// The backups that may make logs of this stream (its signature, hexadecimal) needless, oldest first. What has no
     /// readable manifest makes nothing needless.
     pub fn log_history(&self, signature: &str) -> Result<Vec<truncation::Backup>> {
+        let backups = self.backups()?;
+        let mut proven: HashMap<&str, bool> = HashMap::new();
+        for backup in &backups {
+            proven.insert(&backup.id.text, self.is_proven(backup));
+        }
+        let is_proven = |backup: &Backup| {
+            let parts = chain_among(backup, &backups).map(|chain| chain.parts().to_vec()).unwrap_or_default();
+            !parts.is_empty() && parts.iter().all(|part| proven.get(&*part.id) == Some(&true))
+        };
         let of_stream = |backup: &Backup| {
             let manifest = backup.manifest.as_ref().ok()?;
             let facts = manifest.instance.as_ref()?;
             let counts = manifest.outcome == Outcome::Completed && manifest.kind.truncates();
             let is_ours = facts.log_signature.as_deref() == Some(signature);
-            (counts && is_ours).then(|| self.log_holder(backup, manifest, facts))
+            (counts && is_ours).then(|| log_holder(manifest, facts, is_proven(backup)))
         };
-        Ok(self.backups()?.iter().filter_map(of_stream).collect())
+        Ok(backups.iter().filter_map(of_stream).collect())
     }
 
-    fn log_holder(&self, backup: &Backup, manifest: &Manifest, facts: &Facts) -> truncation::Backup {
-        // What was found last counts: a backup that was good once may have rotted.
-        let last_verified = self.verified(backup).map(|verified| verified.damages == 0);
-        let range = manifest.logs.first_generation.zip(manifest.logs.last_generation);
-        // A range with holes in it holds nobody's logs for certain.
-        let is_whole = |(low, high): &(u32, u32)| {
-            high.checked_sub(*low).map(|more| u64::from(more) + 1) == Some(manifest.logs.count)
-        };
-        truncation::Backup {
-            sequence: manifest.sequence,
-            is_full: manifest.kind == Kind::Full,
-            is_proven: last_verified.unwrap_or(manifest.proven),
-            logs: range.filter(is_whole).map(|(low, high)| (Generation(low), Generation(high))),
-            databases: databases_of(facts),
-        }
+    /// Whether a backup was read back and found good, as was everything that it builds on.
+    pub fn is_chain_proven(&self, chain: &Chain) -> bool {
+        let parts = chain.parts().iter().map(|part| self.resolve(&part.id));
+        parts.into_iter().all(|backup| backup.is_ok_and(|backup| self.is_proven(&backup)))
+    }
+
+    /// The same of a backup alone. What was found last counts: one that was good once may have rotted.
+    fn is_proven(&self, backup: &Backup) -> bool {
+        let proven = backup.manifest.as_ref().is_ok_and(|manifest| manifest.proven);
+        self.verified(backup).map_or(proven, |verified| verified.damages == 0)
     }
 
     /// Why a backup cannot be relied on any more, if it cannot, where these logs are there: its databases and logs are not
@@ -89,6 +94,22 @@ impl Repository {
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(hashes)
+    }
+}
+
+/// A backup as the decision about logs knows it.
+fn log_holder(manifest: &Manifest, facts: &Facts, is_proven: bool) -> truncation::Backup {
+    let range = manifest.logs.first_generation.zip(manifest.logs.last_generation);
+    // A range with holes in it holds nobody's logs for certain.
+    let is_whole =
+        |(low, high): &(u32, u32)| high.checked_sub(*low).map(|more| u64::from(more) + 1) == Some(manifest.logs.count);
+    truncation::Backup {
+        sequence: manifest.sequence,
+        is_full: manifest.kind == Kind::Full || manifest.changes == Some(Changes::Blocks),
+        parent: manifest.parent.as_ref().and_then(|parent| Some(BackupId::parse(&parent.id)?.sequence)),
+        is_proven,
+        logs: range.filter(is_whole).map(|(low, high)| (Generation(low), Generation(high))),
+        databases: databases_of(facts),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod list_reader;
 pub mod list_script;
 pub mod local;
 pub mod log_history;
+pub mod log_parent;
 pub mod manifest;
 pub mod partial;
 pub mod restore;
@@ -215,6 +216,11 @@ impl Repository {
             Err(error) if error.jet_code() == Some(Jet::InvalidPath) && is_missing_or_empty(path) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether a first backup would make a repository here.
+    pub fn may_be_made(path: &Path) -> bool {
+        is_missing_or_empty(path)
     }
 
     fn create(path: &Path, identity: &Identity, engine: EngineName) -> Result<Self> {

@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::blocks;
 use super::file_list::{FileLine, LINE_BYTES_MAX, ReadRecord, sums_line};
+use super::list_script::{Run, ScriptWriter};
 use super::manifest::{self, BackupId, DamagedPage, LogRange, Manifest, ProofTotals};
 use super::partial::Partial;
 use super::store::{Item, Reading, Store, Writing};
@@ -25,6 +27,8 @@ use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::hex::hex;
 use crate::roots::Roots;
 use crate::session::event::Phase;
+use crate::session::record::Counts;
+use crate::stream::earlier::Within;
 use crate::stream::source::Got;
 
 /// Bytes that are gathered before they are written.
@@ -307,21 +311,44 @@ fn copy(store: &dyn Store, from: &Path, to: &Path, record: &ReadRecord) -> Resul
     }
 }
 
+/// What the list of a backup takes over from that of its parent.
+pub trait Script {
+    /// What is taken over.
+    fn unchanged(&self) -> Counts;
+    /// What becomes of lines of the parent before the entry with this number in the list of databases.
+    fn before_database(&mut self, index: u64, out: &mut dyn FnMut(Run) -> Result<()>) -> Result<()>;
+    /// What becomes of those that are left, before the first log.
+    fn before_logs(&mut self, out: &mut dyn FnMut(Run) -> Result<()>) -> Result<()>;
+}
+
+/// The script of a backup that stands alone.
+pub struct Alone;
+
+impl Script for Alone {
+    fn unchanged(&self) -> Counts {
+        Counts::default()
+    }
+
+    fn before_database(&mut self, _: u64, _: &mut dyn FnMut(Run) -> Result<()>) -> Result<()> {
+        Ok(())
+    }
+
+    fn before_logs(&mut self, _: &mut dyn FnMut(Run) -> Result<()>) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// What a backup holds.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
-    /// Files with content.
-    pub files: u64,
-    /// Directories.
-    pub directories: u64,
-    /// Symbolic links.
-    pub links: u64,
-    /// Further names of files, counted in `files` too.
-    pub hard_links: u64,
+    /// Everything it lists, what it takes over from its parent too.
+    pub counts: Counts,
+    /// Files whose content is in its own folder.
+    pub changed: u64,
+    /// Bytes in its own folder: content, and files of blocks.
+    pub bytes_stored: u64,
     /// Further names of files that could not be read.
     pub orphans: Vec<Orphan>,
-    /// Bytes of content; those of a file with several names once.
-    pub bytes: u64,
     /// The logs.
     pub logs: LogRange,
     /// Damaged pages that were copied as they are.
@@ -333,6 +360,42 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Adds a line of the backup's own.
+    fn add(&mut self, line: &FileLine, roots: &Roots) {
+        let counts = &mut self.counts;
+        match line.role {
+            Role::Directory => {
+                counts.directories += u64::from(line.path().is_some_and(|path| !path.as_os_str().is_empty()));
+                return;
+            }
+            Role::Link => {
+                counts.links += 1;
+                return;
+            }
+            Role::Database | Role::Log | Role::Checkpoint | Role::Other => counts.files += 1,
+        }
+        if line.role == Role::Log {
+            let log = line.name(roots).unwrap_or_default().to_string_lossy().into_owned();
+            self.logs.count += 1;
+            self.logs.first.get_or_insert_with(|| log.clone());
+            self.logs.last = Some(log);
+            self.logs.first_generation = self.logs.first_generation.or(line.generation);
+            self.logs.last_generation = line.generation.or(self.logs.last_generation);
+        }
+        self.changed += u64::from(line.held.is_none());
+        if line.hard_link().is_some() {
+            counts.hard_links += 1;
+            return;
+        }
+        counts.bytes = counts.bytes.saturating_add(line.size);
+        if line.held.is_none() {
+            let content = if line.within == Within::Data { line.size } else { 0 };
+            let of_blocks = line.own_blocks().map_or(0, |of_blocks| of_blocks.bytes);
+            self.bytes_stored = self.bytes_stored.saturating_add(content).saturating_add(of_blocks);
+        }
+        self.prove(line, roots);
+    }
+
     /// Adds what was proven of one file.
     fn prove(&mut self, line: &FileLine, roots: &Roots) {
         if let Some(pages) = &line.pages {
@@ -348,7 +411,7 @@ impl Totals {
 
 impl Sealing {
     /// Writes `files.jsonl` and begins `SHA256SUMS`; can be repeated, also after a crash in the middle.
-    pub fn begin(partial: &Partial, records: &Records, roots: &Roots) -> Result<Self> {
+    pub fn begin(partial: &Partial, records: &Records, script: &mut dyn Script, roots: &Roots) -> Result<Self> {
         let store = partial.repository().store();
         let folder = partial.backup();
         for Item { name, .. } in store.list(&folder)? {
@@ -359,9 +422,19 @@ impl Sealing {
         }
         let mut list = Hashed::create(&**store, &folder.join("files.jsonl"))?;
         let mut sums = Hashed::create(&**store, &folder.join("SHA256SUMS"))?;
-        let mut totals = Totals::default();
+        let mut totals = Totals { counts: script.unchanged(), ..Totals::default() };
         let mut names = Names::gather(records)?;
+        let mut lines = ScriptWriter::default();
+        let mut before_logs = true;
         records.each_placed(&mut |place, record| {
+            let mut out = |text: &[u8]| list.write(text);
+            match record.phase {
+                Phase::Databases => script.before_database(record.index, &mut |run| lines.run(run, &mut out))?,
+                Phase::Logs if std::mem::take(&mut before_logs) => {
+                    script.before_logs(&mut |run| lines.run(run, &mut out))?;
+                }
+                Phase::Logs => {}
+            }
             let damaged = || lost(&store.describe(&folder), 0);
             let mut line = record.line.clone();
             if let Some(first) = line.hard_link() {
@@ -375,39 +448,31 @@ impl Sealing {
             }
             let path = line.stored_path().filter(|_| roots.knows(&line.root)).ok_or_else(damaged)?;
             match line.role {
-                Role::Directory => {
-                    totals.directories += u64::from(line.path().is_some_and(|path| !path.as_os_str().is_empty()));
-                    store.dress(&folder.join(&path), &record.attributes())?;
-                }
-                Role::Link => totals.links += 1,
+                Role::Directory => store.dress(&folder.join(&path), &record.attributes())?,
+                Role::Link => {}
                 Role::Database | Role::Log | Role::Checkpoint | Role::Other => {
-                    totals.files += 1;
-                    if let Some(first) = line.hard_link() {
-                        totals.hard_links += 1;
-                        names.link(&**store, &folder, &first, &path, &record)?;
-                    } else {
-                        totals.bytes = totals.bytes.saturating_add(line.size);
-                        names.note(&record, place);
+                    let is_here = line.held.is_none() && line.within == Within::Data;
+                    match line.hard_link() {
+                        Some(first) if is_here => names.link(&**store, &folder, &first, &path, &record)?,
+                        Some(_) => {}
+                        None => names.note(&record, place),
                     }
-                    let sha256 = line.sha256.as_ref().ok_or_else(damaged)?;
-                    sums.write(&sums_line(sha256, &path))?;
-                    if line.role == Role::Log {
-                        let log = line.name(roots).unwrap_or_default().to_string_lossy().into_owned();
-                        totals.logs.count += 1;
-                        totals.logs.first.get_or_insert_with(|| log.clone());
-                        totals.logs.last = Some(log);
-                        totals.logs.first_generation = totals.logs.first_generation.or(line.generation);
-                        totals.logs.last_generation = line.generation.or(totals.logs.last_generation);
+                    if is_here {
+                        sums.write(&sums_line(line.sha256.as_ref().ok_or_else(damaged)?, &path))?;
                     }
-                    if line.hard_link().is_none() {
-                        totals.prove(&line, roots);
+                    if let Some(of_blocks) = line.own_blocks() {
+                        sums.write(&sums_line(&of_blocks.sha256, &Path::new(blocks::FOLDER).join(&path)))?;
                     }
                 }
             }
-            let mut text = serde_json::to_vec(&line).expect("a line has only fields that JSON can hold");
-            text.push(b'\n');
-            list.write(&text)
+            totals.add(&line, roots);
+            lines.line(&line, &mut |text| list.write(text))
         })?;
+        let mut out = |text: &[u8]| list.write(text);
+        if before_logs {
+            script.before_logs(&mut |run| lines.run(run, &mut out))?;
+        }
+        lines.finish(&mut out)?;
         names.dress_changed(records, &**store, &folder)?;
         totals.files_sha256 = list.finish()?;
         store.sync()?;

@@ -39,6 +39,8 @@ pub struct StoredSet {
     pub unreadable: Vec<Error>,
     /// Where its databases were on their host.
     pub homes: Vec<Home>,
+    /// The manifest of the backup that holds its databases, where it takes the logs after that one.
+    pub base: Option<Manifest>,
     /// Logs of which every segment is proven wherever they are hashed, below the backup's folder.
     proven: HashSet<PathBuf>,
 }
@@ -111,7 +113,8 @@ pub fn examine(repository: &Repository, backup: &Backup, chain: &Chain, stop: &S
             _ => set.checkpoint = Some(found),
         }
     }
-    Ok(Some(StoredSet { verdict: set.judge(), homes: set.homes(), members, unreadable, proven }))
+    let base = repository.base_of(manifest, chain)?;
+    Ok(Some(StoredSet { verdict: set.judge(), homes: set.homes(), base, members, unreadable, proven }))
 }
 
 /// Says what a stored file is, by its first bytes.
@@ -160,11 +163,18 @@ fn as_error(finding: &Finding) -> Error {
     error.file(file)
 }
 
-/// What the engine's host will do with what a backup holds, or with those of its files that are meant, in sentences.
-pub fn advice(manifest: &Manifest, homes: &[Home], is_meant: &dyn Fn(&Path) -> bool) -> Vec<String> {
+/// What the engine's host will do with what a backup holds, or with those of its files that are meant, in sentences. `base`
+/// is the backup in its chain that holds its databases, where it takes the logs after that one.
+pub fn advice(
+    manifest: &Manifest,
+    base: Option<&Manifest>,
+    homes: &[Home],
+    is_meant: &dyn Fn(&Path) -> bool,
+) -> Vec<String> {
     let Some(facts) = &manifest.instance else { return Vec::new() };
     let is_lacking = |path: &Path| manifest.excluded.iter().any(|one| Path::new(&one.path) == path);
-    let meant = facts.databases.iter().filter(|one| is_meant(&one.file.path()));
+    let databases = base.and_then(|base| base.instance.as_ref()).map_or(&facts.databases, |facts| &facts.databases);
+    let meant = databases.iter().filter(|one| is_meant(&one.file.path()));
     let (lacking, databases): (Vec<_>, Vec<_>) = meant.partition(|one| is_lacking(&one.file.path()));
     let mut damaged = BTreeMap::new();
     for page in manifest.damaged.iter().filter(|page| is_meant(&page.file.path())) {
@@ -176,6 +186,7 @@ pub fn advice(manifest: &Manifest, homes: &[Home], is_meant: &dyn Fn(&Path) -> b
         lacking: lacking.into_iter().map(|one| one.file.path()).collect(),
         damaged: damaged.into_iter().collect(),
         last_log: manifest.logs.last_generation,
+        forward_from: base.and_then(|base| base.logs.first_generation),
         homes,
     })
 }

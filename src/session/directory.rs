@@ -138,18 +138,19 @@ impl StateDirectory {
 
     /// Makes a session: its folder, its plan of databases, then the first event, which makes it exist.
     ///
-    /// `plan` is the finished plan file, on the same file system; it is moved. With `owner` the session is one that this
-    /// process also ends: the returned file holds the owner's lock.
+    /// `files` are finished files on the same file system, with the names that they get in its folder; they are moved. One
+    /// is the plan, of so many databases. With `owner` the session is one that this process also ends: the returned file
+    /// holds the owner's lock.
     pub fn create(
         &self,
         _held: &BeginLock,
         record: Record,
-        plan: &Path,
+        files: &[(&Path, &str)],
         databases: u64,
     ) -> Result<(Session, Option<File>)> {
         let folder = self.0.join(&record.session);
         durable::make_folder(&folder)?;
-        let made = fill(&folder, &record, plan, databases);
+        let made = fill(&folder, &record, files, databases);
         match made {
             Ok((journal, owner)) => Ok((Session::new(folder, record, journal), owner)),
             Err(error) => {
@@ -197,11 +198,13 @@ impl StateDirectory {
     }
 }
 
-fn fill(folder: &Path, record: &Record, plan: &Path, databases: u64) -> Result<(Journal, Option<File>)> {
+fn fill(folder: &Path, record: &Record, files: &[(&Path, &str)], databases: u64) -> Result<(Journal, Option<File>)> {
     let readers = folder.join("readers");
     DirBuilder::new().mode(0o700).create(&readers).map_err(|e| Error::io("create", &readers, &e))?;
-    let target = folder.join("databases.jsonl");
-    fs::rename(plan, &target).map_err(|e| Error::io("write", &target, &e))?;
+    for (path, name) in files {
+        let target = folder.join(name);
+        fs::rename(path, &target).map_err(|e| Error::io("write", &target, &e))?;
+    }
     let owner = if record.one_shot { Some(lock_owner(folder)?) } else { None };
     record.write(folder)?;
     let mut journal = Journal::create(folder)?;

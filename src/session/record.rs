@@ -8,6 +8,7 @@ use super::event::Kind;
 use super::state::Terms;
 use crate::durable;
 use crate::engine::ese::facts::{Facts, Terms as EseTerms};
+use crate::engine::ese::increment;
 use crate::engine::sqlite::facts::Terms as SqliteTerms;
 use crate::engine::{EngineName, LeftOut};
 use crate::error::{Error, ExitCode, Result, printable};
@@ -76,6 +77,41 @@ pub struct Record {
     /// What was said about databases of SQLite.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sqlite: Option<SqliteTerms>,
+    /// The backup that this one builds on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+    /// The same, where the logs after it are taken: what they have to join onto.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_parent: Option<increment::Parent>,
+}
+
+/// The backup that a session builds on, as it was chosen at begin, and what of it is taken over without reading.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// Its id.
+    pub id: String,
+    /// SHA-256 of its manifest then, hexadecimal: it must still be that one when this backup is published.
+    pub manifest_sha256: String,
+    /// Only logs are taken of databases, instead of their changed blocks.
+    #[serde(default)]
+    pub by_logs: bool,
+    /// What is taken as unchanged of what is no log.
+    pub unchanged: Counts,
+}
+
+/// How much of something a list names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Files with content.
+    pub files: u64,
+    /// Their bytes, those of a file with several names once.
+    pub bytes: u64,
+    /// Directories below the storage.
+    pub directories: u64,
+    /// Symbolic links.
+    pub links: u64,
+    /// Further names of files, counted in `files` too.
+    pub hard_links: u64,
 }
 
 /// What is left out of a storage because somebody asked for that.
@@ -201,6 +237,8 @@ impl Record {
             ese: None,
             instance: None,
             sqlite: None,
+            parent: None,
+            log_parent: None,
         }
     }
 

@@ -78,6 +78,30 @@ pub fn roll(host: &Host, newest: u32) {
     host.write("app/edb.log", chain[chain.len() - 1].build());
 }
 
+/// The application goes on: the fixture's current log and all up to `newest` are written, that one as the current one; what
+/// was deleted below stays gone. Its database changes, and the checkpoint moves.
+pub fn go_on(host: &Host, newest: u32, checkpoint: u32) {
+    let chain = LogFile::chain(5..=newest);
+    let current = generation_of(&host.path("app/edb.log"));
+    for log in chain.iter().filter(|log| (current..newest).contains(&log.generation)) {
+        host.write(&format!("app/edb{:05X}.log", log.generation), log.build());
+    }
+    host.write("app/edb.log", chain[chain.len() - 1].build());
+    host.write("app/edb.chk", ese::checkpoint(checkpoint, STREAM));
+    host.write("app/Web.edb", at_work(newest).build());
+}
+
+/// The database of the fixture after the application has worked up to this log.
+pub fn at_work(newest: u32) -> DatabaseFile {
+    DatabaseFile { flushes: (newest, 1), ..DatabaseFile::new() }
+}
+
+/// The generation in the header of a log.
+fn generation_of(log: &Path) -> u32 {
+    let head = fs::read(log).expect("read");
+    u32::from_le_bytes(head[4..8].try_into().expect("four bytes"))
+}
+
 /// Where a page of 4 KiB begins, in bytes.
 pub fn page(number: u64) -> u64 {
     (number + 1) * 4096
@@ -111,6 +135,13 @@ pub fn backup(host: &Host, more: &[&str]) -> Ran {
 /// The manifest of the newest backup.
 pub fn manifest(host: &Host) -> Value {
     manifest_in(&host.backup_folder())
+}
+
+/// The first and the last log of the newest backup's own.
+pub fn range(host: &Host) -> (u64, u64) {
+    let logs = &manifest(host)["logs"];
+    let number = |field: &str| logs[field].as_u64().expect("a generation");
+    (number("first_generation"), number("last_generation"))
 }
 
 /// The manifest in a backup's folder.
@@ -185,6 +216,16 @@ pub fn dropped(host: &Host) {
         host.run(&[call, "app"]).exits(5).says("[JET_errNoBackup, -520]");
     }
     nothing_happened(host);
+}
+
+/// The same, where there are so many backups of before.
+#[track_caller]
+pub fn dropped_to(host: &Host, backups: usize) {
+    for call in ["files", "read", "truncate", "end"] {
+        host.run(&[call, "app"]).exits(5).says("[JET_errNoBackup, -520]");
+    }
+    let left = (host.session_folders().len(), host.backups("repo").len(), host.partials("repo").len());
+    assert_eq!(left, (0, backups, 0), "no session, nothing published, no partial");
 }
 
 /// The SHA-256 of a file anywhere, from coreutils.

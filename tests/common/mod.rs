@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each story uses its part")]
 
 pub mod acceptance;
+pub mod chain;
 pub mod ese;
 pub mod flickering;
 pub mod forge;
@@ -12,7 +13,7 @@ pub mod tree;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -85,6 +86,21 @@ impl Host {
             }
             fs::write(folder.join(number.to_string()), format!("content {number}")).expect("written");
         }
+    }
+
+    /// Waits until everything in a directory is old enough to be believed unchanged: three seconds, and a bit. Nothing
+    /// but time makes a file old; nobody can set when it changed.
+    pub fn settles(&self, directory: &str) {
+        fn newest(path: &Path) -> i64 {
+            let metadata = fs::symlink_metadata(path).expect("looked at");
+            let below = if metadata.is_dir() { fs::read_dir(path).ok() } else { None };
+            let below = below.into_iter().flatten().map(|entry| newest(&entry.expect("listed").path()));
+            below.fold(metadata.ctime_nsec() + metadata.ctime() * 1_000_000_000, i64::max)
+        }
+        let old_at = newest(&self.path(directory)) + 3_050_000_000;
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        let left = old_at.saturating_sub(i64::try_from(now.as_nanos()).expect("before 2262"));
+        std::thread::sleep(Duration::from_nanos(u64::try_from(left).unwrap_or(0)));
     }
 
     /// The logs that are left in the storage, in order.

@@ -21,6 +21,8 @@ pub struct Situation<'a> {
     pub damaged: Vec<(PathBuf, u64)>,
     /// The last log of the backup.
     pub last_log: Option<u32>,
+    /// Where its databases are those of an earlier backup: the first log that was taken with them.
+    pub forward_from: Option<u32>,
     /// Where the databases were on their host, as far as it is known.
     pub homes: &'a [Home],
 }
@@ -52,12 +54,15 @@ pub fn advise(situation: &Situation) -> Vec<String> {
             "There is no database in it: its logs are of use only beside the one that they belong to.".to_owned(),
         );
     }
-    if !clean.is_empty() && clean.len() == all.len() {
+    let behind: Vec<_> = all.iter().copied().filter(|one| way(one) != Way::Restore).collect();
+    if let Some(from) = situation.forward_from.filter(|_| !behind.is_empty()) {
+        sentences.extend(forward(situation, &behind, from));
+    } else if !clean.is_empty() && clean.len() == all.len() {
         let (verb, them) = if all.len() == 1 { ("was", "it as it is") } else { ("were", "them as they are") };
         let subject = subject(all.len(), all.len());
         sentences.push(format!("{subject} {verb} shut down cleanly: the application can open {them}."));
     }
-    if !dirty.is_empty() {
+    if !dirty.is_empty() && situation.forward_from.is_none() {
         sentences.extend(recovery(situation, &dirty));
     }
     if !copies.is_empty() {
@@ -91,6 +96,19 @@ fn subject(number: usize, of: usize) -> String {
     }
 }
 
+/// Databases of an earlier backup than the logs are: which logs bring them up to date, and by which command.
+fn forward(situation: &Situation, behind: &[&DatabaseFacts], from: u32) -> Vec<String> {
+    let subject = subject(behind.len(), situation.databases.len());
+    let (verb, them) = if behind.len() == 1 { ("is", "it") } else { ("are", "them") };
+    let low = behind.iter().filter_map(|one| Some(one.required?.low)).min().unwrap_or(from).min(from);
+    let high = situation.last_log.unwrap_or(low).max(low);
+    let noun = if low == high { "log" } else { "logs" };
+    let replayed = format!("{noun} {}", span(Generation(low), Generation(high)));
+    let begin =
+        format!("{subject} {verb} older than the logs: a recovery replays {replayed} and brings {them} up to date");
+    by_hand(situation, behind, &begin)
+}
+
 /// `logs 8-10 (0x8-0xA)`: from the lowest one that is required to the last one that there is to replay.
 fn logs(databases: &[&DatabaseFacts], last: Option<u32>) -> String {
     let low = databases.iter().filter_map(|one| Some(one.required?.low)).min().unwrap_or_default();
@@ -105,8 +123,13 @@ fn recovery(situation: &Situation, dirty: &[&DatabaseFacts]) -> Vec<String> {
     let subject = subject(dirty.len(), situation.databases.len());
     let verb = if dirty.len() == 1 { "needs" } else { "need" };
     let replayed = logs(dirty, situation.last_log);
-    let mut sentences = Vec::new();
     let begin = format!("{subject} {verb} recovery: the engine replays {replayed} when the application starts");
+    by_hand(situation, dirty, &begin)
+}
+
+/// What a recovery does, with the command for it, and where the logs know the databases.
+fn by_hand(situation: &Situation, dirty: &[&DatabaseFacts], begin: &str) -> Vec<String> {
+    let mut sentences = Vec::new();
     let last = situation.last_log.unwrap_or(u32::MAX);
     let committed = dirty.iter().filter_map(|one| one.committed).max().filter(|committed| *committed > last);
     let is_there = |home: &Home| situation.databases.iter().any(|one| one.signature == home.signature);
@@ -182,6 +205,7 @@ mod tests {
             lacking: Vec::new(),
             damaged: Vec::new(),
             last_log: Some(10),
+            forward_from: None,
             homes: &homes[..databases.len().min(1)],
         };
         change(&mut situation);
@@ -215,6 +239,24 @@ mod tests {
         assert!(!other.contains("The logs know"), "{other}");
         let bare = advice(&[database("b", Some((10, 10)))], |situation| situation.homes = &[]).expect("advice");
         assert!(bare.contains("replays log 10 (0xA) when") && !bare.contains("The logs know"), "{bare}");
+    }
+
+    #[test]
+    fn databases_of_an_earlier_backup_are_brought_up_to_date() {
+        let forward = |situation: &mut Situation| situation.forward_from = Some(8);
+        let told = "The database is older than the logs: a recovery replays logs 8-10 (0x8-0xA) and brings it up to date; by \
+                    hand, on its Windows host: `esentutl /r edb /lLOGDIR /sCHKDIR /dDBDIR`. The logs know it as \
+                    C:\\data\\b.edb: without /d it must stand there.";
+        assert_eq!(advice(&[database("b", None)], forward).as_deref(), Some(told), "shut down cleanly then");
+        assert_eq!(advice(&[database("b", Some((9, 10)))], forward).as_deref(), Some(told), "or not");
+        let lower = advice(&[database("b", Some((7, 9)))], forward).expect("advice");
+        assert!(lower.contains("replays logs 7-10 (0x7-0xA) and"), "{lower}");
+        let two = advice(&[database("a", None), database("b", Some((9, 9)))], forward).expect("advice");
+        assert!(two.starts_with("The 2 databases are older than the logs: a recovery replays logs 8-10"), "{two}");
+        assert!(!two.contains("shut down") && !two.contains("needs recovery"), "{two}");
+        let copy = DatabaseFacts { engine_copy: true, ..database("b", Some((4, 7))) };
+        assert!(advice(&[copy], forward).expect("advice").starts_with("The database was copied by the engine's own"));
+        assert_eq!(advice(&[database("b", None)], |it| (it.forward_from, it.databases) = (Some(8), Vec::new())), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::facts::{DatabaseFacts, Facts, Named, Span, Terms};
 use super::files::{Below, Found, look};
 use super::finding::{Finding, Kind, Weight};
 use super::fitness::{self, Range, chain};
+use super::increment::{self, Parent};
 use super::instance::{Instance, Options};
 use super::judge::{Inside, Judgement, judge_file, judge_instance};
 use super::log::{LogName, LogRole, checkpoint_base};
@@ -38,6 +39,10 @@ pub struct EseEngine {
     keep_going: bool,
     /// What the instance was when the session began, where there is one.
     pub(super) known: Option<Facts>,
+    /// The backup after which the logs are taken, and nothing of the databases.
+    parent: Option<Parent>,
+    /// Who the storage is, it tells without judging it: whether it is fit depends on the backup that the logs follow.
+    judges_later: bool,
     /// What it was judged to be a moment ago, for a survey that follows.
     judged: Mutex<Option<(Instant, Story)>>,
     /// What each generation must amount to, as the one after it has recorded; looked up once.
@@ -68,6 +73,8 @@ pub(super) struct Story {
 #[derive(Debug)]
 enum Place {
     Database,
+    /// A database that an earlier backup holds, and whose changes are in the logs.
+    Carried,
     /// Read after the databases.
     LogPhase,
     /// Read with the databases, but none.
@@ -85,7 +92,15 @@ impl EseEngine {
             None => is_at_rest(storage) && files.roots().iter().all(|root| is_at_rest(&root.path)),
         };
         let storage = storage.to_owned();
-        Self { files, storage, terms, keep_going, known, judged: Mutex::default(), recorded: Mutex::default() }
+        let (judged, recorded) = (Mutex::default(), Mutex::default());
+        Self { files, storage, terms, keep_going, known, parent: None, judges_later: false, judged, recorded }
+    }
+
+    /// The same engine for a backup that builds on another one. Where it takes the logs after that one, what the databases
+    /// of their stream hold is in those.
+    #[must_use]
+    pub fn after(self, parent: Option<Parent>) -> Self {
+        Self { judges_later: true, parent, ..self }
     }
 
     /// What a file is called: relative to the storage, absolute elsewhere.
@@ -165,10 +180,23 @@ impl EseEngine {
             findings.extend(judge_file(found, &Inside::default()));
         }
         findings.extend(between);
-        let range = fitness::range(&instance, signature.as_ref(), &needs);
-        let signature_taken = signature.as_ref();
+        let joined = self.parent.as_ref().map(|parent| {
+            let now = increment::Now::of(&instance, signature.as_ref(), &self.storage);
+            increment::join(parent, &now).map_err(|misjoin| misjoin.error(parent))
+        });
+        let range = match &joined {
+            Some(Ok(range)) => Some(*range),
+            _ => fitness::range(&instance, signature.as_ref(), &needs),
+        };
         let (refused, noticed) =
-            fitness::judge(&instance, findings, signature_taken, &needs, range, &self.terms, self.keep_going);
+            fitness::judge(&instance, findings, signature.as_ref(), &needs, range, &self.terms, self.keep_going);
+        // What state the databases are in comes first (decision 21), then whether the logs join.
+        let is_unfit = |error: &Error| error.exit_code() == ExitCode::Unfit;
+        let misjoined = joined.and_then(Result::err);
+        let refused = match (refused, misjoined) {
+            (Some(error), Some(_)) if is_unfit(&error) => Some(error),
+            (refused, misjoined) => misjoined.or(refused),
+        };
         if let Some(error) = refused {
             let relative = error.path().map(|path| self.relative(path));
             return Err(match relative {
@@ -182,7 +210,11 @@ impl EseEngine {
             notices: self.notices(&noticed),
             places: HashMap::new(),
             logs: Vec::new(),
-            checkpoint: instance.checkpoint.as_ref().map(|found| self.relative(&found.path)),
+            // Recovery begins where the checkpoint says, and it has to be of the time of the databases (§9): theirs stays.
+            checkpoint: match &self.parent {
+                Some(_) => None,
+                None => instance.checkpoint.as_ref().map(|found| self.relative(&found.path)),
+            },
             recorded: HashMap::new(),
         };
         story.facts.log_signature = signature.filter(|signature| !signature.is_unset()).map(|known| known.to_hex());
@@ -247,8 +279,9 @@ impl EseEngine {
     fn place(&self, instance: &Instance, range: Option<Range>, story: &mut Story) {
         let taken: HashSet<PathBuf> = story.logs.iter().map(|(_, path)| path.clone()).collect();
         let mut put = |found: &Found, place| story.places.insert(self.relative(&found.path), place);
-        for found in &instance.databases {
-            put(found, Place::Database);
+        for (found, header) in instance.headers() {
+            let is_of_stream = Some(header.log_signature.to_hex()) == story.facts.log_signature;
+            put(found, if self.parent.is_some() && is_of_stream { Place::Carried } else { Place::Database });
         }
         for (found, claim) in &instance.damaged {
             put(found, if *claim == Claim::Database { Place::Database } else { Place::Beside });
@@ -273,7 +306,10 @@ impl EseEngine {
                     (Some(Range { low, high }), Some(header))
                         if Some(header.signature.to_hex()) == story.facts.log_signature =>
                     {
-                        format!("a log that no database needs; the backup takes {}", span(low, high))
+                        match &self.parent {
+                            Some(parent) => format!("a log before those after {}: {}", parent.backup, span(low, high)),
+                            None => format!("a log that no database needs; the backup takes {}", span(low, high)),
+                        }
                     }
                     (_, Some(_)) => "a log of another stream".to_owned(),
                     (_, None) => "a log with a damaged header that no database needs".to_owned(),
@@ -348,7 +384,7 @@ impl EseEngine {
     fn take_file(&self, mut entry: Entry, story: &Story, take: &mut dyn FnMut(Surveyed) -> Result<()>) -> Result<()> {
         entry.role = match story.places.get(&entry.path) {
             Some(Place::Database) => Role::Database,
-            Some(Place::LogPhase) => return Ok(()),
+            Some(Place::LogPhase | Place::Carried) => return Ok(()),
             Some(Place::LeftOut(why)) => return take(Surveyed::LeftOut(LeftOut::usual(&entry.path, why))),
             None if self.terms.engine_files => {
                 return take(Surveyed::Excluded(entry.path, "--engine-files".to_owned()));
@@ -357,7 +393,7 @@ impl EseEngine {
         };
         let is_read_here = |first: &PathBuf| match story.places.get(first) {
             Some(Place::Database | Place::Beside) => true,
-            Some(Place::LogPhase | Place::LeftOut(_)) => false,
+            Some(Place::LogPhase | Place::Carried | Place::LeftOut(_)) => false,
             None => !self.terms.engine_files,
         };
         entry.hard_link = entry.hard_link.filter(is_read_here);
@@ -452,6 +488,13 @@ impl Engine for EseEngine {
     }
 
     fn mark(&self, stop: &StopToken) -> Result<Option<Mark>> {
+        if self.judges_later {
+            let instance = self.instance(stop)?;
+            let signature = judge_instance(&instance, &vec![Inside::default(); instance.databases.len()]).signature;
+            let of_database = instance.headers().next().map(|(_, header)| Mark::Database(header.signature.to_hex()));
+            let of_logs = signature.filter(|known| !known.is_unset()).map(|known| Mark::Logs(known.to_hex()));
+            return Ok(of_logs.or(of_database));
+        }
         let story = self.story(stop)?;
         let mark = story.mark.clone();
         *self.judged.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), story));

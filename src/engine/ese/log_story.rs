@@ -8,6 +8,7 @@ use super::chain::{Link, Misfit, misfits};
 use super::fields::{Generation, LogTime, Signature};
 use super::files::Found;
 use super::header::DatabaseHeader;
+use super::increment::Now;
 use super::instance::{Instance, LogFile};
 use super::log::{LogName, LogRole};
 use super::ranges::{Need, span};
@@ -42,6 +43,8 @@ pub struct LogStory {
     pub logs: Vec<Told>,
     /// The runs of generations that are not there, between the oldest and the newest log.
     pub gaps: Vec<(Generation, Generation)>,
+    /// What decides whether logs join onto an earlier backup.
+    pub now: Now,
 }
 
 /// A log of the stream.
@@ -69,7 +72,7 @@ impl LogStory {
     }
 
     /// Withdraws the proof of those backups on which the decision would rest and about which there are doubts: `doubt`
-    /// says which. What this session has published (`own`) was looked at. Returns the doubts, by sequence number.
+    /// says which. What this session has published itself (`own`) was looked at. Returns the doubts, by sequence number.
     pub fn trust(
         &self,
         backups: &mut [Backup],
@@ -77,7 +80,9 @@ impl LogStory {
         doubt: &dyn Fn(u64, &Present) -> Result<Option<String>>,
     ) -> Result<Vec<(u64, String)>> {
         let (present, mut looked_at, mut doubts) = (self.present(), HashSet::new(), Vec::new());
-        looked_at.extend(own);
+        // What it builds on was not read back with it.
+        let stands_alone = |sequence: &u64| backups.iter().any(|it| it.sequence == *sequence && it.parent.is_none());
+        looked_at.extend(own.filter(stands_alone));
         while let Some(next) =
             relied_on(&self.situation, backups).into_iter().find(|sequence| !looked_at.contains(sequence))
         {
@@ -155,7 +160,8 @@ pub fn tell(
     needs: &[Need],
     beside: Beside,
 ) -> LogStory {
-    let mut story = LogStory { signature, ..LogStory::default() };
+    let now = Now::of(instance, signature.as_ref(), storage);
+    let mut story = LogStory { signature, now, ..LogStory::default() };
     tell_logs(instance, signature, &beside.left_out, &mut story);
     for (path, error) in &instance.failed {
         let role = path.file_name().and_then(LogName::parse).map(|name| name.role);

@@ -23,6 +23,7 @@ pub mod finding;
 pub mod fitness;
 pub mod flush_map;
 pub mod header;
+pub mod increment;
 pub mod instance;
 pub mod judge;
 pub mod log;

@@ -1,7 +1,7 @@
 //! Which logs nobody needs any more (decisions 1 to 7): a pure function over what the headers of an instance and the
 //! published backups say.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::fields::Generation;
@@ -84,9 +84,11 @@ pub struct Situation {
 pub struct Backup {
     /// Its sequence number.
     pub sequence: u64,
-    /// A full one; else incremental.
+    /// It holds its databases as they were then, by itself or with the blocks of earlier backups; else the logs alone.
     pub is_full: bool,
-    /// It was read back and proven at least once.
+    /// The backup that it builds on, by its sequence number.
+    pub parent: Option<u64>,
+    /// It was read back and proven at least once, and so was all that it builds on.
     pub is_proven: bool,
     /// Its first and its last log; the last one was still being written.
     pub logs: Option<(Generation, Generation)>,
@@ -214,12 +216,15 @@ pub fn relied_on(situation: &Situation, backups: &[Backup]) -> BTreeSet<u64> {
     let current = situation.logs.iter().map(|log| log.generation).max().unwrap_or_default();
     let backups = &of_these_times(backups, current);
     let of_stream = situation.databases.iter().filter(|database| database.is_of_stream);
-    let covers: Vec<_> = of_stream.filter_map(|database| cover(&database.key, backups)).collect();
-    let increments = backups.iter().filter(|backup| {
-        let joins = |cover: &Cover| backup.logs.is_some_and(|(low, high)| low < cover.end && high > cover.first);
-        backup.is_proven && !backup.is_full && covers.iter().any(joins)
-    });
-    increments.map(|backup| backup.sequence).chain(covers.iter().map(|cover| cover.full)).collect()
+    let covers: Vec<_> = of_stream.map(|database| cover(&database.key, backups)).collect();
+    holders(&covers, backups)
+}
+
+/// The full backups of some covers, and the increments on top of them.
+fn holders(covers: &[Option<Cover>], backups: &[Backup]) -> BTreeSet<u64> {
+    let fulls: BTreeSet<u64> = covers.iter().flatten().map(|cover| cover.full).collect();
+    let fulls = backups.iter().filter(|backup| fulls.contains(&backup.sequence));
+    fulls.flat_map(|full| reach(full, backups).into_keys()).collect()
 }
 
 /// Without those that hold later logs than there are: the instance was put back to an earlier state since, and its logs of
@@ -253,20 +258,29 @@ fn needs_of(situation: &Situation, generation: Generation) -> Vec<Reason> {
 
 /// How far the full backup of a database that reaches furthest goes, with the incremental ones that join onto it.
 fn cover(database: &DatabaseKey, backups: &[Backup]) -> Option<Cover> {
-    let proven = || backups.iter().filter(|backup| backup.is_proven);
-    let fulls = proven().filter(|backup| backup.is_full && backup.databases.contains(database));
-    let mut increments: Vec<_> = proven().filter(|backup| !backup.is_full).filter_map(|backup| backup.logs).collect();
-    increments.sort_unstable();
-    let covers = fulls.filter_map(|backup| {
-        let (first, mut end) = backup.logs?;
-        for (low, high) in &increments {
-            if *low <= end {
-                end = end.max(*high);
-            }
-        }
+    let fulls = backups.iter().filter(|backup| backup.is_proven && backup.is_full);
+    let covers = fulls.filter(|backup| backup.databases.contains(database)).filter_map(|backup| {
+        let (first, _) = backup.logs?;
+        let end = reach(backup, backups).into_values().max()?;
         Some(Cover { full: backup.sequence, first, end })
     });
     covers.max_by_key(|cover| (cover.end, cover.first, cover.full))
+}
+
+/// A full backup and the proven increments that build on it without a gap between their logs, each by its sequence number
+/// with the first generation that is not held up to there. An increment on another backup is worth nothing without that.
+fn reach(full: &Backup, backups: &[Backup]) -> BTreeMap<u64, Generation> {
+    let Some((_, end)) = full.logs else { return BTreeMap::new() };
+    let mut reached = BTreeMap::from([(full.sequence, end)]);
+    let mut increments: Vec<_> = backups.iter().filter(|backup| backup.is_proven && !backup.is_full).collect();
+    increments.sort_by_key(|backup| backup.sequence); // each after what it builds on
+    for backup in increments {
+        let Some(((low, high), parent)) = backup.logs.zip(backup.parent) else { continue };
+        if let Some(end) = reached.get(&parent).copied().filter(|end| low <= *end) {
+            reached.insert(backup.sequence, end.max(high));
+        }
+    }
+    reached
 }
 
 /// Why a log is needless, or for whom it is not.
@@ -293,7 +307,8 @@ fn needless(
     if is_needed {
         return Fate::Kept;
     }
-    let holder = || backups.iter().rfind(|backup| backup.is_proven && holds(backup, generation));
+    let known = holders(covers, backups);
+    let holder = || backups.iter().rfind(|backup| known.contains(&backup.sequence) && holds(backup, generation));
     match (is_held.then(holder).flatten(), superseded) {
         (Some(holder), _) => {
             reasons.push(Reason::HeldBy(holder.sequence));

@@ -101,6 +101,13 @@ impl SqliteEngine {
         [Companion::Wal, Companion::Journal].iter().any(|one| one.of(&database).symlink_metadata().is_ok())
     }
 
+    /// Whether some of a database's content stands beside it.
+    fn has_open_log(&self, path: &Path) -> bool {
+        let database = self.storage.join(path);
+        let is_used = |log: PathBuf| log.symlink_metadata().is_ok_and(|metadata| metadata.len() > 0);
+        [Companion::Wal, Companion::Journal].iter().any(|one| is_used(one.of(&database)))
+    }
+
     fn take_file(&self, mut entry: Entry, take: &mut dyn FnMut(Surveyed) -> Result<()>) -> Result<bool> {
         // What belongs to a database is in no list.
         entry.hard_link = entry.hard_link.filter(|first| Companion::parse(first).is_none());
@@ -129,6 +136,9 @@ impl SqliteEngine {
             }
         };
         let is_database = entry.role == Role::Database;
+        if is_database && self.has_open_log(&entry.path) {
+            entry.inode = 0; // what the file system says of its own file does not tell whether it changed
+        }
         take(Surveyed::Entry(entry))?;
         Ok(is_database)
     }

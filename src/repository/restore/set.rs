@@ -88,7 +88,7 @@ pub fn placed(set: &StoredSet, backup: &Backup, options: &Options, layout: &Layo
     }
     placed.broken = set.broken().next().filter(|_| options.only.is_empty());
     if let (None, Ok(manifest)) = (&placed.broken, &backup.manifest) {
-        placed.advice = advice(manifest, &set.homes, &|path| selection.contains(path));
+        placed.advice = advice(manifest, set.base.as_ref(), &set.homes, &|path| selection.contains(path));
     }
     placed
 }

@@ -1,0 +1,88 @@
+//! The backup that a session builds on: chosen at begin, before anything is made, and looked at again before publishing.
+
+use std::path::Path;
+
+use super::begin::Options;
+use crate::engine::EngineName;
+use crate::engine::ese::increment;
+use crate::error::{Error, Jet, Result, printable};
+use crate::repository::Repository;
+use crate::repository::catalogue::Backup;
+use crate::repository::chain::Chain;
+use crate::repository::manifest::{Changes, Link};
+use crate::session::event::Kind;
+use crate::session::record;
+
+/// What to do where there is nothing to build on.
+const MAKE_A_FULL: &str = "Make a full backup first: `jetbak backup STORAGE --to REPO --kind full`.";
+
+/// The backup that a session builds on.
+pub struct Parent {
+    /// The repository it is in.
+    pub repository: Repository,
+    /// The backup.
+    pub backup: Backup,
+    /// It and all that it builds on itself, every link proven.
+    pub chain: Chain,
+    /// In which form the new backup holds what changed since.
+    pub changes: Changes,
+    /// What its logs have to join onto, where it is in logs.
+    pub logs: Option<increment::Parent>,
+}
+
+impl Parent {
+    /// As the session's record has it, with what is taken over.
+    pub fn to_record(&self, unchanged: record::Counts) -> record::Parent {
+        let Link { id, manifest_sha256 } = self.backup.link();
+        record::Parent { id, manifest_sha256, by_logs: self.changes == Changes::Logs, unchanged }
+    }
+}
+
+/// In which form a backup that builds on another one holds what changed.
+pub fn changes(engine: EngineName, blocks: bool) -> Changes {
+    if engine == EngineName::Ese && !blocks { Changes::Logs } else { Changes::Blocks }
+}
+
+/// The backup that a new one of this kind builds on; none for a kind that stands alone. Nothing is made or changed.
+pub fn choose(options: &Options, engine: EngineName) -> Result<Option<Parent>> {
+    let kind = options.kind;
+    if !kind.has_parent() {
+        return Ok(None);
+    }
+    let Some(path) = &options.repository else {
+        let message = format!("a backup that is {} builds on one in a repository", kind.name());
+        return Err(Error::jet(Jet::InvalidParameter, message).hint("Name the repository with --to."));
+    };
+    let repository = match Repository::open(path) {
+        Err(error) if error.jet_code() == Some(Jet::InvalidPath) && Repository::may_be_made(path) => {
+            return Err(missing(kind, path));
+        }
+        opened => opened?,
+    };
+    let backup = repository.newest_parent(kind)?.ok_or_else(|| missing(kind, path))?;
+    let chain = repository.chain(&backup)?;
+    let changes = changes(engine, options.blocks);
+    let logs = match changes {
+        Changes::Logs => Some(repository.log_parent(&backup, &chain, kind)?),
+        Changes::Blocks => None,
+    };
+    Ok(Some(Parent { repository, backup, chain, changes, logs }))
+}
+
+fn missing(kind: Kind, repository: &Path) -> Error {
+    let what = if kind == Kind::Incremental { "full or incremental" } else { "full" };
+    let message = format!("{} holds no complete {what} backup to build on", printable(repository));
+    Error::jet(Jet::MissingFullBackup, message).file(repository).hint(MAKE_A_FULL)
+}
+
+/// The parent of a session as a manifest refers to it.
+pub fn link(parent: &record::Parent) -> Link {
+    Link { id: parent.id.clone(), manifest_sha256: parent.manifest_sha256.clone() }
+}
+
+/// The chain that a session builds on, if all of it still stands; call it under the lock before publishing.
+pub fn require_standing(repository: &Repository, parent: &record::Parent) -> Result<Chain> {
+    repository.chain_of(&link(parent)).map_err(|error| {
+        error.hint("Nothing was published: without that backup this one is worth nothing. Make a full backup.")
+    })
+}
