@@ -225,6 +225,33 @@ fn what_was_left_out_as_asked_stays() {
     assert_eq!(names(&host.path("app/cache")), ["one"]);
 }
 
+#[test]
+fn a_directory_goes_forth_and_back_between_backups_that_build_on_each_other() {
+    let host = Host::quick_with_app();
+    let mut dice = Dice::new();
+    let content =
+        |seed: u32| -> Vec<u8> { (0..3 * MIB).map(|byte| ((byte as u32).wrapping_mul(seed) >> 7) as u8).collect() };
+    host.write("app/large", content(3));
+    grow(&mut dice, &host.path("app"), 30);
+    let mut sources = Vec::new();
+    for kind in ["full", "incremental", "incremental", "differential"] {
+        if kind != "full" {
+            spoil(&mut dice, &host.path("app"), 10);
+            if host.path("app/large").is_file() {
+                write_at(&host.path("app/large"), kind.as_bytes(), u64::from(dice.number(2_000_000))).expect("written");
+            }
+        }
+        host.ok(&["backup", "app", "--to", "repo", "--kind", kind]);
+        sources.push(Listing::of(&host.path("app")).storable());
+    }
+    host.ok(&["restore", "repo", "1", "--into", "out"]);
+    let alike = if is_root() { Alike::Fully } else { Alike::ButOwners };
+    for number in [2, 1, 4, 3, 1, 3, 4, 2] {
+        host.ok(&["restore", "repo", &number.to_string(), "--delta", "--into", "out"]);
+        sources[number - 1].is_like(&Listing::of(&host.path("out")), alike);
+    }
+}
+
 // What is only said
 
 #[test]

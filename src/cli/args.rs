@@ -333,6 +333,7 @@ pub struct VerifyArgs {
 #[command(
     after_help = "Every byte is proven on its way, and nothing stands under DIR before all of it is there and durable. Nothing is ever replaced, except with --delta. What could not be given to a file (an owner, an attribute) is a warning that names it.\n\nExamples:\n  jetbak restore /backup/app --into /srv/app-restored\n  jetbak restore /backup/app 12 --into /tmp/one --only conf/app.ini accounts.db\n  jetbak restore /backup/exchange --into /new/db --map logs=/new/logs\n  jetbak restore /backup/app 12 --delta --into /srv/app --dry-run"
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct RestoreArgs {
     /// The repository
     #[arg(value_name = "REPO")]

@@ -36,7 +36,7 @@ pub fn run(global: &Global, args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<E
         let message = format!("{} is incomplete: {}", backup.id.text, why_incomplete(manifest));
         ui.warning(&Warning { jet: None, message, file: None });
     }
-    let (state, sessions) = sessions(global)?;
+    let Sessions { state, all: sessions } = sessions(global)?;
     let options = Options {
         into: args.into.clone().unwrap_or_default(),
         only: NamedPaths::new(&args.only).names(),
@@ -74,15 +74,24 @@ pub fn run(global: &Global, args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<E
     })
 }
 
-/// The state directory, and the storages that are being backed up. Without one there are none.
-fn sessions(global: &Global) -> Result<(Option<PathBuf>, Vec<(PathBuf, String)>)> {
-    let Ok(state) = state_directory(global) else { return Ok((None, Vec::new())) };
+/// The sessions that are in progress.
+#[derive(Default)]
+struct Sessions {
+    /// The state directory, where there is one.
+    state: Option<PathBuf>,
+    /// The storages that are being backed up, and who began that.
+    all: Vec<(PathBuf, String)>,
+}
+
+/// What the state directory knows.
+fn sessions(global: &Global) -> Result<Sessions> {
+    let Ok(state) = state_directory(global) else { return Ok(Sessions::default()) };
     let (sessions, damaged) = state.sessions()?;
     let mut all: Vec<_> = sessions.iter().map(|session| with_holder(session.record())).collect();
     all.extend(
         damaged.iter().filter_map(|damaged| Record::read(&damaged.folder).ok()).map(|record| with_holder(&record)),
     );
-    Ok((Some(state.path().to_owned()), all))
+    Ok(Sessions { state: Some(state.path().to_owned()), all })
 }
 
 fn with_holder(record: &Record) -> (PathBuf, String) {
@@ -141,10 +150,7 @@ fn show(plan: &Plan, is_data: bool, ui: &mut Ui) {
 }
 
 fn in_a_line(step: &Step) -> String {
-    let name = match step.path.as_os_str().is_empty() {
-        true => ".".to_owned(),
-        false => printable(&step.path),
-    };
+    let name = if step.path.as_os_str().is_empty() { ".".to_owned() } else { printable(&step.path) };
     let slash = if step.kind.is_dir() && name != "." { "/" } else { "" };
     let bytes = step.content.as_ref().map_or(0, |content| content.bytes);
     let mut notes: Vec<String> = step.what.iter().map(|what| (*what).to_owned()).collect();
@@ -209,10 +215,10 @@ impl End<'_> {
         let verb = if plan.is_empty() { "is" } else { "would become" };
         ui.line(&format!("{} {verb} what {} holds", printable(delta.path()), self.backup.id.text));
         ui.line(&format!("  {}", counts(plan)));
-        self.say_kept(plan, ui);
+        Self::say_kept(plan, ui);
     }
 
-    fn say_kept(&self, plan: &Plan, ui: &mut Ui) {
+    fn say_kept(plan: &Plan, ui: &mut Ui) {
         if plan.kept > 0 {
             let verb = if plan.kept == 1 { "stays" } else { "stay" };
             ui.say(&format!("  {} {verb}: left out when the backup was made", entries(plan.kept)));
@@ -245,7 +251,7 @@ impl End<'_> {
             BinaryBytes(plan.compared),
             times::duration(self.started.elapsed()),
         ));
-        self.say_kept(plan, ui);
+        Self::say_kept(plan, ui);
         done.placed.iter().flat_map(in_words).for_each(|line| ui.say(&format!("  {line}")));
         ExitCode::Done
     }

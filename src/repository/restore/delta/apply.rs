@@ -211,12 +211,12 @@ impl Work<'_> {
         let temporary = Ground::temporary(path);
         let (folder, name) = self.ground.parent(path).map_err(|e| self.error("create", path, e))?;
         let temporary = temporary.file_name().unwrap_or_default();
-        let made = make(self.ground, &folder, temporary)
+        let renamed = make(self.ground, &folder, temporary)
             .and_then(|()| renameat(&*folder, temporary, &*folder, name).map_err(|e| self.error("replace", path, e)));
-        if made.is_err() {
+        if renamed.is_err() {
             let _ = unlinkat(&*folder, temporary, AtFlags::empty()); // the first error is the one to report
         }
-        made
+        renamed
     }
 
     fn hard_link(&mut self, step: &Step, first: &Path, line: &FileLine, attributes: &Attributes) -> Result<()> {
@@ -265,7 +265,7 @@ impl Work<'_> {
         let error = |e: &std::io::Error| Error::io("write", described, e);
         let name: Arc<Path> = Arc::from(step.path.as_path());
         let (mut hasher, mut size) = (Sha256::new(), 0);
-        while let Some(piece) = pieces.next()? {
+        while let Some(piece) = pieces.next_piece()? {
             self.job.stop.check()?;
             let bytes = match piece {
                 Piece::Data(at, bytes) => {

@@ -77,7 +77,7 @@ pub fn compare(
     tell: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<(Content, u64)> {
     let (mut found, mut hasher, mut size, mut buffer) = (Content::default(), Sha256::new(), 0, Vec::new());
-    while let Some(piece) = pieces.next()? {
+    while let Some(piece) = pieces.next_piece()? {
         match piece {
             Piece::Data(at, bytes) => {
                 let data = pieces.data(bytes);
@@ -137,7 +137,7 @@ pub fn write(
         there.file.set_len(size).map_err(|e| error(&e))?;
     }
     let there = &There { size: there.size.min(size), ..*there };
-    while let Some(piece) = pieces.next()? {
+    while let Some(piece) = pieces.next_piece()? {
         match piece {
             Piece::Data(at, bytes) => {
                 if let Some((_, sha256)) = known.next_if(|(begin, _)| *begin == at) {

@@ -248,11 +248,9 @@ impl Comparison<'_> {
             () if of.size > ANEW_BYTES_MAX => Way::InPlace,
             () => Way::Anew,
         };
-        if stat.st_nlink > 1 {
-            if way != Way::Anew && !self.names.claim(key, inode) {
-                what.insert(0, "names"); // another file of the backup stays this inode
-                way = Way::Anew;
-            }
+        if stat.st_nlink > 1 && way != Way::Anew && !self.names.claim(key, inode) {
+            what.insert(0, "names"); // another file of the backup stays this inode
+            way = Way::Anew;
         }
         if what.is_empty() {
             self.compared.plan.equal += 1;

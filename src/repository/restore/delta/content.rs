@@ -73,7 +73,7 @@ impl Pieces {
     }
 
     /// The next piece, none at the end.
-    pub fn next(&mut self) -> Result<Option<Piece>> {
+    pub fn next_piece(&mut self) -> Result<Option<Piece>> {
         let begin = self.at;
         if let Some(hole) = self.hole.take() {
             return self.whole_hole(begin, hole).map(Some);

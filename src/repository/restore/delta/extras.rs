@@ -116,7 +116,7 @@ impl Walk<'_> {
         self.ground.refuse_mount(path, &stat)?;
         let below = if kind.is_dir() { self.below(path)? } else { 0 };
         if !is_replaced {
-            self.note_database(path, &stat)?;
+            self.note_database(path, &stat);
             self.extras.deletions.push(Step::delete(path.to_owned(), kind, below));
         }
         Ok(false)
@@ -126,7 +126,7 @@ impl Walk<'_> {
         self.ground.is_mount() && path == Path::new(LOST_AND_FOUND)
     }
 
-    fn note_database(&mut self, path: &Path, stat: &Stat) -> Result<()> {
+    fn note_database(&mut self, path: &Path, stat: &Stat) {
         // Who may not read a file has not opened it as a database either.
         if FileType::from_raw_mode(stat.st_mode).is_file()
             && let Ok((file, _)) = self.ground.open_file(path, OFlags::RDONLY)
@@ -134,7 +134,6 @@ impl Walk<'_> {
         {
             self.extras.databases.push(path.to_owned());
         }
-        Ok(())
     }
 
     /// How many entries lie below a directory that goes.
@@ -159,7 +158,7 @@ impl Walk<'_> {
             if FileType::from_raw_mode(stat.st_mode).is_dir() {
                 levels.push(self.ground.names(&path)?.into_iter());
             } else {
-                self.note_database(&path, &stat)?;
+                self.note_database(&path, &stat);
                 path.pop();
             }
         }

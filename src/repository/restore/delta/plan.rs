@@ -215,13 +215,6 @@ impl Names {
         true
     }
 
-    /// A file is written anew, and nothing else stays another name of it.
-    pub fn give_up(&mut self, key: u64) {
-        if let Some(inode) = self.kept.remove(&key) {
-            self.claims.remove(&inode);
-        }
-    }
-
     /// Another name of a file: whether it is one already.
     pub fn join(&mut self, first: u64, inode: (u64, u64)) -> bool {
         if self.kept.get(&first) != Some(&inode) {
@@ -249,7 +242,5 @@ mod tests {
         assert!(names.claim(1, (8, 10)) && !names.claim(2, (8, 10)) && names.claim(3, (8, 11)));
         assert!(names.join(1, (8, 10)) && !names.join(2, (8, 10)) && !names.join(1, (8, 11)));
         assert_eq!((names.count((8, 10)), names.count((8, 11)), names.count((8, 12))), (2, 1, 1));
-        names.give_up(1);
-        assert!(!names.join(1, (8, 10)) && names.claim(4, (8, 10)));
     }
 }
