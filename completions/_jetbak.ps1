@@ -45,7 +45,7 @@ Register-ArgumentCompleter -Native -CommandName 'jetbak' -ScriptBlock {
             [CompletionResult]::new('cat', 'cat', [CompletionResultType]::ParameterValue, 'Write one file of a backup to stdout, proven before the first byte')
             [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Prove backups: every hash, every size, nothing missing, nothing extra')
             [CompletionResult]::new('consolidate', 'consolidate', [CompletionResultType]::ParameterValue, 'Make a full backup out of one that builds on others, without the source')
-            [CompletionResult]::new('restore', 'restore', [CompletionResultType]::ParameterValue, 'Restore a backup into a directory that is empty or does not exist yet')
+            [CompletionResult]::new('restore', 'restore', [CompletionResultType]::ParameterValue, 'Restore a backup into a directory that is empty or does not exist yet, or put one right')
             [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Prove databases of ESE and SQLite where they lie; no backup')
             [CompletionResult]::new('logs', 'logs', [CompletionResultType]::ParameterValue, 'Tell of each log of an ESE storage whether it is needed, and why')
             [CompletionResult]::new('inspect', 'inspect', [CompletionResultType]::ParameterValue, 'Show what the header of a file of ESE or SQLite says')
@@ -232,6 +232,7 @@ Register-ArgumentCompleter -Native -CommandName 'jetbak' -ScriptBlock {
             [CompletionResult]::new('--files', '--files', [CompletionResultType]::ParameterName, 'List its files instead, all of them or these and what lies below them')
             [CompletionResult]::new('--state-dir', '--state-dir', [CompletionResultType]::ParameterName, 'Keep the state of sessions in this directory, on a local file system')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb')
+            [CompletionResult]::new('--tree', '--tree', [CompletionResultType]::ParameterName, 'Show which backups build on which instead, all of them')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON: one document, or one object a line with the summary last')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Print errors only')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print errors only')
@@ -279,13 +280,15 @@ Register-ArgumentCompleter -Native -CommandName 'jetbak' -ScriptBlock {
             break
         }
         'jetbak;restore' {
-            [CompletionResult]::new('--into', '--into', [CompletionResultType]::ParameterName, 'The directory to restore into: empty, or not there yet')
+            [CompletionResult]::new('--into', '--into', [CompletionResultType]::ParameterName, 'The directory to restore into: empty, or not there yet; with --delta, one that is there')
             [CompletionResult]::new('--map', '--map', [CompletionResultType]::ParameterName, 'The directory to restore a root into whose files did not lie below the storage (`logs`, `checkpoint`)')
             [CompletionResult]::new('--only', '--only', [CompletionResultType]::ParameterName, 'Restore only these, with what lies below them and the directories above them')
             [CompletionResult]::new('--owner', '--owner', [CompletionResultType]::ParameterName, 'Whose the files are to be')
             [CompletionResult]::new('--state-dir', '--state-dir', [CompletionResultType]::ParameterName, 'Keep the state of sessions in this directory, on a local file system')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb')
             [CompletionResult]::new('--keep-going', '--keep-going', [CompletionResultType]::ParameterName, 'Leave out what is damaged, instead of restoring nothing')
+            [CompletionResult]::new('--delta', '--delta', [CompletionResultType]::ParameterName, 'Put a directory right that is there: rewrite what differs, delete what the backup does not hold')
+            [CompletionResult]::new('--any-directory', '--any-directory', [CompletionResultType]::ParameterName, 'With --delta: take a directory that the repository knows nothing of')
             [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Say what would be restored, and stop there')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON: one document, or one object a line with the summary last')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Print errors only')

@@ -560,7 +560,7 @@ _jetbak() {
             return 0
             ;;
         jetbak__subcmd__restore)
-            opts="-q -v -h --into --map --only --owner --keep-going --dry-run --state-dir --json --quiet --verbose --color --help"
+            opts="-q -v -h --into --map --only --owner --keep-going --delta --any-directory --dry-run --state-dir --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -598,7 +598,7 @@ _jetbak() {
             return 0
             ;;
         jetbak__subcmd__show)
-            opts="-q -v -h --files --state-dir --json --quiet --verbose --color --help"
+            opts="-q -v -h --files --tree --state-dir --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -15,6 +15,7 @@ mod list;
 mod logs;
 mod read;
 mod restore;
+mod restore_delta;
 pub mod session_args;
 mod shell;
 mod show;
@@ -79,7 +80,7 @@ fn run(cli: &Cli) -> ExitCode {
         Command::Cat(args) => cat::run(args, &mut ui),
         Command::Verify(args) => verify::run(args, &mut ui),
         Command::Consolidate(args) => consolidate::run(global, args, &mut ui),
-        Command::Restore(args) => restore::run(args, &mut ui),
+        Command::Restore(args) => restore::run(global, args, &mut ui),
         Command::Check(args) => check::run(args, &mut ui),
         Command::Logs(args) => logs::run(args, &mut ui),
         Command::Inspect(args) => inspect::run(args, &mut ui),

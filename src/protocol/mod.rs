@@ -55,6 +55,8 @@ pub enum Activity {
     Verifying,
     /// Deleting logs.
     Truncating,
+    /// Comparing a backup with a directory.
+    Comparing,
     /// Writing a backup back.
     Restoring,
     /// Putting a full backup together.
@@ -70,6 +72,7 @@ impl Activity {
             Self::Sealing => "sealing",
             Self::Verifying => "verifying",
             Self::Truncating => "truncating",
+            Self::Comparing => "comparing",
             Self::Restoring => "restoring",
             Self::Consolidating => "consolidating",
         }
