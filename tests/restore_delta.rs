@@ -536,6 +536,19 @@ fn a_link_that_somebody_puts_in_leads_nowhere() {
     is_whole(&host);
 }
 
+#[test]
+fn a_link_that_stands_for_a_directory_is_not_looked_through() {
+    let host = restored();
+    fs::rename(host.path("out/conf"), host.path("outside")).expect("renamed");
+    symlink("../outside", host.path("out/conf")).expect("linked");
+    host.write("outside/mine", "mine");
+    let before = stamps(&host.path("outside"));
+    delta(&host, &[]).exits(0).says("replace conf/  (a link stands there)").says("create  conf/settings.ini");
+    is_whole(&host);
+    assert_eq!(names(&host.path("outside")), ["again", "mine", "settings.ini"]);
+    assert_eq!(stamps(&host.path("outside"))[&host.path("outside/mine")], before[&host.path("outside/mine")]);
+}
+
 // Everything at once
 
 #[test]
