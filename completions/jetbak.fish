@@ -77,6 +77,8 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l state-dir -d 'K
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l ignore-metadata -d 'Read every file, also those that seem to be unchanged since the parent'
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l blocks -d 'Take the changed blocks of databases, not their logs (ESE; other engines do so anyway)'
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l snapshot -d 'Take the storage for a snapshot, to which nobody writes (ESE)'
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l engine-files -d 'Leave out what is not the engine\'s own (ESE)'
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l accept-damage -d 'Copy damaged pages as they are, and list each in the manifest (ESE)'
@@ -117,6 +119,8 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l state-dir -d 'Ke
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l ignore-metadata -d 'Read every file, also those that seem to be unchanged since the parent'
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l blocks -d 'Take the changed blocks of databases, not their logs (ESE; other engines do so anyway)'
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l snapshot -d 'Take the storage for a snapshot, to which nobody writes (ESE)'
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l engine-files -d 'Leave out what is not the engine\'s own (ESE)'
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l accept-damage -d 'Copy damaged pages as they are, and list each in the manifest (ESE)'
@@ -203,6 +207,7 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand show" -l state-dir -d 'Kee
 complete -c jetbak -n "__fish_jetbak_using_subcommand show" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand show" -l tree -d 'Show which backups build on which instead, all of them'
 complete -c jetbak -n "__fish_jetbak_using_subcommand show" -l json -d 'Print JSON: one document, or one object a line with the summary last'
 complete -c jetbak -n "__fish_jetbak_using_subcommand show" -s q -l quiet -d 'Print errors only'
 complete -c jetbak -n "__fish_jetbak_using_subcommand show" -s v -l verbose -d 'Say what was decided, and why'
