@@ -172,7 +172,7 @@ pub fn prove_published(context: &Context, observer: &mut dyn Observer, stop: &St
     let state = context.session.state()?;
     let Some(publication) = state.publication() else { return Ok(()) };
     let repository = context.require_partial()?.repository();
-    let backup = repository.resolve(&publication.id)?;
+    let (backup, backups) = (repository.resolve(&publication.id)?, repository.backups()?);
     let total = backup.manifest.as_ref().map_or(0, |manifest| manifest.bytes);
     let mut bad = Vec::new();
     with_progress(
@@ -180,7 +180,7 @@ pub fn prove_published(context: &Context, observer: &mut dyn Observer, stop: &St
         true,
         None,
         &Tally::default(),
-        |how| repository.verify(&backup, std::slice::from_ref(&backup), how),
+        |how| repository.verify(&backup, &backups, how),
         &mut |damage| bad.extend(Some(damage).filter(|damage| !damage.is_known)),
         &mut |tally| {
             let (bytes_done, bytes_total) = (tally.bytes(), total);
