@@ -280,9 +280,9 @@ struct ChainFeed {
 }
 
 impl ChainFeed {
-    fn open_link(&self, line: &FileLine, link: usize) -> Result<Opened> {
+    fn open_link(&self, line: &FileLine, at: usize) -> Result<Opened> {
         let path = line.path().unwrap_or_default();
-        let place = self.chain.parts().get(link).zip(line.stored_path());
+        let place = self.chain.parts().get(at).zip(line.stored_path());
         let sound = place.zip(line.attributes().zip(line.target()));
         let ((part, place), (attributes, target)) =
             sound.ok_or_else(|| damaged(&path, "its line cannot be believed"))?;
