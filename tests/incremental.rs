@@ -303,7 +303,11 @@ fn without_a_complete_full_there_is_nothing_to_build_on() {
     fs::remove_file(host.path("repo/backups").join(&full).join("files.jsonl")).expect("removed");
     host.run(&asked("incremental")).exits(3).says(&full);
     host.is_tidy("repo");
-    assert_eq!(host.backups("repo").len(), 4);
+    fs::remove_dir_all(host.path("repo/backups").join(&full)).expect("removed");
+    host.run(&asked("incremental")).exits(3).says(&full).says("--kind full");
+    host.run(&asked("differential")).exits(5).says("JET_errMissingFullBackup");
+    host.is_tidy("repo");
+    assert_eq!(host.backups("repo").len(), 3);
 }
 
 #[test]

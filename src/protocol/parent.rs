@@ -10,7 +10,7 @@ use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
 use crate::repository::chain::Chain;
 use crate::repository::manifest::{Changes, Link};
-use crate::session::event::Kind;
+use crate::session::event::{Kind, Outcome};
 use crate::session::record;
 
 /// What to do where there is nothing to build on.
@@ -59,7 +59,7 @@ pub fn choose(options: &Options, engine: EngineName) -> Result<Option<Parent>> {
         }
         opened => opened?,
     };
-    let backup = repository.newest_parent(kind)?.ok_or_else(|| missing(kind, path))?;
+    let Some(backup) = repository.newest_parent(kind)? else { return Err(nothing_whole(&repository, kind, path)?) };
     let chain = repository.chain(&backup)?;
     let changes = changes(engine, options.blocks);
     let logs = match changes {
@@ -67,6 +67,21 @@ pub fn choose(options: &Options, engine: EngineName) -> Result<Option<Parent>> {
         Changes::Blocks => None,
     };
     Ok(Some(Parent { repository, backup, chain, changes, logs }))
+}
+
+/// Why a repository holds nothing to build on: the newest backup that would do is broken, or there is none.
+fn nothing_whole(repository: &Repository, kind: Kind, path: &Path) -> Result<Error> {
+    let would_do = |backup: &Backup| {
+        let manifest = backup.manifest.as_ref();
+        manifest.is_ok_and(|manifest| {
+            let is_of_kind =
+                if kind == Kind::Differential { manifest.kind == Kind::Full } else { manifest.kind.is_parent() };
+            is_of_kind && manifest.outcome == Outcome::Completed
+        })
+    };
+    let broken = repository.backups()?.into_iter().rev().find(would_do);
+    let why = broken.and_then(|backup| repository.chain(&backup).err());
+    Ok(why.map_or_else(|| missing(kind, path), |error| error.hint(MAKE_A_FULL)))
 }
 
 fn missing(kind: Kind, repository: &Path) -> Error {
