@@ -60,7 +60,8 @@ fn after_a_proven_backup_what_it_supersedes_can_go_and_goes_with_the_next() {
     assert_eq!(reasons(&proven, 8)[0], "not below checkpoint 8 (0x8)");
     assert!(log(&proven, 8)["deletable"] == false && log(&proven, 7)["deletable"] == true);
     let ran = host.ok(&["logs", "app", "--repository", "repo"]);
-    assert!(ran.stdout.ends_with("the next `jetbak backup --truncate` deletes them.\n"), "{}", ran.stdout);
+    let told = "the next `jetbak backup --truncate` deletes them.\nThe next incremental backup takes log 10 (0xA).\n";
+    assert!(ran.stdout.ends_with(told), "{}", ran.stdout);
 
     // What it says is what happens.
     let gone = host.ok(&["backup", "app", "--to", "repo", "--truncate", "--json"]).summary();

@@ -388,10 +388,12 @@ pub fn compare_logs(session: &Path, logs: &mut [Entry]) -> Result<()> {
     let mut known = HashMap::new();
     for entry in earlier_logs(session)? {
         let entry = entry?;
-        known.extend(entry.earlier.map(|earlier| (entry.path, earlier)));
+        known.extend(entry.earlier.map(|earlier| (entry.path, (entry.generation, earlier))));
     }
     for log in logs {
-        log.earlier = known.remove(&log.path);
+        // The current log keeps its name when it is another one.
+        let held = known.remove(&log.path).filter(|(generation, _)| *generation == log.generation);
+        log.earlier = held.map(|(_, earlier)| earlier);
     }
     Ok(())
 }
