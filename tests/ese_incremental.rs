@@ -24,7 +24,7 @@ fn copy(host: &Host, from: &str, to: &str) {
 /// Keeps what a restore of the newest backup must give: the databases and the checkpoint of `base`, a directory that was
 /// kept before, all logs from those of the base to the newest, and everything else as it is now.
 fn keep(host: &Host, name: &str, base: Option<&str>) {
-    let low = if base.is_some() { first_log(host, base.expect("named")) } else { 0 };
+    let low = base.map_or(0, |base| first_log(host, base));
     let is_old = |log: &str| {
         let number = log.strip_prefix("edb").and_then(|rest| u32::from_str_radix(rest.strip_suffix(".log")?, 16).ok());
         number.is_some_and(|number| number < low)

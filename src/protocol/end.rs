@@ -137,7 +137,11 @@ pub fn finish(context: &Context, state: &State, outcome: Outcome, observer: &mut
         let more = if more > 0 { format!(", and {more} more") } else { String::new() };
         let what = if missing_count == 0 { "the logs were not listed".to_owned() } else { names.join(", ") + &more };
         let message = format!("the session is over without a backup: not everything was read ({what})");
-        let error = Error::jet(Jet::BackupAbortByCaller, message).exit(ExitCode::OutOfOrder);
+        // What builds on another backup, and ends before its logs were listed, is out of order (case 21).
+        let builds_on = context.session.record().kind.has_parent();
+        let is_never_listed = builds_on && state.logs_plan().is_none();
+        let jet = if is_never_listed { Jet::InvalidBackupSequence } else { Jet::BackupAbortByCaller };
+        let error = Error::jet(jet, message).exit(ExitCode::OutOfOrder);
         ended.exit_code = error.exit_code();
         ended.error = Some(error.hint("Nothing was published. Begin again, and read everything before `jetbak end`."));
     }
