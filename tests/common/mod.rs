@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each story uses its part")]
 
 pub mod acceptance;
+pub mod edits;
 pub mod ese;
 pub mod flickering;
 pub mod forge;

@@ -498,6 +498,18 @@ impl Listing {
         self
     }
 
+    /// Without some paths, and without the time of a root in which those come and go.
+    pub fn without(mut self, is_left_out: impl Fn(&[u8]) -> bool) -> Self {
+        let before = self.0.len();
+        self.0.retain(|path, _| !is_left_out(path));
+        if self.0.len() < before
+            && let Some(root) = self.0.get_mut(&[][..])
+        {
+            root.modified = (0, 0);
+        }
+        self
+    }
+
     /// How many paths there are, the root counted.
     pub fn len(&self) -> usize {
         self.0.len()
