@@ -275,7 +275,7 @@ pub struct ListArgs {
 /// show
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  jetbak show /backup/app\n  jetbak show /backup/app 12 --files conf\n  jetbak show /backup/app 12 --files --json | jq -r 'select(.size > 1000000000).path'"
+    after_help = "Examples:\n  jetbak show /backup/app\n  jetbak show /backup/app 12 --files conf\n  jetbak show /backup/app --tree\n  jetbak show /backup/app 12 --files --json | jq -r 'select(.size > 1000000000).path'"
 )]
 pub struct ShowArgs {
     /// The repository
@@ -289,6 +289,9 @@ pub struct ShowArgs {
     /// Paths are those below the storage. Everything after `--files` is a path: REPO and ID come before it.
     #[arg(long, value_name = "PATH", num_args = 0..)]
     pub files: Option<Vec<PathBuf>>,
+    /// Show which backups build on which instead, all of them
+    #[arg(long, conflicts_with_all = ["files", "id"])]
+    pub tree: bool,
 }
 
 /// cat

@@ -4,6 +4,7 @@ use indicatif::{BinaryBytes, HumanCount};
 use serde_json::{Value, json};
 
 use super::args::ListArgs;
+use super::show_tree::of_link;
 use crate::error::{Error, ExitCode, printable};
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
@@ -23,8 +24,13 @@ pub fn run(args: &ListArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     } else {
         show(&repository, &backups, ui);
     }
+    Ok(tell_unreadable(&repository, &backups, ui))
+}
+
+/// Says what is wrong with backups that cannot be read, and how a command ends that shows them.
+pub fn tell_unreadable(repository: &Repository, backups: &[Backup], ui: &mut Ui) -> ExitCode {
     let mut exit_code = ExitCode::Done;
-    for backup in &backups {
+    for backup in backups {
         if let Err(error) = &backup.manifest {
             // Damage weighs more than what is merely unknown, in whatever order the two are met.
             if exit_code != ExitCode::Verification {
@@ -44,30 +50,39 @@ pub fn run(args: &ListArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    Ok(exit_code)
+    exit_code
 }
 
+/// The column that is left out where no backup has a parent.
+const PARENT: usize = 2;
+
 fn show(repository: &Repository, backups: &[Backup], ui: &mut Ui) {
-    let columns = [
+    let has_parent = |backup: &Backup| backup.manifest.as_ref().is_ok_and(|manifest| manifest.parent.is_some());
+    // Where each backup stands alone, there is nothing to say of that.
+    let with_parents = backups.iter().any(has_parent);
+    let mut columns = vec![
         ("number", Align::Right),
         ("kind", Align::Left),
+        ("parent", Align::Right),
         ("began", Align::Left),
         ("files", Align::Right),
         ("size", Align::Right),
         ("outcome", Align::Left),
         ("id", Align::Left),
     ];
-    let rows: Vec<_> = backups
+    let mut rows: Vec<_> = backups
         .iter()
         .map(|backup| {
             let id = (backup.id.sequence.to_string(), backup.id.text.clone());
             let Ok(manifest) = &backup.manifest else {
                 let unknown = || "?".to_owned();
-                return vec![id.0, unknown(), unknown(), unknown(), unknown(), "unreadable".to_owned(), id.1];
+                let outcome = "unreadable".to_owned();
+                return vec![id.0, unknown(), unknown(), unknown(), unknown(), unknown(), outcome, id.1];
             };
             vec![
                 id.0,
                 manifest.kind.name().to_owned(),
+                manifest.parent.as_ref().map_or_else(|| "-".to_owned(), |link| of_link(&link.id)),
                 times::for_people(manifest.began),
                 HumanCount(manifest.files).to_string(),
                 BinaryBytes(manifest.bytes).to_string(),
@@ -76,6 +91,10 @@ fn show(repository: &Repository, backups: &[Backup], ui: &mut Ui) {
             ]
         })
         .collect();
+    if !with_parents {
+        columns.remove(PARENT);
+        rows.iter_mut().for_each(|row| drop(row.remove(PARENT)));
+    }
     for line in table(&columns, &rows) {
         ui.line(&line);
     }
@@ -99,6 +118,7 @@ fn object(repository: &Repository, backup: &Backup) -> Value {
             "ended": manifest.ended.to_string(),
             "files": manifest.files,
             "bytes": manifest.bytes,
+            "bytes_stored": manifest.bytes_stored,
             "outcome": manifest.outcome.name(),
             "engine": manifest.engine.name(),
             "truncated": manifest.truncated,

@@ -18,6 +18,7 @@ pub mod session_args;
 mod shell;
 mod show;
 mod show_files;
+mod show_tree;
 mod status;
 mod stop;
 mod summary;

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::args::ShowArgs;
 use super::shell::quoted;
-use super::show_files;
 use super::summary::count;
+use super::{show_files, show_tree};
 use crate::engine::ese::facts::Span;
 use crate::engine::ese::fields::Generation;
 use crate::engine::ese::ranges::span;
@@ -33,6 +33,9 @@ const NOT_KEPT_MAX: usize = 5;
 
 pub fn run(args: &ShowArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let repository = Repository::open(&args.repository)?;
+    if args.tree {
+        return show_tree::run(&repository, ui);
+    }
     let backup = repository.resolve(&args.id)?;
     let manifest = manifest(&repository, &backup)?;
     if args.id == "latest" {

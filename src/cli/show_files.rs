@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::shell::quoted;
 use super::show::{named, with_hint};
@@ -81,9 +81,17 @@ pub fn files_hint(repository: &Repository, backup: &Backup) -> String {
     format!("`jetbak show {} {} --files` lists what it holds.", quoted(repository.root()), backup.id.sequence)
 }
 
-/// The line as the list has it.
+/// The line as the list has it, and of a file also where its content is.
 fn as_json(line: &FileLine) -> String {
-    serde_json::to_string(line).expect("a line has only fields that JSON can hold")
+    let mut fields = objects::object(serde_json::to_value(line).expect("a line has only fields that JSON can hold"));
+    if line.role.is_file() {
+        fields.extend(objects::object(json!({
+            "within": line.within,
+            "held_by": line.held.as_ref().map(|held| &held.by),
+            "bytes_stored": line.bytes_stored(),
+        })));
+    }
+    Value::Object(fields).to_string()
 }
 
 /// How much was listed.

@@ -268,6 +268,13 @@ impl FileLine {
         self.blocks.as_ref().filter(|_| self.held.is_none() && self.hard_link.is_none())
     }
 
+    /// Bytes that the backup stores of it which this line belongs to.
+    pub fn bytes_stored(&self) -> u64 {
+        let is_here = self.held.is_none() && self.hard_link.is_none();
+        let content = if is_here && self.within == Within::Data { self.size } else { 0 };
+        content.saturating_add(self.own_blocks().map_or(0, |blocks| blocks.bytes))
+    }
+
     /// Where something of the same root lies below the backup's folder.
     pub fn stored(&self, path: &Path) -> Option<PathBuf> {
         Some(roots::below(&roots::folder_of(&self.root)?, path))

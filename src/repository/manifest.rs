@@ -263,7 +263,7 @@ impl BackupId {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A manifest of a full backup that holds nothing.

@@ -3,6 +3,7 @@
 
 pub mod acceptance;
 pub mod edits;
+pub mod chain;
 pub mod ese;
 pub mod flickering;
 pub mod forge;

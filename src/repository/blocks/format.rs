@@ -210,6 +210,9 @@ pub fn decode_head(bytes: &[u8; HEAD_BYTES]) -> Result<Head, Flaw> {
         2 => Form::Content,
         _ => return Err("it has a form that this jetbak does not know"),
     };
+    if form == Form::Index && sources > 0 {
+        return Err("it is an index and has sources");
+    }
     Ok(Head { form, sources, sources_bytes })
 }
 

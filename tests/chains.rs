@@ -1,0 +1,240 @@
+//! Backups that build on others: read through the whole chain, proven, and what is said where a part of it is missing.
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use common::Host;
+use common::chain::Increment;
+use common::forge::flip;
+
+/// Bytes that do not repeat.
+fn noise(bytes: usize, mut seed: u64) -> Vec<u8> {
+    let mut noise = Vec::with_capacity(bytes + 8);
+    while noise.len() < bytes {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        noise.extend_from_slice(&(seed >> 16).to_le_bytes());
+    }
+    noise.truncate(bytes);
+    noise
+}
+
+/// Three backups in a chain, and what the storage was at the last of them.
+struct Story {
+    host: Host,
+    ids: Vec<String>,
+    database: Vec<u8>,
+}
+
+impl Story {
+    fn new() -> Self {
+        let host = Host::quick_with_app();
+        let mut database = noise(300_000, 1);
+        host.write("app/large.db", &database);
+        host.write("app/old-name", "moved later");
+        host.write("app/passing", "not for long");
+        host.ok(&["backup", "app", "--to", "repo", "--engine", "files"]);
+        let full = host.backups("repo").remove(0);
+
+        database[100_000..100_010].fill(0xee);
+        let second = Increment::begin(&host).same_but("conf/app.ini");
+        let ini = second.line("conf/app.ini");
+        let second =
+            second.whole(&ini, "conf/app.ini", b"second\n").same_but("large.db").changed("large.db", &database);
+        let second = second.same_but("passing").publish();
+
+        database[200_000..200_010].fill(0xdd);
+        database.extend_from_slice(b"and more");
+        let third = Increment::begin(&host).same_but("large.db").changed("large.db", &database);
+        let mut renamed = third.line("old-name");
+        renamed["path"] = "new-name".into();
+        renamed["held"] = json!({ "by": full, "path": "data/old-name" });
+        let third = third.add(renamed).same_but("old-name").publish();
+        Self { host, ids: vec![full, second, third], database }
+    }
+
+    fn stored(&self, backup: usize, path: &str) -> PathBuf {
+        self.host.path("repo/backups").join(&self.ids[backup]).join(path)
+    }
+
+    fn restore(&self, id: &str, into: &str) -> common::Ran {
+        self.host.run(&["restore", "repo", id, "--into", into])
+    }
+}
+
+#[test]
+fn every_backup_of_a_chain_comes_back_as_the_storage_was() {
+    let story = Story::new();
+    let Story { host, database, .. } = &story;
+    host.verifies("repo");
+    for id in ["2", "3"] {
+        host.ok(&["verify", "repo", id]);
+        story.restore(id, &format!("out{id}")).exits(0);
+        let names = common::names(&host.path(format!("out{id}")));
+        assert_eq!(names.contains(&"new-name".to_owned()), id == "3");
+        assert_eq!(names.contains(&"old-name".to_owned()), id == "2");
+        assert!(!names.contains(&"passing".to_owned()));
+        assert_eq!(fs::read_to_string(host.path(format!("out{id}/conf/app.ini"))).expect("read"), "second\n");
+        assert_eq!(fs::read(host.path(format!("out{id}/main.db"))).expect("read"), b"the database");
+    }
+    assert_eq!(fs::read(host.path("out3/large.db")).expect("read"), *database);
+    assert_eq!(fs::read_to_string(host.path("out3/new-name")).expect("read"), "moved later");
+    assert_ne!(fs::read(host.path("out2/large.db")).expect("read"), *database);
+    story.restore("1", "out1").exits(0);
+    assert!(host.path("out1/passing").exists());
+    let modified = |name: &str| host.path(name).metadata().expect("there").modified().expect("a time");
+    assert_eq!(modified("out3/conf"), modified("app/conf"), "directories that were carried over are dressed");
+}
+
+#[test]
+fn one_file_comes_out_wherever_its_content_is() {
+    let Story { host, database, ids } = &Story::new();
+    host.shell("\"$@\" > out", &["cat", "repo", "3", "large.db"]).status().expect("run");
+    assert_eq!(fs::read(host.path("out")).expect("read"), *database);
+    assert_eq!(host.ok(&["cat", "repo", "3", "new-name"]).stdout, "moved later");
+    assert_eq!(host.ok(&["cat", "repo", "latest", "main.db"]).stdout, "the database");
+    let shown = host.ok(&["show", "repo", "3", "--files", "--json"]).json();
+    let of = |path: &str| shown.iter().find(|line| line["path"] == path).expect("listed");
+    assert_eq!(of("main.db")["held_by"], *ids[0]);
+    assert_eq!(of("conf/app.ini")["held_by"], *ids[1]);
+    assert_eq!((&of("large.db")["held_by"], &of("large.db")["within"]), (&json!(null), &json!("blocks")));
+    assert_eq!(of("new-name")["bytes_stored"], 0);
+    assert!(of("large.db")["bytes_stored"].as_u64().expect("a number") < 30_000, "{}", of("large.db"));
+}
+
+#[test]
+fn damage_of_what_is_built_on_is_told_of_all_that_need_it() {
+    let story = Story::new();
+    let Story { host, ids, .. } = &story;
+    flip(&story.stored(0, "data/main.db"), 3);
+    let all = host.run(&["verify", "repo"]).exits(3);
+    let about =
+        |id: &str| all.stdout.lines().filter(|line| line.starts_with(id)).map(str::to_owned).collect::<Vec<_>>();
+    assert!(about(&ids[0])[0].contains("data/main.db: hash"), "{}", all.stdout);
+    for id in &ids[1..] {
+        let why = format!(
+            "{id}: manifest.json: chain: it cannot be restored as a whole: it builds on {}, which is damaged",
+            ids[0]
+        );
+        assert_eq!(about(id), [why]);
+    }
+    let one = host.run(&["verify", "repo", "3"]).exits(3);
+    assert!(one.stdout.contains(&format!("data/main.db in {}, which holds it: hash", ids[0])), "{}", one.stdout);
+    let restored = story.restore("3", "out").exits(3);
+    assert!(restored.stderr.contains("main.db is damaged"), "{}", restored.stderr);
+    assert!(!host.path("out").exists());
+    host.run(&["cat", "repo", "3", "main.db"]).exits(3);
+    host.ok(&["cat", "repo", "3", "new-name"]);
+}
+
+#[test]
+fn a_damaged_block_is_named_with_the_backup_that_holds_it() {
+    let story = Story::new();
+    let Story { host, ids, .. } = &story;
+    flip(&story.stored(0, "data/large.db"), 299_000); // a block that only the full holds
+    let one = host.run(&["verify", "repo", "3"]).exits(3);
+    let line = one.stdout.lines().find(|line| line.contains("large.db")).expect("told");
+    assert!(line.contains(&ids[0]) && line.contains("at byte 2"), "{line}");
+    let restored = story.restore("3", "out").exits(3);
+    assert!(restored.stderr.contains("large.db") && restored.stderr.contains(&ids[0]), "{}", restored.stderr);
+    host.run(&["cat", "repo", "3", "large.db"]).exits(3);
+
+    let story = Story::new();
+    let Story { host, ids, .. } = &story;
+    let blocks = story.stored(1, "blocks/data/large.db");
+    let bytes = usize::try_from(blocks.metadata().expect("there").len()).expect("small");
+    flip(&blocks, bytes - 100); // the changed block, or what ends the file
+    let all = host.run(&["verify", "repo"]).exits(3);
+    assert!(all.stdout.contains(&format!("{}: blocks/data/large.db: hash", ids[1])), "{}", all.stdout);
+    story.restore("1", "out1").exits(0);
+}
+
+#[test]
+fn what_lacks_a_part_of_its_chain_says_which_and_for_whom() {
+    let story = Story::new();
+    let Story { host, ids, .. } = &story;
+    fs::rename(story.stored(1, ""), host.path("aside")).expect("moved");
+    let why = format!("{} builds on {}, which is missing", ids[2], ids[1]);
+    for command in [
+        vec!["restore", "repo", "3", "--into", "out"],
+        vec!["cat", "repo", "3", "main.db"],
+        vec!["show", "repo", "3", "--files"],
+    ] {
+        let ran = host.run(&command).exits(3);
+        assert!(ran.stderr.contains(&why), "{command:?}: {}", ran.stderr);
+    }
+    let verified = host.run(&["verify", "repo", "3"]).exits(3);
+    assert!(
+        verified.stdout.contains(&format!("chain: it cannot be restored as a whole: {why}")),
+        "{}",
+        verified.stdout
+    );
+    assert_eq!(verified.stdout.lines().count(), 1, "what it holds itself is good: {}", verified.stdout);
+    flip(&story.stored(2, "blocks/data/large.db"), 60);
+    assert_eq!(host.run(&["verify", "repo", "3"]).exits(3).stdout.lines().count(), 2, "and is proven all the same");
+    let tree = host.ok(&["show", "repo", "--tree"]).stdout;
+    assert!(tree.contains("its parent is missing"), "{tree}");
+}
+
+#[test]
+fn a_list_that_is_built_on_is_proven_with_the_rest() {
+    let story = Story::new();
+    let Story { host, ids, .. } = &story;
+    let list = story.stored(0, "files.jsonl");
+    let text = fs::read_to_string(&list).expect("read");
+    fs::write(&list, text.replace("\"mode\":\"0644\"", "\"mode\":\"0646\"")).expect("written");
+    let restored = story.restore("3", "out").exits(3);
+    assert!(restored.stderr.contains(&ids[0]), "{}", restored.stderr);
+    let one = host.run(&["verify", "repo", "3"]).exits(3);
+    assert!(one.stdout.contains(&format!("files.jsonl in {}, which holds it: hash", ids[0])), "{}", one.stdout);
+    fs::remove_file(&list).expect("removed");
+    let one = host.run(&["verify", "repo", "3"]).exits(3);
+    assert!(one.stdout.contains(&format!("files.jsonl of {} is missing", ids[0])), "{}", one.stdout);
+}
+
+#[test]
+fn nothing_is_missing_from_a_folder_and_nothing_else_is_in_it() {
+    let story = Story::new();
+    let Story { host, ids, .. } = &story;
+    let found = |file: &str, kind: &str| {
+        let all = host.run(&["verify", "repo"]).exits(3);
+        assert!(all.stdout.contains(&format!("{}: {file}: {kind}", ids[2])), "{}", all.stdout);
+    };
+    fs::write(story.stored(2, "blocks/data/extra"), "x").expect("written");
+    found("blocks/data/extra", "extra");
+    fs::remove_file(story.stored(2, "blocks/data/extra")).expect("removed");
+    fs::write(story.stored(2, "data/main.db"), "the database").expect("written");
+    found("data/main.db", "extra");
+    fs::remove_file(story.stored(2, "data/main.db")).expect("removed");
+    host.verifies("repo");
+    fs::remove_file(story.stored(2, "blocks/data/large.db")).expect("removed");
+    found("blocks/data/large.db", "hash");
+    let sums = story.stored(1, "SHA256SUMS");
+    let text = fs::read_to_string(&sums).expect("read");
+    let without = text.lines().filter(|line| !line.contains("blocks/")).collect::<Vec<_>>().join("\n") + "\n";
+    fs::write(&sums, without).expect("written");
+    let all = host.run(&["verify", "repo"]).exits(3);
+    assert!(all.stdout.contains(&format!("{}: SHA256SUMS: sums", ids[1])), "{}", all.stdout);
+}
+
+#[test]
+fn a_chain_is_shown_as_a_tree() {
+    let Story { host, ids, .. } = &Story::new();
+    host.ok(&["backup", "app", "--to", "repo", "--engine", "files", "--kind", "copy"]);
+    let tree = host.ok(&["show", "repo", "--tree"]).stdout;
+    let firsts: Vec<_> = tree.lines().map(|line| line.split_whitespace().next().unwrap_or("")).collect();
+    assert_eq!(firsts, ["number", "1", "2", "3", "4"]);
+    assert!(tree.lines().nth(3).expect("a line").starts_with("  3"), "{tree}");
+    let json = host.ok(&["show", "repo", "--tree", "--json"]).json().remove(0);
+    let of = |number: usize| &json["backups"][number];
+    assert_eq!(
+        (&of(2)["parent"], &of(2)["parent_is"], &of(2)["depth"]),
+        (&json!(ids[1]), &json!("unchanged"), &json!(1))
+    );
+    assert!(of(2)["bytes_stored"].as_u64() < of(2)["bytes"].as_u64());
+    host.run(&["show", "repo", "3", "--tree"]).exits(2);
+    assert!(host.ok(&["list", "repo"]).stdout.contains("parent"));
+}
