@@ -2,8 +2,8 @@
 #![allow(dead_code, reason = "each story uses its part")]
 
 pub mod acceptance;
-pub mod edits;
 pub mod chain;
+pub mod edits;
 pub mod ese;
 pub mod flickering;
 pub mod forge;
