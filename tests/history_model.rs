@@ -152,10 +152,14 @@ impl History {
     }
 
     /// What is in the storage now.
-    fn look(&self) -> Was {
+    fn look(&self, options: &[String]) -> Was {
         let app = self.host.path("app");
         let bank = self.bank.as_ref().map(|_| dump(&app.join(BANK)));
-        Was { tree: without_bank(Listing::of(&app)), bank }
+        let mut tree = without_bank(Listing::of(&app));
+        if options.iter().any(|option| option == "--log") {
+            tree = tree.parted(is_log); // logs are read last, each as a file of its own
+        }
+        Was { tree, bank }
     }
 
     /// The place of the backup that one of this kind should build on; none where there is none.
@@ -213,7 +217,7 @@ impl History {
         if has_log_option && matches!(kind, "full" | "incremental") && self.dice.chance(25) {
             options.push("--truncate".to_owned());
         }
-        let was = self.look();
+        let was = self.look(&options);
         self.tell(format!("backup {}", options.join(" ")));
         let arguments = with(&["backup", "app", "--to", "repo", "--json"], &options);
         let ran = self.host.run(&arguments);
@@ -234,7 +238,7 @@ impl History {
     fn verbs(&mut self) {
         self.heal();
         let (kind, parent, options) = self.terms();
-        let was = self.look();
+        let was = self.look(&options);
         self.tell(format!("begin {}", options.join(" ")));
         let ran = self.host.run(&with(&["begin", "app", "--to", "repo"], &options));
         if matches!(kind, "incremental" | "differential") && parent.is_none() {
@@ -297,7 +301,7 @@ impl History {
         if matches!(kind, "incremental" | "differential") && parent.is_none() {
             return;
         }
-        let was = self.look();
+        let was = self.look(&options);
         let mut running = self.host.start(&with(&["backup", "app", "--to", "repo", "--json"], &options));
         let is_asked = self.dice.chance(35);
         if self.dice.chance(60) {
@@ -340,7 +344,7 @@ impl History {
     /// What was killed is healed by the next backup; by it the model learns whether the killed one came to be.
     fn heal(&mut self) {
         let Some(pending) = self.pending.take() else { return };
-        let was = self.look();
+        let was = self.look(&[]);
         let ran = self.host.ok(&["backup", "app", "--to", "repo", "--kind", "copy", "--json"]);
         let id = ran.summary()["id"].as_str().expect("an id").to_owned();
         let mut new = self.appeared();
@@ -464,6 +468,11 @@ impl History {
 /// A tree without the database and what belongs to it, whose bytes only SQLite can compare.
 fn without_bank(tree: Listing) -> Listing {
     tree.without(|path| path.starts_with(BANK.as_bytes()))
+}
+
+/// Whether `wal.*` means a path.
+fn is_log(path: &[u8]) -> bool {
+    path.rsplit(|byte| *byte == b'/').next().is_some_and(|name| name.starts_with(b"wal."))
 }
 
 /// All that a database says.

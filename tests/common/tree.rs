@@ -510,6 +510,22 @@ impl Listing {
         self
     }
 
+    /// With some names as files of their own, which go with no other name.
+    pub fn parted(mut self, is_alone: impl Fn(&[u8]) -> bool) -> Self {
+        let mut groups: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
+        for (path, facts) in &mut self.0 {
+            if let Some(first) = facts.first_name.take().filter(|_| !is_alone(path)) {
+                groups.entry(first).or_default().push(path.clone());
+            }
+        }
+        for names in groups.into_values().filter(|names| names.len() > 1) {
+            for name in &names {
+                self.0.get_mut(name).expect("listed").first_name = Some(names[0].clone());
+            }
+        }
+        self
+    }
+
     /// How many paths there are, the root counted.
     pub fn len(&self) -> usize {
         self.0.len()
