@@ -45,7 +45,8 @@ complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "list" -d 'List the ba
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "show" -d 'Show what a backup is, or which files it holds'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "cat" -d 'Write one file of a backup to stdout, proven before the first byte'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "verify" -d 'Prove backups: every hash, every size, nothing missing, nothing extra'
-complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "restore" -d 'Restore a backup into a directory that is empty or does not exist yet'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "consolidate" -d 'Make a full backup out of one that builds on others, without the source'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "restore" -d 'Restore a backup into a directory that is empty or does not exist yet, or put one right'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "check" -d 'Prove databases of ESE and SQLite where they lie; no backup'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "logs" -d 'Tell of each log of an ESE storage whether it is needed, and why'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "inspect" -d 'Show what the header of a file of ESE or SQLite says'
@@ -77,6 +78,8 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l state-dir -d 'K
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l ignore-metadata -d 'Read every file, also those that seem to be unchanged since the parent'
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l blocks -d 'Take the changed blocks of databases, not their logs (ESE; other engines do so anyway)'
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l snapshot -d 'Take the storage for a snapshot, to which nobody writes (ESE)'
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l engine-files -d 'Leave out what is not the engine\'s own (ESE)'
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l accept-damage -d 'Copy damaged pages as they are, and list each in the manifest (ESE)'
@@ -117,6 +120,8 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l state-dir -d 'Ke
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l ignore-metadata -d 'Read every file, also those that seem to be unchanged since the parent'
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l blocks -d 'Take the changed blocks of databases, not their logs (ESE; other engines do so anyway)'
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l snapshot -d 'Take the storage for a snapshot, to which nobody writes (ESE)'
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l engine-files -d 'Leave out what is not the engine\'s own (ESE)'
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l accept-damage -d 'Copy damaged pages as they are, and list each in the manifest (ESE)'
@@ -203,6 +208,7 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand show" -l state-dir -d 'Kee
 complete -c jetbak -n "__fish_jetbak_using_subcommand show" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand show" -l tree -d 'Show which backups build on which instead, all of them'
 complete -c jetbak -n "__fish_jetbak_using_subcommand show" -l json -d 'Print JSON: one document, or one object a line with the summary last'
 complete -c jetbak -n "__fish_jetbak_using_subcommand show" -s q -l quiet -d 'Print errors only'
 complete -c jetbak -n "__fish_jetbak_using_subcommand show" -s v -l verbose -d 'Say what was decided, and why'
@@ -224,7 +230,15 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -l json -d 'Print 
 complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -s q -l quiet -d 'Print errors only'
 complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -s v -l verbose -d 'Say what was decided, and why'
 complete -c jetbak -n "__fish_jetbak_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l into -d 'The directory to restore into: empty, or not there yet' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand consolidate" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand consolidate" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand consolidate" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_using_subcommand consolidate" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_using_subcommand consolidate" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_using_subcommand consolidate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l into -d 'The directory to restore into: empty, or not there yet; with --delta, one that is there' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l map -d 'The directory to restore a root into whose files did not lie below the storage (`logs`, `checkpoint`)' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l only -d 'Restore only these, with what lies below them and the directories above them' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l owner -d 'Whose the files are to be' -r -f -a "keep\t'Those they had, by name where this machine knows the name, else by number'
@@ -235,6 +249,8 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l color -d 'Use 
 always\t'Always'
 never\t'Never'"
 complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l keep-going -d 'Leave out what is damaged, instead of restoring nothing'
+complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l delta -d 'Put a directory right that is there: rewrite what differs, delete what the backup does not hold'
+complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l any-directory -d 'With --delta: take a directory that the repository knows nothing of'
 complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l dry-run -d 'Say what would be restored, and stop there'
 complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l json -d 'Print JSON: one document, or one object a line with the summary last'
 complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -s q -l quiet -d 'Print errors only'

@@ -263,6 +263,52 @@ impl Giving {
         Ok(not_given)
     }
 
+    /// In which respects something that is there is not as it should be, in words for people; its content does not count.
+    pub fn differences(&self, is: &Attributes, wanted: &Attributes, kind: FileType) -> Vec<&'static str> {
+        let (uid, gid) = self.numbers(wanted);
+        let is_owned = is.uid == uid && is.gid == gid;
+        let mut mode = wanted.mode;
+        if self.rule == OwnerRule::Current && !is_owned && kind.is_file() {
+            mode &= !SET_ID_BITS; // as `to_file` does
+        }
+        let modified_ns = wanted.stamp.modified_ns;
+        let found = [
+            (self.rule != OwnerRule::Current && !is_owned, "owner"),
+            (!kind.is_symlink() && is.mode != mode, "mode"),
+            (!managed(is).eq(managed(wanted)), "attributes"),
+            (modified_ns != UNKNOWN_NS && is.stamp.modified_ns != modified_ns, "time"),
+        ];
+        found.into_iter().filter(|(differs, _)| *differs).map(|(_, what)| what).collect()
+    }
+
+    /// The same as [`Giving::to_file`] for what was there before: what it should not have is taken away first.
+    pub fn put_right(&self, file: impl AsFd, is: &Attributes, wanted: &Attributes) -> io::Result<Vec<String>> {
+        let file = file.as_fd();
+        let has_others = !managed(is).eq(managed(wanted));
+        if has_others && is.mode & 0o200 == 0 && !rustix::process::geteuid().is_root() {
+            let _ = rustix::fs::fchmod(file, Mode::from_raw_mode(is.mode | 0o200)); // else the attributes say why not
+        }
+        for name in superfluous(is, wanted) {
+            let _ = rustix::fs::fremovexattr(file, name); // what this user may not take away stays
+        }
+        self.to_file(file, wanted)
+    }
+
+    /// The same for a symbolic link: the directory it lies in, and its name there.
+    pub fn put_link_right(
+        &self,
+        folder: &OwnedFd,
+        name: &OsStr,
+        is: &Attributes,
+        wanted: &Attributes,
+    ) -> io::Result<Vec<String>> {
+        let path = by_handle(folder, name);
+        for other in superfluous(is, wanted) {
+            let _ = rustix::fs::lremovexattr(&path, other); // likewise
+        }
+        self.to_link(folder, name, wanted)
+    }
+
     /// Gives an open directory that has all its attributes its mode and time once more, after names in it have gone.
     pub fn to_directory_once_more(folder: impl AsFd, attributes: &Attributes) -> io::Result<()> {
         rustix::fs::fchmod(&folder, Mode::from_raw_mode(attributes.mode))?;
@@ -308,6 +354,18 @@ impl Giving {
         let gid = attributes.group.as_ref().and_then(|name| known(&self.groups, name, group_number));
         (uid.unwrap_or(attributes.uid), gid.unwrap_or(attributes.gid))
     }
+}
+
+/// The extended attributes that a backup decides about: labels of security modules belong to the machine.
+fn managed(attributes: &Attributes) -> impl Iterator<Item = &Xattr> {
+    let kinds: [&[u8]; 4] = [b"user.", b"trusted.", b"security.capability", b"system.posix_acl_"];
+    attributes.xattrs.iter().filter(move |xattr| kinds.iter().any(|kind| xattr.name.starts_with(kind)))
+}
+
+/// The names of those that something has and should not have.
+fn superfluous<'a>(is: &'a Attributes, wanted: &'a Attributes) -> impl Iterator<Item = &'a OsStr> {
+    let is_wanted = |xattr: &&Xattr| !wanted.xattrs.iter().any(|other| other.name == xattr.name);
+    managed(is).filter(is_wanted).map(|xattr| OsStr::from_bytes(&xattr.name))
 }
 
 fn named(name: Option<&str>, number: u32) -> String {

@@ -40,10 +40,10 @@ impl Story {
         let full = host.backups("repo").remove(0);
 
         database[100_000..100_010].fill(0xee);
-        let second = Increment::begin(&host).same_but("conf/app.ini");
-        let ini = second.line("conf/app.ini");
+        let second = Increment::begin(&host).same_but("conf/settings.ini");
+        let ini = second.line("conf/settings.ini");
         let second =
-            second.whole(&ini, "conf/app.ini", b"second\n").same_but("large.db").changed("large.db", &database);
+            second.whole(&ini, "conf/settings.ini", b"second\n").same_but("large.db").changed("large.db", &database);
         let second = second.same_but("passing").publish();
 
         database[200_000..200_010].fill(0xdd);
@@ -77,7 +77,7 @@ fn every_backup_of_a_chain_comes_back_as_the_storage_was() {
         assert_eq!(names.contains(&"new-name".to_owned()), id == "3");
         assert_eq!(names.contains(&"old-name".to_owned()), id == "2");
         assert!(!names.contains(&"passing".to_owned()));
-        assert_eq!(fs::read_to_string(host.path(format!("out{id}/conf/app.ini"))).expect("read"), "second\n");
+        assert_eq!(fs::read_to_string(host.path(format!("out{id}/conf/settings.ini"))).expect("read"), "second\n");
         assert_eq!(fs::read(host.path(format!("out{id}/main.db"))).expect("read"), b"the database");
     }
     assert_eq!(fs::read(host.path("out3/large.db")).expect("read"), *database);
@@ -99,7 +99,7 @@ fn one_file_comes_out_wherever_its_content_is() {
     let shown = host.ok(&["show", "repo", "3", "--files", "--json"]).json();
     let of = |path: &str| shown.iter().find(|line| line["path"] == path).expect("listed");
     assert_eq!(of("main.db")["held_by"], *ids[0]);
-    assert_eq!(of("conf/app.ini")["held_by"], *ids[1]);
+    assert_eq!(of("conf/settings.ini")["held_by"], *ids[1]);
     assert_eq!((&of("large.db")["held_by"], &of("large.db")["within"]), (&json!(null), &json!("blocks")));
     assert_eq!(of("new-name")["bytes_stored"], 0);
     assert!(of("large.db")["bytes_stored"].as_u64().expect("a number") < 30_000, "{}", of("large.db"));

@@ -251,7 +251,9 @@ fn nothing_in_a_manifest_can_steer_the_terminal() {
         manifest["left_out"] = serde_json::json!([{"path": evil, "reason": evil}]);
         manifest["excluded"] = serde_json::json!([{"path": evil, "message": evil, "exit_code": 1}]);
     });
-    let shown = host.ok(&["show", "repo"]).stdout;
+    let ran = host.run(&["show", "repo"]).exits(3);
+    assert!(ran.stderr.contains("builds on ../../.., which is no id of a backup"), "{}", ran.stderr);
+    let shown = ran.stdout;
     assert!(!shown.contains('\u{1b}') && !shown.lines().any(|line| line.starts_with('b') && line.len() < 5), "{shown}");
     assert_eq!(shown.matches("a\\u{1b}[31m\\nb").count(), 10, "{shown}");
     assert!(shown.contains("\n  parent    ../../.., not there any more\n"), "{shown}");
@@ -395,6 +397,12 @@ fn a_program_gets_the_lines_as_they_are_and_a_summary() {
     let summary = lines.pop().expect("a summary");
     let list = fs::read_to_string(host.stored("").with_file_name("files.jsonl")).expect("read");
     let list: Vec<Value> = list.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    for line in lines.iter_mut().filter(|line| line["type"] == "file") {
+        let fields = line.as_object_mut().expect("an object");
+        let added = ["within", "held_by", "bytes_stored"].map(|field| fields.remove(field).expect("added"));
+        let stored = if fields.contains_key("hard_link") { 0.into() } else { fields["size"].clone() };
+        assert_eq!(added, ["data".into(), Value::Null, stored], "each is whole and here");
+    }
     assert_eq!(lines, list);
     let counts = |summary: &Value| {
         ["files", "directories", "links", "bytes", "exit_code"].map(|field| summary[field].as_u64().expect("a number"))

@@ -108,7 +108,9 @@ pub enum Command {
     Cat(CatArgs),
     /// Prove backups: every hash, every size, nothing missing, nothing extra
     Verify(VerifyArgs),
-    /// Restore a backup into a directory that is empty or does not exist yet
+    /// Make a full backup out of one that builds on others, without the source
+    Consolidate(ConsolidateArgs),
+    /// Restore a backup into a directory that is empty or does not exist yet, or put one right
     Restore(RestoreArgs),
     /// Prove databases of ESE and SQLite where they lie; no backup
     Check(CheckArgs),
@@ -328,11 +330,26 @@ pub struct VerifyArgs {
     pub deep: bool,
 }
 
+/// consolidate
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Every byte is proven on its way out of the backups it lies in, and once more before the full backup is published; the others stay as they are. The next incremental builds on the new one, if it is made of the latest. A backup that stands alone is left as it is.\n\nExample:\n  jetbak consolidate /backup/app"
+)]
+pub struct ConsolidateArgs {
+    /// The repository
+    #[arg(value_name = "REPO")]
+    pub repository: PathBuf,
+    /// The backup: a number, the beginning of an id, or `latest` [default: latest]
+    #[arg(value_name = "ID")]
+    pub id: Option<String>,
+}
+
 /// restore
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Every byte is proven on its way, and nothing stands under DIR before all of it is there and durable. Nothing is ever replaced. What could not be given to a file (an owner, an attribute) is a warning that names it.\n\nExamples:\n  jetbak restore /backup/app --into /srv/app-restored\n  jetbak restore /backup/app 12 --into /tmp/one --only conf/app.ini accounts.db\n  jetbak restore /backup/exchange --into /new/db --map logs=/new/logs"
+    after_help = "Every byte is proven on its way, and nothing stands under DIR before all of it is there and durable. Nothing is ever replaced, except with --delta. What could not be given to a file (an owner, an attribute) is a warning that names it.\n\nExamples:\n  jetbak restore /backup/app --into /srv/app-restored\n  jetbak restore /backup/app 12 --into /tmp/one --only conf/app.ini accounts.db\n  jetbak restore /backup/exchange --into /new/db --map logs=/new/logs\n  jetbak restore /backup/app 12 --delta --into /srv/app --dry-run"
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct RestoreArgs {
     /// The repository
     #[arg(value_name = "REPO")]
@@ -340,7 +357,7 @@ pub struct RestoreArgs {
     /// The backup: a number, the beginning of an id, or `latest` [default: latest]
     #[arg(value_name = "ID")]
     pub id: Option<String>,
-    /// The directory to restore into: empty, or not there yet
+    /// The directory to restore into: empty, or not there yet; with --delta, one that is there
     ///
     /// The tree is made beside it and renamed when it is whole; inside of it where it is a mount point.
     #[arg(long, value_name = "DIR", required_unless_present = "map")]
@@ -365,6 +382,17 @@ pub struct RestoreArgs {
     /// engine would refuse, because they do not go together.
     #[arg(long)]
     pub keep_going: bool,
+    /// Put a directory right that is there: rewrite what differs, delete what the backup does not hold
+    ///
+    /// Everything is read and compared first, and what will be changed is printed; then it is done. Of large files only the
+    /// blocks that differ are written, and what is equal is not touched. DIR is the storage of a backup of this repository,
+    /// or a directory that one was restored to. What is left out of backups as asked (--exclude) stays. With --only nothing
+    /// else is changed or deleted. If it is interrupted, the same command finishes it.
+    #[arg(long, requires = "into", conflicts_with_all = ["map", "keep_going"])]
+    pub delta: bool,
+    /// With --delta: take a directory that the repository knows nothing of
+    #[arg(long, requires = "delta")]
+    pub any_directory: bool,
     /// Say what would be restored, and stop there
     #[arg(long)]
     pub dry_run: bool,

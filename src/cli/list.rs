@@ -93,7 +93,9 @@ fn show(repository: &Repository, backups: &[Backup], ui: &mut Ui) {
         .collect();
     if !with_parents {
         columns.remove(PARENT);
-        rows.iter_mut().for_each(|row| drop(row.remove(PARENT)));
+        for row in &mut rows {
+            row.remove(PARENT);
+        }
     }
     for line in table(&columns, &rows) {
         ui.line(&line);

@@ -6,6 +6,7 @@ mod begin;
 mod cat;
 mod check;
 mod check_sqlite;
+mod consolidate;
 mod documents;
 mod end;
 mod files;
@@ -14,6 +15,7 @@ mod list;
 mod logs;
 mod read;
 mod restore;
+mod restore_delta;
 pub mod session_args;
 mod shell;
 mod show;
@@ -77,7 +79,8 @@ fn run(cli: &Cli) -> ExitCode {
         Command::Show(args) => show::run(args, &mut ui),
         Command::Cat(args) => cat::run(args, &mut ui),
         Command::Verify(args) => verify::run(args, &mut ui),
-        Command::Restore(args) => restore::run(args, &mut ui),
+        Command::Consolidate(args) => consolidate::run(global, args, &mut ui),
+        Command::Restore(args) => restore::run(global, args, &mut ui),
         Command::Check(args) => check::run(args, &mut ui),
         Command::Logs(args) => logs::run(args, &mut ui),
         Command::Inspect(args) => inspect::run(args, &mut ui),

@@ -1,7 +1,9 @@
 //! `jetbak restore`
 
 use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +11,7 @@ use std::time::{Duration, Instant};
 use indicatif::BinaryBytes;
 use serde_json::{Map, Value, json};
 
-use super::args::{OwnerArg, RestoreArgs};
+use super::args::{Global, OwnerArg, RestoreArgs};
 use super::signal_token;
 use super::summary::{count, rate, seconds};
 use crate::attributes::OwnerRule;
@@ -27,6 +29,7 @@ use crate::repository::restore::plan::Plan;
 use crate::repository::restore::set::Placed;
 use crate::repository::restore::target::NotGiven;
 use crate::repository::restore::{self, Damaged, Options, Restored, Witness};
+use crate::repository::restored::RestoredTo;
 use crate::roots::DATA;
 use crate::session::event::Outcome;
 use crate::stream::stop::{Cause, StopToken, signal_name};
@@ -36,18 +39,17 @@ use crate::ui::{Ui, json as objects};
 /// What could not be given to so many entries is said one by one, to people who did not ask for more.
 const NOT_GIVEN_NAMED_MAX: u64 = 20;
 
-pub fn run(args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
+pub fn run(global: &Global, args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
+    if args.delta {
+        return super::restore_delta::run(global, args, ui);
+    }
     let repository = Repository::open(&args.repository)?;
     let backup = repository.resolve(args.id.as_deref().unwrap_or("latest"))?;
     let manifest = super::show::manifest(&repository, &backup)?;
     let options = Options {
         mappings: mappings(args)?,
         only: NamedPaths::new(&args.only).names(),
-        owner: match args.owner {
-            OwnerArg::Keep => OwnerRule::Keep,
-            OwnerArg::Numeric => OwnerRule::Numeric,
-            OwnerArg::Current => OwnerRule::Current,
-        },
+        owner: owner(args),
         keep_going: args.keep_going,
     };
     let stop = signal_token()?;
@@ -66,13 +68,39 @@ pub fn run(args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let (not_given, damaged) = voice.close();
     let end = End { backup: &backup, repository: &repository, options: &options, not_given, damaged };
     Ok(match done {
-        Ok(restored) => end.success(&restored, started.elapsed(), ui),
+        Ok(restored) => {
+            record(&repository, &backup, &restored, ui);
+            end.success(&restored, started.elapsed(), ui)
+        }
         Err(error) => end.failure(&in_words_of_a_restore(error, &stop), started.elapsed(), ui),
     })
 }
 
+/// Keeps where a backup was restored to: `--delta` may put that right later. Where that cannot be kept, nothing is lost.
+fn record(repository: &Repository, backup: &Backup, restored: &Restored, ui: &mut Ui) {
+    for mapped in destinations(&restored.layout, &restored.plan).iter().filter(|mapped| mapped.root == DATA) {
+        let kept = fs::metadata(mapped.into).map_err(|e| Error::io("look at", mapped.into, &e)).and_then(|found| {
+            let to = RestoredTo::new(backup, mapped.into, (found.dev(), found.ino()), true);
+            repository.record_restored(mapped.into, &to)
+        });
+        if let Err(error) = kept {
+            ui.finish_progress();
+            ui.decided(&format!("not noted where the backup was restored to: {}", error.message()));
+        }
+    }
+}
+
+/// Whose the files are to be.
+pub(super) fn owner(args: &RestoreArgs) -> OwnerRule {
+    match args.owner {
+        OwnerArg::Keep => OwnerRule::Keep,
+        OwnerArg::Numeric => OwnerRule::Numeric,
+        OwnerArg::Current => OwnerRule::Current,
+    }
+}
+
 /// What an incomplete backup lacks.
-fn why_incomplete(manifest: &Manifest) -> String {
+pub(super) fn why_incomplete(manifest: &Manifest) -> String {
     let (excluded, damaged) = (manifest.excluded.len() as u64, manifest.damaged.len() as u64);
     let verb = if excluded == 1 { "is" } else { "are" };
     let missing = format!("{} could not be read and {verb} not in it", count(excluded, "file"));
@@ -131,7 +159,7 @@ fn insert_destinations(fields: &mut Map<String, Value>, all: &[Mapped], place_of
 }
 
 /// A signal ends a restore, not a backup.
-fn in_words_of_a_restore(error: Error, stop: &StopToken) -> Error {
+pub(super) fn in_words_of_a_restore(error: Error, stop: &StopToken) -> Error {
     match stop.cause() {
         Some(Cause::Signal(number)) if error.exit_code() == ExitCode::Signal(number) => {
             let message = format!("the restore was interrupted by {}", signal_name(number));
@@ -143,8 +171,9 @@ fn in_words_of_a_restore(error: Error, stop: &StopToken) -> Error {
 }
 
 /// Tells of a restore while it works.
-struct Voice<'a> {
+pub(super) struct Voice<'a> {
     ui: &'a mut Ui,
+    activity: Activity,
     bytes_total: u64,
     names_all: bool,
     not_given: u64,
@@ -152,12 +181,17 @@ struct Voice<'a> {
 }
 
 impl<'a> Voice<'a> {
-    fn new(ui: &'a mut Ui) -> Self {
-        let names_all = ui.names_all();
-        Self { ui, bytes_total: 0, names_all, not_given: 0, damaged: 0 }
+    pub(super) fn new(ui: &'a mut Ui) -> Self {
+        Self::at(ui, Activity::Restoring, 0)
     }
 
-    fn close(self) -> (u64, u64) {
+    /// One that tells how far something is that takes so many bytes.
+    pub(super) fn at(ui: &'a mut Ui, activity: Activity, bytes_total: u64) -> Self {
+        let names_all = ui.names_all();
+        Self { ui, activity, bytes_total, names_all, not_given: 0, damaged: 0 }
+    }
+
+    pub(super) fn close(self) -> (u64, u64) {
         if let Some(more) = self.not_given.checked_sub(NOT_GIVEN_NAMED_MAX).filter(|more| *more > 0 && !self.names_all)
         {
             let message = format!("{more} more could not be given; -v names them all");
@@ -174,7 +208,7 @@ impl Witness for Voice<'_> {
 
     fn progress(&mut self, bytes: u64, file: Option<Arc<Path>>) {
         let (bytes_done, bytes_total) = (bytes, self.bytes_total.max(bytes));
-        self.ui.progress(&Progress { activity: Activity::Restoring, file, bytes_done, bytes_total });
+        self.ui.progress(&Progress { activity: self.activity, file, bytes_done, bytes_total });
     }
 
     fn not_given(&mut self, what: NotGiven) {
@@ -323,7 +357,7 @@ impl End<'_> {
 }
 
 /// What of an instance was restored, and what its host will do with it.
-fn in_words(placed: &Placed) -> Vec<String> {
+pub(super) fn in_words(placed: &Placed) -> Vec<String> {
     let mut parts = Vec::new();
     if placed.databases > 0 {
         parts.push(count(placed.databases, "database"));
@@ -339,7 +373,7 @@ fn in_words(placed: &Placed) -> Vec<String> {
     parts.into_iter().chain(placed.advice.clone()).collect()
 }
 
-fn placed_json(placed: &Placed) -> Value {
+pub(super) fn placed_json(placed: &Placed) -> Value {
     json!({
         "databases": placed.databases,
         "logs": placed.logs,

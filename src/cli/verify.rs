@@ -61,11 +61,11 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
                 ui.progress(&Progress { activity, file: None, bytes_done: tally.bytes(), bytes_total });
             },
         )?;
+        if found.iter().any(|damage| damage.is_of_content() && damage.held_by.is_none()) {
+            damaged.insert(backup.id.text.clone());
+        }
         if let Ok(chain) = chain_among(backup, &all) {
             found.extend(of_damaged(&chain, &|id| damaged.contains(id)));
-        }
-        if found.iter().any(Damage::is_of_content) {
-            damaged.insert(backup.id.text.clone());
         }
         let place = |damage: &Damage| {
             (damage.held_by.clone(), damage.file.clone(), damage.kind.name(), damage.page, damage.segment)

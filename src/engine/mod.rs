@@ -10,7 +10,7 @@ mod hard_links;
 mod log_names;
 pub mod plan;
 pub mod sqlite;
-mod walk;
+pub(crate) mod walk;
 mod watched;
 
 use std::fmt;

@@ -99,9 +99,9 @@ const OPEN_LEVELS_MAX: usize = 64;
 /// Why a directory of jetbak's own is left out.
 const OWN: &str = "jetbak's own state directory";
 /// The name of the file that marks a directory as a cache.
-const CACHE_TAG: &str = "CACHEDIR.TAG";
+pub const CACHE_TAG: &str = "CACHEDIR.TAG";
 /// What that file begins with (<https://bford.info/cachedir/>).
-const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
+pub const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
 /// A walk through a storage.
 pub struct Walk<'a> {

@@ -230,10 +230,12 @@ impl Feed for Claims {
                 continue;
             }
             let (path, has_content) = (Arc::from(entry.path.as_path()), entry.role.is_file());
-            let earlier = entry.earlier.clone();
+            let (earlier, is_generation) = (entry.earlier.clone(), entry.generation.is_some());
             lock(&self.ledger).send(index, entry, current.batch.first);
             // Compared block by block, every block is proven by a hash of its own.
-            let wants_hash = earlier.as_ref().is_none_or(|earlier| earlier.blocks.is_none());
+            // A log of generations is told from another one by its hash when it is to be deleted.
+            let is_compared = earlier.as_ref().is_some_and(|earlier| earlier.blocks.is_some());
+            let wants_hash = !is_compared || is_generation;
             return Ok(Some(Job { earlier, wants_hash, ..Job::new(index, path, has_content) }));
         }
     }

@@ -154,9 +154,11 @@ pub fn sweep(
     stop: &StopToken,
 ) -> Result<()> {
     repository.empty_trash()?;
-    if let Err(error) = repository.sweep_verified() {
-        // Whoever verifies may be another user, whose records are in nobody's way.
-        observer.decided(&format!("left what interrupted verifications may have left alone: {}", error.message()));
+    for (swept, what) in [(repository.sweep_verified(), "verifications"), (repository.sweep_restored(), "restores")] {
+        if let Err(error) = swept {
+            // Whoever verifies or restores may be another user, whose records are in nobody's way.
+            observer.decided(&format!("left what interrupted {what} may have left alone: {}", error.message()));
+        }
     }
     for found in repository.partials()? {
         match fate(&found, state, published, stop)? {

@@ -5,6 +5,7 @@ pub mod backup;
 pub mod begin;
 pub mod claim;
 pub mod compare;
+pub mod consolidate;
 pub mod end;
 pub mod files;
 pub mod heal;
@@ -54,8 +55,12 @@ pub enum Activity {
     Verifying,
     /// Deleting logs.
     Truncating,
+    /// Comparing a backup with a directory.
+    Comparing,
     /// Writing a backup back.
     Restoring,
+    /// Putting a full backup together.
+    Consolidating,
 }
 
 impl Activity {
@@ -67,7 +72,9 @@ impl Activity {
             Self::Sealing => "sealing",
             Self::Verifying => "verifying",
             Self::Truncating => "truncating",
+            Self::Comparing => "comparing",
             Self::Restoring => "restoring",
+            Self::Consolidating => "consolidating",
         }
     }
 }

@@ -172,7 +172,7 @@ pub fn prove_published(context: &Context, observer: &mut dyn Observer, stop: &St
     let state = context.session.state()?;
     let Some(publication) = state.publication() else { return Ok(()) };
     let repository = context.require_partial()?.repository();
-    let backup = repository.resolve(&publication.id)?;
+    let (backup, backups) = (repository.resolve(&publication.id)?, repository.backups()?);
     let total = backup.manifest.as_ref().map_or(0, |manifest| manifest.bytes);
     let mut bad = Vec::new();
     with_progress(
@@ -180,7 +180,7 @@ pub fn prove_published(context: &Context, observer: &mut dyn Observer, stop: &St
         true,
         None,
         &Tally::default(),
-        |how| repository.verify(&backup, std::slice::from_ref(&backup), how),
+        |how| repository.verify(&backup, &backups, how),
         &mut |damage| bad.extend(Some(damage).filter(|damage| !damage.is_known)),
         &mut |tally| {
             let (bytes_done, bytes_total) = (tally.bytes(), total);
@@ -346,6 +346,23 @@ fn prove(
     let repository = partial.repository();
     let chain = record.parent.as_ref().map(|parent| parent::require_standing(repository, parent)).transpose()?;
     let expected = Expected::partial(own, chain.as_ref(), record.roots());
+    let (bad, list) = read_back(partial, &expected, totals.bytes_stored, observer, stop)?;
+    refuse_bad(context, &bad, observer)?;
+    if record.parent.is_some() {
+        held_logs::prove(repository, &partial.backup(), expected, stop)?;
+    }
+    list.ok_or_else(|| Error::new(ExitCode::Failed, "the list of files was not read back"))
+}
+
+/// Reads all that lies in a partial back from the medium, and says what of it is not what was written; the list goes on, none
+/// where it is missing. `bytes_total` is what there is to read.
+pub(super) fn read_back(
+    partial: &Partial,
+    expected: &Expected,
+    bytes_total: u64,
+    observer: &mut dyn Observer,
+    stop: &StopToken,
+) -> Result<(Vec<Damage>, Option<ListReader>)> {
     let tally = Tally::default();
     let (mut bad, mut list) = (Vec::new(), None);
     with_progress(
@@ -354,20 +371,16 @@ fn prove(
         None,
         &tally,
         |how| {
-            list = verify_data(partial.repository(), &partial.backup(), &expected, how)?;
+            list = verify_data(partial.repository(), &partial.backup(), expected, how)?;
             Ok(())
         },
         &mut |damage| bad.extend(Some(damage).filter(|damage| !damage.is_known)),
         &mut |tally| {
-            let (bytes_done, bytes_total) = (tally.bytes(), totals.bytes_stored);
+            let bytes_done = tally.bytes();
             observer.progress(&Progress { activity: Activity::Verifying, file: None, bytes_done, bytes_total });
         },
     )?;
-    refuse_bad(context, &bad, observer)?;
-    if record.parent.is_some() {
-        held_logs::prove(repository, &partial.backup(), expected, stop)?;
-    }
-    list.ok_or_else(|| Error::new(ExitCode::Failed, "the list of files was not read back"))
+    Ok((bad, list))
 }
 
 /// Reads back what was written last: the manifest and the sums.

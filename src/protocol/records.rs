@@ -48,10 +48,15 @@ impl RecordFile {
             mode: finished.attributes.mode,
             line,
         };
-        serde_json::to_writer(&mut self.pending, &record).expect("memory takes every write");
+        self.add_record(&record, finished.bytes)
+    }
+
+    /// Adds a record of an entry with so many bytes of content.
+    pub fn add_record(&mut self, record: &ReadRecord, bytes: u64) -> Result<()> {
+        serde_json::to_writer(&mut self.pending, record).expect("memory takes every write");
         self.pending.push(b'\n');
         self.files += 1;
-        self.bytes += finished.bytes;
+        self.bytes += bytes;
         if self.pending.len() > 256 * 1024 { self.flush() } else { Ok(()) }
     }
 

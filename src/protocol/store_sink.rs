@@ -424,6 +424,17 @@ mod tests {
             sink.begin(&compared).expect("begun anew");
             assert!(room.files(NEXT).is_empty());
         }
+        // Of a file so large that its hashes alone do not wait in memory.
+        let mut sink = room.sink(NEXT);
+        sink.begin(&job(None)).expect("begun");
+        while !room.files(NEXT).contains(&"blocks/data/sub/a.db".to_owned()) {
+            for _ in 0..1000 {
+                sink.write(&[9; 4096]).expect("taken");
+                sink.skip(64 * 4096).expect("skipped");
+            }
+        }
+        sink.begin(&job(None)).expect("begun anew");
+        assert!(room.files(NEXT).is_empty());
     }
 
     #[test]

@@ -53,7 +53,8 @@ impl Backup {
         is_of_kind && manifest.outcome == Outcome::Completed
     }
 
-    fn is_complete(&self) -> bool {
+    /// Whether nothing is missing in it.
+    pub fn is_complete(&self) -> bool {
         self.manifest.as_ref().is_ok_and(|manifest| manifest.outcome == Outcome::Completed)
     }
 }

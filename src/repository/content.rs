@@ -76,7 +76,8 @@ impl Contents {
         match line.within {
             Within::Data => Ok(Box::new(StoredFile::open(&*self.store, &home.join(place), line, attributes)?)),
             Within::Blocks => {
-                Ok(Box::new(Assembled::open(&self.shelf()?, &home, &place, &path, line.size, attributes)?))
+                let assembled = Assembled::open(&self.shelf()?, &home, &place, &path, line.size, attributes)?;
+                Ok(Box::new(assembled.with_holes(line.holes.clone())))
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::hex::hex;
 use crate::paths;
 use crate::roots::{self, Roots};
 use crate::session::event::Phase;
-use crate::stream::earlier::{BlockFacts, Within};
+use crate::stream::earlier::{BlockFacts, Stored, Within};
 use crate::stream::pipeline::{Finished, HOLES_MAX};
 use crate::stream::source::{Attributes, Hole, ODD_MAX, Proof, Stamp, Xattr};
 use crate::times;
@@ -266,6 +266,13 @@ impl FileLine {
     /// further names of a file have none.
     pub fn own_blocks(&self) -> Option<&BlockFacts> {
         self.blocks.as_ref().filter(|_| self.held.is_none() && self.hard_link.is_none())
+    }
+
+    /// Says that the content stands in the folder of the backup that the line belongs to, as it was stored there.
+    pub fn stands_here(&mut self, stored: &Stored) {
+        self.within = stored.within;
+        self.blocks.clone_from(&stored.blocks);
+        self.held = None;
     }
 
     /// Bytes that the backup stores of it which this line belongs to.

@@ -240,10 +240,10 @@ impl ListReader {
         self.depth = depth;
         let level = &mut self.levels[depth];
         (level.same, level.gone) = (0, 0);
-        if level.end != End::Before {
-            level.end = End::Passed;
-        } else {
+        if level.end == End::Before {
             self.add_bad(depth, ": it goes on past the end of the list that it builds on");
+        } else {
+            level.end = End::Passed;
         }
     }
 

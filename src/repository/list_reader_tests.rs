@@ -178,7 +178,7 @@ proptest! {
         let mut damaged = lists.texts[level].clone().into_bytes();
         prop_assume!(!damaged.is_empty());
         let at = at.index(damaged.len());
-        if cut { damaged.truncate(at) } else { damaged[at] ^= byte.max(1) };
+        if cut { damaged.truncate(at) } else { damaged[at] ^= byte.max(1) }
         let store = lists.write();
         fs::write(lists.folder.path().join(id(level)).join("files.jsonl"), &damaged).expect("written");
         let difference = read(&store, expected.clone()).difference;

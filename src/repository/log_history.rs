@@ -55,8 +55,8 @@ impl Repository {
         self.verified(backup).map_or(proven, |verified| verified.damages == 0)
     }
 
-    /// Why a backup cannot be relied on any more, if it cannot, where these logs are there: its databases and logs are not
-    /// all there, or its logs are of another time than those of the same number.
+    /// Why a backup cannot be relied on any more, if it cannot, where these logs are there: its databases and logs, or
+    /// those that it builds on, are not all there, or its logs are of another time than those of the same number.
     pub fn log_doubt(&self, sequence: u64, present: &Present) -> Result<Option<String>> {
         let backup = self.resolve(&sequence.to_string())?;
         let chain = match self.chain(&backup) {
@@ -73,8 +73,14 @@ impl Repository {
             }
             Ok(if doubt.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         });
-        match listed {
-            Err(error) if doubt.is_none() => Ok(Some(error.message().to_owned())),
+        match (listed, chain.parts().get(1)) {
+            (Err(error), _) if doubt.is_none() => Ok(Some(error.message().to_owned())),
+            // Blocks of its databases may lie in any of those that it builds on.
+            (Ok(()), Some(parent)) if doubt.is_none() => {
+                let sequence = BackupId::parse(&parent.id).map_or(0, |id| id.sequence);
+                let doubt = self.log_doubt(sequence, present)?;
+                Ok(doubt.map(|why| format!("it builds on backup {sequence}, and {why}")))
+            }
             _ => Ok(doubt),
         }
     }

@@ -16,6 +16,7 @@ pub mod log_parent;
 pub mod manifest;
 pub mod partial;
 pub mod restore;
+pub mod restored;
 pub mod seal;
 pub mod set;
 pub mod store;

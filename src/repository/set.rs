@@ -186,7 +186,7 @@ pub fn advice(
         lacking: lacking.into_iter().map(|one| one.file.path()).collect(),
         damaged: damaged.into_iter().collect(),
         last_log: manifest.logs.last_generation,
-        forward_from: base.and_then(|base| base.logs.first_generation),
+        forward_from: base.and_then(|base| base.logs.first_generation).or(facts.forward_from),
         homes,
     })
 }

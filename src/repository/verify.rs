@@ -93,6 +93,8 @@ impl Repository {
                 None
             }
         };
+        let elsewhere = if chain.is_some() { how.elsewhere } else { Elsewhere::Unread };
+        let how = &Verification { elsewhere, ..*how };
         let store = &**self.store();
         let folder = backup.folder();
         let expected =
@@ -161,19 +163,22 @@ pub fn verify_data(
     let store = &**repository.store();
     let list_path = Path::new("files.jsonl");
     let own = &expected.parts()[0];
+    let mut how = *how;
     let list = match ListReader::open(repository.store(), expected.clone(), how.fresh) {
         Err(error) if error.is_not_found() => {
             (how.report)(Damage::new(list_path, DamageKind::Missing, &own.files_sha256, ""));
-            find_extra(store, folder, None, expected.roots(), how)?;
+            find_extra(store, folder, None, expected.roots(), &how)?;
             return Ok(None);
         }
         // One that it builds on; what it holds itself can be proven all the same.
         Err(error) if error.exit_code() == ExitCode::Verification && expected.parts().len() > 1 => {
             (how.report)(of_chain(&error));
+            how.elsewhere = Elsewhere::Unread;
             ListReader::open(repository.store(), expected.clone().cut(), how.fresh)
         }
         list => list,
     };
+    let how = &how;
     let list = Mutex::new(list?);
     let contents = Contents::new(repository, folder).fresh(how.fresh);
     let failure = Mutex::new(None);

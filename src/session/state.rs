@@ -75,6 +75,9 @@ pub enum Refusal {
     /// Logs of the list are still to be read.
     #[error("not every log of this session has been read")]
     LogsLeft,
+    /// A backup that builds on another one was never read as far as its logs.
+    #[error("nothing was listed yet of what this {0} backup takes")]
+    NeverListed(&'static str),
     /// The session's kind keeps every log.
     #[error("a {0} backup never truncates")]
     KindKeepsLogs(&'static str),
@@ -99,8 +102,11 @@ impl From<Refusal> for JetError {
                 (Jet::InvalidBackupSequence, "Read what is left with `jetbak read`; `jetbak files` shows it.")
             }
             Refusal::DatabaseAfterItsPhase => (Jet::InvalidBackupSequence, "`jetbak files` shows what is left."),
+            Refusal::NeverListed(_) => {
+                (Jet::InvalidBackupSequence, "Read it with `jetbak read`, or give it up with `jetbak end --abort`.")
+            }
             Refusal::LogsLeft => (Jet::LogFileNotCopied, "Read what is left with `jetbak read`."),
-            Refusal::KindKeepsLogs(_) => (Jet::InvalidParameter, "Only a full backup truncates."),
+            Refusal::KindKeepsLogs(_) => (Jet::InvalidParameter, "Only full and incremental backups truncate."),
             Refusal::NoRepository => {
                 (Jet::InvalidBackupSequence, "Begin with `--to REPO`: logs go only after a backup that holds them.")
             }
@@ -400,6 +406,7 @@ impl State {
                 self.everything_read(live)
             }
             Call::End if self.stop.is_some() => Ok(()),
+            Call::End if terms.kind.has_parent() && self.logs.is_none() => Err(Refusal::NeverListed(terms.kind.name())),
             Call::End => no_reader(live),
             Call::Publish => {
                 no_reader(live)?;

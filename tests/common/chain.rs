@@ -80,7 +80,8 @@ impl Increment {
 
     fn carry(&mut self, lines: usize) {
         if lines > 0 {
-            self.list += &format!("{{\"type\":\"same\",\"lines\":{lines}}}\n");
+            let text = format!("{{\"type\":\"same\",\"lines\":{lines}}}\n");
+            self.list.push_str(&text);
             self.resolved.extend_from_slice(&self.below[self.used..self.used + lines]);
             self.used += lines;
         }
@@ -98,13 +99,13 @@ impl Increment {
         let place = self.folder().join("data").join(path);
         fs::create_dir_all(place.parent().expect("a parent")).expect("made");
         fs::write(place, content).expect("written");
-        self.sums += &format!("{}  data/{path}\n", sha256(content));
+        self.sum(&sha256(content), &format!("data/{path}"));
         self.stored += content.len() as u64;
-        let mut line = without_place(like);
-        line["path"] = path.into();
-        line["size"] = content.len().into();
-        line["sha256"] = sha256(content).into();
-        self.add(line)
+        let mut own = without_place(like);
+        own["path"] = path.into();
+        own["size"] = content.len().into();
+        own["sha256"] = sha256(content).into();
+        self.add(own)
     }
 
     /// Adds a file of which only those blocks are stored that the parent has not.
@@ -112,7 +113,7 @@ impl Increment {
         let below = self.line(path);
         let repository = Repository::open(&self.repository).expect("opened");
         let key = repository.block_key().expect("a secret").clone();
-        let shelf = Shelf { store: Arc::clone(repository.store()), key, fresh: false };
+        let blocks = Shelf { store: Arc::clone(repository.store()), key, fresh: false };
         let place = Path::new("data").join(path);
         let earlier = Earlier {
             backup: below["held"]["by"].as_str().expect("a backup").to_owned(),
@@ -123,10 +124,10 @@ impl Increment {
             sha256: below["sha256"].as_str().map(str::to_owned),
         };
         let folder = Path::new("backups").join(&self.id);
-        let mut writer = BlocksWriter::compare(&shelf, &folder, &place, &earlier, Path::new(path)).expect("begun");
+        let mut writer = BlocksWriter::compare(&blocks, &folder, &place, &earlier, Path::new(path)).expect("begun");
         writer.write(content).expect("written");
         let facts = writer.finish().expect("finished").expect("something differs").facts;
-        self.sums += &format!("{}  blocks/data/{path}\n", facts.sha256);
+        self.sum(&facts.sha256, &format!("blocks/data/{path}"));
         self.stored += facts.bytes;
         let mut line = without_place(&below);
         line["size"] = content.len().into();
@@ -134,6 +135,12 @@ impl Increment {
         line["blocks"] = serde_json::to_value(&facts).expect("JSON");
         line.as_object_mut().expect("an object").remove("sha256");
         self.add(line)
+    }
+
+    fn sum(&mut self, sha256: &str, path: &str) {
+        for part in [sha256, "  ", path, "\n"] {
+            self.sums.push_str(part);
+        }
     }
 
     /// Carries over what is left, and publishes it.
@@ -148,7 +155,8 @@ impl Increment {
         self.manifest["bytes_stored"] = self.stored.into();
         self.manifest["files_sha256"] = sha256(self.list.as_bytes()).into();
         let manifest = serde_json::to_vec_pretty(&self.manifest).expect("JSON");
-        self.sums += &format!("{}  files.jsonl\n{}  manifest.json\n", sha256(self.list.as_bytes()), sha256(&manifest));
+        self.sum(&sha256(self.list.as_bytes()), "files.jsonl");
+        self.sum(&sha256(&manifest), "manifest.json");
         fs::write(folder.join("files.jsonl"), self.list).expect("written");
         fs::write(folder.join("SHA256SUMS"), self.sums).expect("written");
         fs::write(folder.join("manifest.json"), manifest).expect("written");

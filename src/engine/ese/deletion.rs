@@ -306,7 +306,7 @@ impl EseEngine {
             };
             let why = match (why, &database.needs) {
                 (Reason::UnknownNeeds(_), Needs::Unknown(why)) => why.clone(),
-                (Reason::NotCovered(_, end), _) => format!("the last full backup that holds it ends with log {end}"),
+                (Reason::NotCovered(_, end), _) => format!("the proven backups that hold it end with log {end}"),
                 _ => "no full backup that was proven holds it".to_owned(),
             };
             let path = &database.key.path;

@@ -97,6 +97,9 @@ pub struct Facts {
     pub checkpoint: Option<u32>,
     /// The logs that a restore replays.
     pub required: Option<Span>,
+    /// The databases are older than the logs, which bring them forward from this generation on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward_from: Option<u32>,
     /// Its databases.
     pub databases: Vec<DatabaseFacts>,
 }

@@ -1,5 +1,6 @@
 //! The content of a file that is stored as changed blocks, put together from the backups that hold them.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use super::format::{BlockPlace, Form, bytes_of};
@@ -8,9 +9,9 @@ use super::sources::Sources;
 use super::{BLOCK_BYTES, BlockHash, BlockKey, Shelf};
 use crate::error::{Error, Result, printable};
 use crate::repository::stored::damaged;
-use crate::stream::source::{Attributes, Got, Settled, Source};
+use crate::stream::source::{Attributes, Got, Hole, Settled, Source};
 
-/// A file that is put together while it is read; every block is proven before it is given out, zeros come as holes.
+/// A file that is put together while it is read; every block is proven before it is given out.
 pub struct Assembled {
     table: Table,
     sources: Sources,
@@ -21,6 +22,10 @@ pub struct Assembled {
     /// A block of which a part was given out.
     rest: Vec<u8>,
     given: usize,
+    /// Zeros that are to be given out.
+    zeros: u64,
+    /// The holes that the file had, those that are still to come; none where that is not known.
+    holes: Option<VecDeque<Hole>>,
     attributes: Attributes,
 }
 
@@ -55,15 +60,22 @@ impl Assembled {
         size: u64,
         attributes: Attributes,
     ) -> Result<Self> {
-        let reader = TableReader::open(shelf, folder, place, path)?;
+        let mut reader = TableReader::open(shelf, folder, place, path)?;
         if reader.header().form != Form::Content {
             let what = format!("the file of blocks {} holds no content", printable(reader.described()));
             return Err(damaged(path, &what));
         }
-        let sources = Sources::new(shelf, path, reader.header().sources.clone());
+        let sources = Sources::new(shelf, path, reader.take_sources());
         let table = Table { reader, blocks: Vec::new(), next: 0, first: 0, bytes: 0 };
-        let (rest, given) = (Vec::new(), 0);
-        Ok(Self { table, sources, key: shelf.key.clone(), size, at: 0, rest, given, attributes })
+        let (rest, given, zeros, holes) = (Vec::new(), 0, 0, None);
+        Ok(Self { table, sources, key: shelf.key.clone(), size, at: 0, rest, given, zeros, holes, attributes })
+    }
+
+    /// The same, with holes only where the file had them, in order: zeros elsewhere come as bytes. Without, all do as
+    /// holes.
+    #[must_use]
+    pub fn with_holes(self, holes: Vec<Hole>) -> Self {
+        Self { holes: Some(holes.into()), ..self }
     }
 
     /// Reads a run of blocks of one place into a buffer that is as long, and proves each of them.
@@ -99,14 +111,44 @@ impl Assembled {
         Got::Data(now)
     }
 
+    /// Zeros as far as they are one hole, or none.
+    fn give_zeros(&mut self, buffer: &mut [u8]) -> Got {
+        let Some(holes) = &mut self.holes else { return Got::Hole(std::mem::take(&mut self.zeros)) };
+        while holes.front().is_some_and(|Hole(begin, length)| begin.saturating_add(*length) <= self.at) {
+            holes.pop_front();
+        }
+        let (is_hole, until) = match holes.front() {
+            Some(Hole(begin, length)) if *begin <= self.at => (true, begin.saturating_add(*length)),
+            Some(Hole(begin, _)) => (false, *begin),
+            None => (false, u64::MAX),
+        };
+        let mut bytes = self.zeros.min(until - self.at);
+        let got = if is_hole {
+            Got::Hole(bytes)
+        } else {
+            let now = usize::try_from(bytes).map_or(buffer.len(), |bytes| bytes.min(buffer.len()));
+            buffer[..now].fill(0);
+            bytes = now as u64;
+            Got::Data(now)
+        };
+        self.zeros -= bytes;
+        got
+    }
+
     /// The next piece, whatever the size of the file should be.
     fn piece(&mut self, buffer: &mut [u8]) -> Result<Got> {
         if self.given < self.rest.len() || buffer.is_empty() {
             return Ok(self.give_rest(buffer));
         }
+        if self.zeros > 0 {
+            return Ok(self.give_zeros(buffer));
+        }
         match self.table.step(buffer.len())? {
             Step::End => Ok(Got::End),
-            Step::Zeros(bytes) => Ok(Got::Hole(bytes)),
+            Step::Zeros(bytes) => {
+                self.zeros = bytes;
+                Ok(self.give_zeros(buffer))
+            }
             Step::Run(index, count, bytes, place) if bytes <= buffer.len() => {
                 self.read_run(index, count, place, &mut buffer[..bytes])?;
                 Ok(Got::Data(bytes))

@@ -92,9 +92,9 @@ pub fn check_tables(
     found: &mut dyn FnMut(Error),
 ) -> Result<()> {
     let mut reader = TableReader::open(shelf, folder, place, path)?;
-    let count = reader.header().sources.len();
-    let mut sources = Sources::new(shelf, path, reader.header().sources.clone());
-    let mut has_told = vec![false; count];
+    let of_header = reader.take_sources();
+    let mut has_told = vec![false; of_header.len()];
+    let mut sources = Sources::new(shelf, path, of_header);
     loop {
         match reader.next()? {
             Record::Zeros { .. } => {}

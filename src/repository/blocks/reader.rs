@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::format::{
-    self, BlockPlace, CHECK_BYTES, Form, HEAD_BYTES, Head, Header, RECORD_BYTES, RecordHead, blocks_of, bytes_of,
+    self, BlockPlace, BlockSource, CHECK_BYTES, Form, HEAD_BYTES, Head, Header, RECORD_BYTES, RecordHead, blocks_of,
+    bytes_of,
 };
 use super::input::Input;
 use super::key::{BlockHash, BlockKey};
@@ -56,7 +57,7 @@ pub struct TableReader {
     /// What the file is called whose blocks these are.
     name: PathBuf,
     header: Header,
-    /// How many sources the header has, also when they are forgotten.
+    /// How many sources the header has, also when they are taken.
     sources: usize,
     kind: Kind,
     first: u64,
@@ -143,9 +144,9 @@ impl TableReader {
         &mut self.input
     }
 
-    /// Gives the memory of the sources back, for those who have no use for them.
-    pub(super) fn forget_sources(&mut self) {
-        self.header.sources = Vec::new();
+    /// The sources; the header has none afterwards.
+    pub(super) fn take_sources(&mut self) -> Vec<BlockSource> {
+        std::mem::take(&mut self.header.sources)
     }
 
     fn advance(&mut self) -> Result<()> {

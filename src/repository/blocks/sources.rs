@@ -100,7 +100,7 @@ impl Sources {
                 let what = format!("{}, which its content needs, has another form", reader.described().display());
                 return Err(damaged(&self.name, &what));
             }
-            reader.forget_sources();
+            reader.take_sources(); // nobody asks where it has others from
             self.known.insert(source, Known::Table(Box::new(Cursor::new(reader))));
         }
         match self.known.get_mut(&source) {

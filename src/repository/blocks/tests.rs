@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::hex::hex;
 use crate::repository::local::LocalStore;
 use crate::stream::earlier::{BlockFacts, Earlier, Within};
-use crate::stream::source::{Attributes, Got, Source, Stamp};
+use crate::stream::source::{Attributes, Got, Hole, Source, Stamp};
 use sha2::{Digest, Sha256};
 
 /// A repository of which only the content of one file exists, in backups 1, 2, ….
@@ -464,6 +464,45 @@ fn a_chain_longer_than_can_be_written_down_begins_anew() {
     assert!(chain.content(&[100]).expect("put together") == longer);
     assert!(chain.add(&whole(&content)).expect("stored"));
     assert_eq!(chain.facts().stored, 0, "it only became shorter");
+}
+
+#[test]
+fn a_block_that_became_zeros_has_changed() {
+    for (first, zeros) in [(1, 1), (1, 200), (0, 3), (299, 1)] {
+        let mut chain = Chain::new();
+        let mut content = noise(1, 300 * BLOCK_BYTES);
+        chain.add(&whole(&content)).expect("stored");
+        content[first * BLOCK_BYTES..(first + zeros) * BLOCK_BYTES].fill(0);
+        assert!(chain.add(&whole(&content)).expect("stored"), "{first} {zeros}");
+        assert_eq!(chain.facts().stored, 0, "zeros take no space");
+        assert!(chain.content(&[7000]).expect("put together") == content, "{first} {zeros}");
+    }
+}
+
+#[test]
+fn zeros_are_holes_only_where_the_file_had_some() {
+    const HOLE: u64 = 1 << 20;
+    let mut chain = Chain::new();
+    let zeros = Piece::Data(vec![0; 3 << 20]);
+    chain.add(&[Piece::Data(noise(1, 5000)), zeros.clone(), Piece::Data(noise(2, 5000))]).expect("stored");
+    chain.add(&[Piece::Data(noise(3, 5000)), zeros, Piece::Data(noise(4, 5000))]).expect("stored");
+    let mut source = chain.assembled().expect("opened").with_holes(vec![Hole(0, 10), Hole(HOLE, HOLE)]);
+    let (mut at, mut holes, mut buffer) = (0, Vec::new(), vec![1; 100_000]);
+    loop {
+        match source.next(&mut buffer).expect("put together") {
+            Got::Data(bytes) => {
+                let is_zeros = buffer[..bytes].iter().all(|byte| *byte == 0);
+                assert_eq!(is_zeros, (8192..5000 + (3 << 20) - 4096).contains(&at), "{at}");
+                at += bytes as u64;
+            }
+            Got::Hole(bytes) => {
+                holes.push(Hole(at, bytes));
+                at += bytes;
+            }
+            Got::End => break,
+        }
+    }
+    assert_eq!((holes, at), (vec![Hole(HOLE, HOLE)], 10_000 + (3 << 20)));
 }
 
 #[test]

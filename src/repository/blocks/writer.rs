@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::format::{
     BLOCK_BYTES, BlockPlace, BlockSource, Form, GROUP_BLOCKS, Header, encode_blocks, encode_end, encode_header,
-    encode_zeros,
+    encode_zeros, is_place,
 };
 use super::input::folder_of;
 use super::reader::{Cursor, Entry, TableReader};
@@ -81,16 +81,18 @@ impl BlocksWriter {
     ///
     /// Fails with exit 3 where the earlier file of blocks is missing or cannot be believed.
     pub fn compare(shelf: &Shelf, folder: &Path, place: &Path, earlier: &Earlier, name: &Path) -> Result<Self> {
-        let table = TableReader::open(shelf, &folder_of(&earlier.backup), &earlier.place, name)?;
+        let backup = BackupId::parse(&earlier.backup).filter(|_| is_place(&earlier.place));
+        let backup = backup.ok_or_else(|| damaged(name, "where it is in an earlier backup cannot be believed"))?;
+        let mut table = TableReader::open(shelf, &folder_of(&backup.text), &earlier.place, name)?;
         let form = if earlier.within == Within::Data { Form::Index } else { Form::Content };
-        let backup = BackupId::parse(&earlier.backup).filter(|_| table.header().form == form);
-        let backup = backup.ok_or_else(|| {
+        if table.header().form != form {
             let described = printable(table.described());
-            damaged(name, &format!("the file of blocks {described} has another form than its list says"))
-        })?;
+            let what = format!("the file of blocks {described} has another form than its list says");
+            return Err(damaged(name, &what));
+        }
         // A block that was here is in that backup now; what its header names moves on by one.
         let mut sources = vec![BlockSource { backup, within: earlier.within, place: earlier.place.clone() }];
-        sources.extend(table.header().sources.iter().cloned());
+        sources.extend(table.take_sources());
         let header = encode_header(&Header { form: Form::Content, sources }, &shelf.key);
         let has_sources = header.is_some();
         let header = match header {
@@ -99,9 +101,7 @@ impl BlocksWriter {
             None => encode_header(&Header { form: Form::Content, sources: Vec::new() }, &shelf.key)
                 .expect("it has no sources"),
         };
-        let mut table = Cursor::new(table);
-        table.reader().forget_sources();
-        let earlier = Compared { table, has_sources, is_same: true };
+        let earlier = Compared { table: Cursor::new(table), has_sources, is_same: true };
         Ok(Self::new(shelf, path_of(folder, place), header, Some(earlier)))
     }
 

@@ -1,6 +1,7 @@
 //! Restoring a backup: every file is hashed on its way out of the repository, and nothing stands under the target's
 //! name before all of it is proven and durable. Nothing is written outside of the target, whatever a repository says.
 
+pub mod delta;
 pub mod destination;
 pub mod layout;
 pub mod plan;
