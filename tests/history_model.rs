@@ -156,9 +156,11 @@ impl History {
         let app = self.host.path("app");
         let bank = self.bank.as_ref().map(|_| dump(&app.join(BANK)));
         let mut tree = without_bank(Listing::of(&app));
-        if options.iter().any(|option| option == "--log") {
-            tree = tree.parted(is_log); // logs are read last, each as a file of its own
-        }
+        let has_logs = options.iter().any(|option| option == "--log");
+        let excluded = options.iter().position(|option| option == "--exclude").map(|at| options[at + 1].as_bytes());
+        let is_out = |path: &[u8]| path.split(|byte| *byte == b'/').any(|name| Some(name) == excluded);
+        // Logs are read last, each as a file of its own.
+        tree = tree.parted(|path| is_out(path) || (has_logs && is_log(path))).without(is_out);
         Was { tree, bank }
     }
 
@@ -174,7 +176,8 @@ impl History {
 
     /// A kind, its parent, and the options of a backup.
     fn terms(&mut self) -> (&'static str, Option<usize>, Vec<String>) {
-        let kind = *self.dice.pick(KINDS);
+        let is_first = self.made.is_empty() && self.dice.chance(75);
+        let kind = if is_first { "full" } else { *self.dice.pick(KINDS) };
         let parent = self.parent(kind).filter(|_| kind == "incremental" || kind == "differential");
         let mut options = vec!["--kind".to_owned(), kind.to_owned()];
         if self.has_logs && self.dice.chance(85) {
@@ -182,6 +185,9 @@ impl History {
         }
         if self.dice.chance(12) {
             options.push("--ignore-metadata".to_owned());
+        }
+        if self.dice.chance(10) {
+            options.extend(["--exclude".to_owned(), (*self.dice.pick(&["a", "b", "d", "log.1", "wal.1"])).to_owned()]);
         }
         (kind, parent, options)
     }
@@ -373,25 +379,21 @@ impl History {
         self.comes_to_nothing(&["end", "app", "--abort"]);
     }
 
-    /// A full of what is there in pieces, where this jetbak can make one.
+    /// A full of what is there in pieces.
     fn consolidate(&mut self) {
-        if !can_consolidate() || self.made.is_empty() {
-            return;
-        }
         self.heal();
-        let incrementals: Vec<usize> =
-            (0..self.made.len()).filter(|place| self.made[*place].parent.is_some()).collect();
-        if incrementals.is_empty() {
-            return;
-        }
-        let place = *self.dice.pick(&incrementals);
-        let id = self.made[place].id.clone();
+        let Some(last) = self.made.len().checked_sub(1) else { return };
+        let place = if self.dice.chance(50) { last } else { self.dice.number(u32::try_from(last + 1).expect("a few")) as usize };
+        let (id, state) = (self.made[place].id.clone(), self.made[place].state.0);
         self.tell(format!("consolidate {id}"));
         self.host.ok(&["consolidate", "repo", &id]);
         let mut new = self.appeared();
+        let is_made = |made: &Made| made.state.0 == state && made.state.1 > state;
+        if self.made[place].parent.is_none() || self.made.iter().any(is_made) {
+            return assert_eq!(new, Vec::<String>::new(), "there is nothing to do");
+        }
         assert_eq!(new.len(), 1, "{new:?}");
         let was = self.made[place].was.clone();
-        let state = self.made[place].state.0;
         self.record(new.remove(0), Pending { kind: "full", parent: None, was });
         self.made.last_mut().expect("recorded").state.0 = state;
     }
@@ -449,7 +451,7 @@ impl History {
                 0..50 => self.back_up(),
                 50..72 => self.verbs(),
                 72..86 => self.interrupted(),
-                86..90 => self.fails(),
+                86..89 => self.fails(),
                 _ => self.consolidate(),
             }
             let all = self.dice.chance(15);
@@ -467,7 +469,9 @@ impl History {
 
 /// A tree without the database and what belongs to it, whose bytes only SQLite can compare.
 fn without_bank(tree: Listing) -> Listing {
-    tree.without(|path| path.starts_with(BANK.as_bytes()))
+    let before = tree.len();
+    let tree = tree.without(|path| path.starts_with(BANK.as_bytes()));
+    if tree.len() < before { tree.at_any_time() } else { tree }
 }
 
 /// Whether `wal.*` means a path.
@@ -485,11 +489,6 @@ fn dump(path: &std::path::Path) -> String {
 
 fn with(arguments: &[&str], options: &[String]) -> Vec<String> {
     arguments.iter().map(|argument| (*argument).to_owned()).chain(options.iter().cloned()).collect()
-}
-
-fn can_consolidate() -> bool {
-    static CAN: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    *CAN.get_or_init(|| Host::new().run(&["consolidate", "--help"]).code == Some(0))
 }
 
 /// So many histories, several at a time: most of the time they wait until files are old enough to be believed.

@@ -24,6 +24,9 @@ const SIZES: &[usize] = &[
 ];
 const LARGE: &[usize] = &[1 << 20, (3 << 20) + 5];
 
+/// From this size on a file has a file of blocks.
+const LARGE_MIN: u64 = 64 * 1024;
+
 /// A block of a file of blocks, and the room for random holes and pieces.
 const BLOCK: u64 = 4096;
 const SPARSE_MAX: u32 = 6 << 20;
@@ -52,11 +55,15 @@ impl Editor<'_> {
         if found.files.is_empty() || kind < 12 {
             return self.create(&found);
         }
-        let file = self.dice.pick(&found.files).clone();
+        // A few large ones more often than others: what matters is a file that changes again and again.
+        let is_large = |path: &&PathBuf| fs::symlink_metadata(path).is_ok_and(|file| file.len() >= LARGE_MIN);
+        let large: Vec<PathBuf> = found.files.iter().filter(is_large).take(3).cloned().collect();
+        let of_large = !large.is_empty() && self.dice.chance(55);
+        let file = self.dice.pick(if of_large { &large } else { &found.files }).clone();
         let what = match kind {
-            12..24 => self.overwrite(&file),
-            24..29 => self.append(&file),
-            29..33 => self.resize(&file),
+            12..23 => self.overwrite(&file),
+            23..27 => self.append(&file),
+            27..33 => self.resize(&file),
             33..37 => self.punch(&file),
             37..45 => self.rename(&found),
             45..48 => self.exchange(&found),
@@ -243,7 +250,8 @@ impl Editor<'_> {
     }
 
     fn rename(&mut self, found: &Found) -> std::io::Result<String> {
-        let from = self.dice.pick(&found.all).clone();
+        let is_folder = self.dice.chance(40) && found.folders.len() > 1;
+        let from = self.dice.pick(if is_folder { &found.folders[1..] } else { &found.all }).clone();
         let to = if self.dice.chance(40) { self.place(found) } else { self.free_place(found) };
         if to.file_name().is_some_and(|name| name.as_bytes().starts_with(b"wal.")) && from.is_dir() {
             return Ok("nothing (a log's name)".to_owned());

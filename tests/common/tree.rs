@@ -498,15 +498,15 @@ impl Listing {
         self
     }
 
-    /// Without some paths, and without the time of a root in which those come and go.
+    /// Without some paths.
     pub fn without(mut self, is_left_out: impl Fn(&[u8]) -> bool) -> Self {
-        let before = self.0.len();
         self.0.retain(|path, _| !is_left_out(path));
-        if self.0.len() < before
-            && let Some(root) = self.0.get_mut(&[][..])
-        {
-            root.modified = (0, 0);
-        }
+        self
+    }
+
+    /// Without the time of the root, in which something comes and goes.
+    pub fn at_any_time(mut self) -> Self {
+        self.0.get_mut(&[][..]).expect("a root").modified = (0, 0);
         self
     }
 
