@@ -383,7 +383,11 @@ impl History {
     fn consolidate(&mut self) {
         self.heal();
         let Some(last) = self.made.len().checked_sub(1) else { return };
-        let place = if self.dice.chance(50) { last } else { self.dice.number(u32::try_from(last + 1).expect("a few")) as usize };
+        let place = if self.dice.chance(50) {
+            last
+        } else {
+            self.dice.number(u32::try_from(last + 1).expect("a few")) as usize
+        };
         let (id, state) = (self.made[place].id.clone(), self.made[place].state.0);
         self.tell(format!("consolidate {id}"));
         self.host.ok(&["consolidate", "repo", &id]);

@@ -14,14 +14,33 @@ use super::tree::set_time;
 
 /// Few names, so that edits meet again; some sort around the slash, some are not UTF-8.
 const NAMES: &[&[u8]] = &[
-    b"a", b"a-", b"a.b", b"a0", b"b", b"c", b"d", b"d-1", b"e", b"log", b"log.1", b"log.2", b"wal.1", b"wal.2", b"wal.3",
-    b"two words", b"\xff\xfe", b"latin \xe4", b"line\nbreak", b"data", b"blocks", b"files.jsonl",
+    b"a",
+    b"a-",
+    b"a.b",
+    b"a0",
+    b"b",
+    b"c",
+    b"d",
+    b"d-1",
+    b"e",
+    b"log",
+    b"log.1",
+    b"log.2",
+    b"wal.1",
+    b"wal.2",
+    b"wal.3",
+    b"two words",
+    b"\xff\xfe",
+    b"latin \xe4",
+    b"line\nbreak",
+    b"data",
+    b"blocks",
+    b"files.jsonl",
 ];
 
 /// Sizes around the edges of blocks, and of what has a file of blocks.
-const SIZES: &[usize] = &[
-    0, 1, 100, 4095, 4096, 4097, 20_000, 65_535, 65_536, 65_537, 69_632, 100_000, 131_073, 300_000,
-];
+const SIZES: &[usize] =
+    &[0, 1, 100, 4095, 4096, 4097, 20_000, 65_535, 65_536, 65_537, 69_632, 100_000, 131_073, 300_000];
 const LARGE: &[usize] = &[1 << 20, (3 << 20) + 5];
 
 /// From this size on a file has a file of blocks.
