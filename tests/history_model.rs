@@ -3,7 +3,8 @@
 //! listed verifies and is restored as the storage was then.
 //!
 //! A failing history names its seed; `JETBAK_MODEL_SEED=… cargo test --test history_model` runs it alone. Where a process
-//! was killed, the same seed may meet another moment.
+//! was killed, the same seed may meet another moment. `JETBAK_MODEL_KEEP=1` keeps the machine of a failing history below
+//! the directory for temporary files, and `JETBAK_MODEL_THREADS` says how many histories live at once.
 
 mod common;
 
@@ -64,7 +65,7 @@ impl Drop for History {
         if std::thread::panicking() {
             eprintln!("JETBAK_MODEL_SEED={}\n{}", self.seed, self.story);
             if std::env::var_os("JETBAK_MODEL_KEEP").is_some() {
-                let kept = format!("/tmp/jetbak-history-{}", self.seed);
+                let kept = std::env::temp_dir().join(format!("jetbak-history-{}", self.seed));
                 let _ = std::process::Command::new("cp").arg("-a").arg(self.host.path("")).arg(kept).status();
             }
         }
@@ -503,7 +504,7 @@ fn histories(count: usize) {
     }
     let mut dice = Dice::new();
     let seeds: Vec<u64> =
-        (0..count).map(|_| u64::from(dice.number(u32::MAX)) << 32 | u64::from(dice.number(u32::MAX)) | 1).collect();
+        (0..count).map(|_| (u64::from(dice.number(u32::MAX)) << 32) | u64::from(dice.number(u32::MAX)) | 1).collect();
     let next = AtomicUsize::new(0);
     let failed = AtomicUsize::new(0);
     std::thread::scope(|scope| {

@@ -2,6 +2,7 @@
 //! inodes, and by the facts alone.
 
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs::{self, File, FileTimes};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
@@ -149,7 +150,7 @@ impl Editor<'_> {
     fn content(&mut self, bytes: usize) -> Vec<u8> {
         let mut content = Vec::with_capacity(bytes + 8);
         let kind = self.dice.number(10);
-        let mut state = u64::from(self.dice.number(u32::MAX)) << 20 | 1;
+        let mut state = (u64::from(self.dice.number(u32::MAX)) << 20) | 1;
         while content.len() < bytes {
             state ^= state << 13;
             state ^= state >> 7;
@@ -210,7 +211,7 @@ impl Editor<'_> {
             let bytes = usize::try_from((size - at).min(wanted)).expect("small");
             let content = self.content(bytes);
             file.write_all_at(&content, at)?;
-            what += &format!(" {at}+{bytes}");
+            write!(what, " {at}+{bytes}").expect("a string takes every write");
         }
         Ok(what)
     }
@@ -256,7 +257,7 @@ impl Editor<'_> {
         if size == 0 {
             return Ok("nothing (empty)".to_owned());
         }
-        let at = u64::from(self.dice.number(u32::MAX)) % size & !(BLOCK - 1);
+        let at = (u64::from(self.dice.number(u32::MAX)) % size) & !(BLOCK - 1);
         let bytes = (1 + u64::from(self.dice.number(40))) * BLOCK;
         if self.dice.chance(50) {
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
