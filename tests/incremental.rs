@@ -278,6 +278,28 @@ fn names_of_one_file_go_together() {
 }
 
 #[test]
+fn names_of_one_file_stay_together_where_a_directory_with_one_of_them_was_renamed() {
+    let host = Host::new();
+    for folder in ["app/a", "app/b"] {
+        fs::create_dir(host.path(folder)).expect("created");
+    }
+    host.write("app/a/file", "two names");
+    fs::hard_link(host.path("app/a/file"), host.path("app/b/file")).expect("linked");
+    host.write("app/a/other", noise(100_000, 4));
+    host.settles("app");
+    back_up(&host, "full");
+    fs::rename(host.path("app/b"), host.path("app/c")).expect("renamed");
+    let (second, summary) = back_up(&host, "incremental");
+    assert_eq!((&summary["bytes_stored"], &summary["unchanged"]), (&Value::from(0), &Value::from(3)));
+    restores(&host, &second, &Listing::of(&host.path("app")));
+    // The same where a name was left out before.
+    host.ok(&["backup", "app", "--to", "repo", "--exclude", "c"]);
+    let (fourth, _) = back_up(&host, "incremental");
+    restores(&host, &fourth, &Listing::of(&host.path("app")));
+    host.verifies("repo");
+}
+
+#[test]
 fn without_a_complete_full_there_is_nothing_to_build_on() {
     let host = Host::with_app();
     let asked = |kind| ["backup", "app", "--to", "repo", "--kind", kind];

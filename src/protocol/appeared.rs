@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::Context;
-use super::compare::{name_hash, unchanged_names};
+use super::compare::unchanged_names;
+use super::unchanged::name_hash;
 use crate::engine::Surveyed;
 use crate::engine::plan::PlanReader;
 use crate::error::Result;

@@ -1,5 +1,6 @@
 //! begin: judge the storage, fix the list of databases, make the session.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use super::compare::{self, Compared, Comparison};
 use super::parent::{self, Parent};
 use super::spool::Spool;
 use super::unchanged;
-use super::{Context, Observer, Warning, heal, open_engine, open_files};
+use super::{Context, Observer, Silent, Warning, heal, open_engine, open_files};
 use crate::engine::contents::look_for_engines;
 use crate::engine::ese::facts::{Facts, Named, Terms};
 use crate::engine::ese::increment;
@@ -531,15 +532,37 @@ impl Look<'_> {
         engine: &dyn Engine,
         observer: &mut dyn Observer,
         stop: &StopToken,
-        plan: Option<&mut Spool>,
+        mut plan: Option<&mut Spool>,
+    ) -> Result<(Survey, Option<Compared>)> {
+        let mut wanted = HashSet::new();
+        let found = self.survey_reading(engine, observer, stop, plan.as_deref_mut(), &mut wanted)?;
+        if wanted.is_empty() {
+            return Ok(found);
+        }
+        // Names of one file would come apart, which is known only behind the first of them: once more, with that one read.
+        drop(found);
+        if let Some(plan) = &mut plan {
+            **plan = plan.another()?;
+        }
+        self.survey_reading(engine, &mut Silent, stop, plan, &mut wanted)
+    }
+
+    /// Surveys a storage; files in `wanted` are read whatever they seem to be, and those that should be are left in it.
+    fn survey_reading(
+        &self,
+        engine: &dyn Engine,
+        observer: &mut dyn Observer,
+        stop: &StopToken,
+        mut plan: Option<&mut Spool>,
+        wanted: &mut HashSet<u64>,
     ) -> Result<(Survey, Option<Compared>)> {
         let mut survey = Survey::default();
-        let mut plan = plan;
         let terms = unchanged::Terms {
             ignore_metadata: self.options.ignore_metadata,
             carries_databases: self.parent.is_some_and(|parent| parent.changes == Changes::Logs),
         };
-        let begin = |parent: &Parent| Comparison::begin(parent, self.roots.clone(), terms, self.state);
+        let read = std::mem::take(wanted);
+        let begin = |parent: &Parent| Comparison::begin(parent, self.roots.clone(), terms, self.state, read);
         let mut comparison = self.parent.map(begin).transpose()?;
         engine.survey(stop, &mut |found| {
             let Some(entry) = self.note(found, &mut survey, observer) else { return Ok(()) };
@@ -556,6 +579,7 @@ impl Look<'_> {
             }
             plan.as_mut().map_or(Ok(()), |plan| plan.write_entry(&entry))
         })?;
+        *wanted = comparison.as_mut().map(Comparison::torn).unwrap_or_default();
         let compared = match (comparison, self.parent) {
             (Some(comparison), Some(parent)) => Some(comparison.finish(parent, plan)?),
             _ => None,

@@ -8,9 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::hash::{DefaultHasher, Hasher};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::parent::Parent;
 use super::spool::Spool;
-use super::unchanged::{Ends, Hunk, Known, Merge, Terms, Verdict};
+use super::unchanged::{Ends, Hunk, Known, Merge, Terms, Verdict, name_hash};
 use crate::engine::plan::PlanReader;
 use crate::engine::{Entry, Role};
 use crate::error::{Error, ExitCode, Result, printable};
@@ -65,8 +63,15 @@ pub struct Compared {
 }
 
 impl Comparison {
-    /// A comparison with the list of a backup; without a state directory nothing of it is kept.
-    pub fn begin(parent: &Parent, roots: Roots, terms: Terms, state: Option<&StateDirectory>) -> Result<Self> {
+    /// A comparison with the list of a backup; without a state directory nothing of it is kept. `wanted` is what
+    /// [`Comparison::torn`] said of the comparison before; empty for the first one.
+    pub fn begin(
+        parent: &Parent,
+        roots: Roots,
+        terms: Terms,
+        state: Option<&StateDirectory>,
+        wanted: HashSet<u64>,
+    ) -> Result<Self> {
         let store = parent.repository.store();
         let list = ListReader::stream(store, Expected::of(&parent.chain))?;
         let parts = parent.chain.parts();
@@ -84,7 +89,12 @@ impl Comparison {
             names: spool()?,
             logs: spool()?,
         };
-        Ok(Self { merge: Merge::new(terms, files), moved: Vec::new(), read: 0 })
+        Ok(Self { merge: Merge::new(terms, files).with_read(wanted), moved: Vec::new(), read: 0 })
+    }
+
+    /// Files that were taken over although another name of them has to be read: they would come apart.
+    pub fn torn(&mut self) -> HashSet<u64> {
+        self.merge.torn()
     }
 
     /// The entry to read, with what the parent holds of it; none where it is unchanged.
@@ -261,13 +271,6 @@ impl Ends<Box<Resolved>> for Files {
     fn carried(&mut self, line: Box<Resolved>) -> Result<()> {
         self.count(&line)
     }
-}
-
-/// A hash of a name, the same in every process. It is only counted by: nothing is taken for unchanged because of it.
-pub fn name_hash(path: &Path) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(path.as_os_str().as_bytes());
-    hasher.finish()
 }
 
 /// A file of the parent that may have another name now.

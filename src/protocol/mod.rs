@@ -124,6 +124,16 @@ pub trait Observer {
     fn said(&mut self, what: &str);
 }
 
+/// For what happens when a session is dropped, whose error says all there is to say, and for what was said before.
+struct Silent;
+
+impl Observer for Silent {
+    fn progress(&mut self, _: &Progress) {}
+    fn warning(&mut self, _: &Warning) {}
+    fn decided(&mut self, _: &str) {}
+    fn said(&mut self, _: &str) {}
+}
+
 /// A session with what its calls need.
 pub struct Context {
     /// The state directory it lives in.

@@ -12,7 +12,7 @@ use super::named::{Found, find_file, refuse_second_reader, select};
 use super::records::{Point, RecordFile, Syncs};
 use super::sinks::{OutSink, Output};
 use super::store_sink::StoreSink;
-use super::{Context, Observer, Progress, Warning, failure, heal};
+use super::{Context, Observer, Progress, Silent, Warning, failure, heal};
 use crate::durable::{self, Put};
 use crate::engine::plan::write_entry;
 use crate::engine::{Engine, Entry, Role};
@@ -538,16 +538,6 @@ fn tell_of_copy(entry: &Entry, copy: Option<&Copied>, observer: &mut dyn Observe
 fn arrived(ledger: &SharedLedger, ticket: u64) -> Result<Entry> {
     let entry = lock(ledger).arrived(ticket);
     entry.ok_or_else(|| Error::new(ExitCode::Failed, format!("entry {ticket} was reported out of order")))
-}
-
-/// For what happens when a session is dropped: its error says all there is to say.
-struct Silent;
-
-impl Observer for Silent {
-    fn progress(&mut self, _: &Progress) {}
-    fn warning(&mut self, _: &Warning) {}
-    fn decided(&mut self, _: &str) {}
-    fn said(&mut self, _: &str) {}
 }
 
 /// A feed of one entry.

@@ -6,7 +6,7 @@
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -114,6 +114,10 @@ pub struct Merge<T, E> {
     keys: RandomState,
     read: HashSet<u64>,
     databases: HashSet<u64>,
+    /// Files, by the hashes of their names, that are read whatever they seem to be.
+    wanted: HashSet<u64>,
+    /// Files that were taken over, and of which another name has to be read.
+    torn: HashSet<u64>,
 }
 
 impl<T, E: Ends<T>> Merge<T, E> {
@@ -131,7 +135,22 @@ impl<T, E: Ends<T>> Merge<T, E> {
             keys: RandomState::new(),
             read: HashSet::new(),
             databases: HashSet::new(),
+            wanted: HashSet::new(),
+            torn: HashSet::new(),
         }
+    }
+
+    /// The same, and what [`Merge::torn`] said of the merge before is read, so that the names of a file stay together.
+    #[must_use]
+    pub fn with_read(mut self, wanted: HashSet<u64>) -> Self {
+        self.wanted = wanted;
+        self
+    }
+
+    /// Files that were taken over although another name of them has to be read, by the hashes of their names: a directory
+    /// with that name was renamed, or it was left out before.
+    pub fn torn(&mut self) -> HashSet<u64> {
+        std::mem::take(&mut self.torn)
     }
 
     /// Whether one of the lists was not in walk order.
@@ -181,6 +200,9 @@ impl<T, E: Ends<T>> Merge<T, E> {
         self.hunk.read += 1;
         if entry.role.is_file() {
             self.read.insert(self.key(&entry.path));
+        }
+        if let Some(first) = entry.hard_link.as_ref().filter(|_| first_was_read == Some(false)) {
+            self.torn.insert(name_hash(first));
         }
         Verdict::Read {
             base,
@@ -256,11 +278,20 @@ impl<T, E: Ends<T>> Merge<T, E> {
             && known.changed_ns == Some(entry.changed_ns)
             && entry.hard_link == known.hard_link
             && entry.changed_ns.saturating_add(UNSURE_NS) < known.began_ns
+            && (self.wanted.is_empty() || !self.wanted.contains(&name_hash(&entry.path)))
     }
 
     fn key(&self, path: &Path) -> u64 {
         self.keys.hash_one(path.as_os_str().as_bytes())
     }
+}
+
+/// A hash of a name, the same in every process. It is only counted by, or has a file read once more than it must be:
+/// nothing is taken for unchanged because of it.
+pub fn name_hash(path: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(path.as_os_str().as_bytes());
+    hasher.finish()
 }
 
 /// The order of a walk: by the bytes of the names on the way down, a directory before what lies in it; what lies beside the

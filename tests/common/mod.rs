@@ -3,6 +3,7 @@
 
 pub mod acceptance;
 pub mod chain;
+pub mod edits;
 pub mod ese;
 pub mod flickering;
 pub mod forge;

@@ -498,6 +498,34 @@ impl Listing {
         self
     }
 
+    /// Without some paths.
+    pub fn without(mut self, is_left_out: impl Fn(&[u8]) -> bool) -> Self {
+        self.0.retain(|path, _| !is_left_out(path));
+        self
+    }
+
+    /// Without the time of the root, in which something comes and goes.
+    pub fn at_any_time(mut self) -> Self {
+        self.0.get_mut(&[][..]).expect("a root").modified = (0, 0);
+        self
+    }
+
+    /// With some names as files of their own, which go with no other name.
+    pub fn parted(mut self, is_alone: impl Fn(&[u8]) -> bool) -> Self {
+        let mut groups: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
+        for (path, facts) in &mut self.0 {
+            if let Some(first) = facts.first_name.take().filter(|_| !is_alone(path)) {
+                groups.entry(first).or_default().push(path.clone());
+            }
+        }
+        for names in groups.into_values().filter(|names| names.len() > 1) {
+            for name in &names {
+                self.0.get_mut(name).expect("listed").first_name = Some(names[0].clone());
+            }
+        }
+        self
+    }
+
     /// How many paths there are, the root counted.
     pub fn len(&self) -> usize {
         self.0.len()
