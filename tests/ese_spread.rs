@@ -76,7 +76,7 @@ fn logs_and_checkpoint_are_taken_from_their_own_directories() {
     assert!(!ran.stderr.contains("left out"), "what is always left out is no warning: {}", ran.stderr);
     assert_eq!(
         stored(&host, ""),
-        ["SHA256SUMS", "data", "data.checkpoint", "data.logs", "files.jsonl", "manifest.json"]
+        ["SHA256SUMS", "blocks", "data", "data.checkpoint", "data.logs", "files.jsonl", "manifest.json"]
     );
     assert_eq!(stored(&host, "data"), ["Web.edb", "notes.txt"]);
     assert_eq!(stored(&host, "data.logs"), LOGS);

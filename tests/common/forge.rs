@@ -63,7 +63,9 @@ pub fn forge(folder: &Path, change: impl FnOnce(&mut Vec<Value>)) {
     let bytes = bytes.fold(0_u64, |sum, line| sum.saturating_add(line["size"].as_u64().unwrap_or(0)));
     let sums = files.iter().map(|line| {
         let (hash, path) = (line["sha256"].as_str().unwrap_or(""), line["path"].as_str().unwrap_or(""));
-        format!("{hash}  data/{path}\n")
+        let of_blocks = line["blocks"]["sha256"].as_str().filter(|_| line["hard_link"].is_null());
+        let of_blocks = of_blocks.map_or(String::new(), |hash| format!("{hash}  blocks/data/{path}\n"));
+        format!("{hash}  data/{path}\n") + &of_blocks
     });
     fs::write(folder.join("SHA256SUMS"), sums.collect::<String>()).expect("written");
     reseal(folder, |manifest| {
@@ -75,14 +77,17 @@ pub fn forge(folder: &Path, change: impl FnOnce(&mut Vec<Value>)) {
 /// Takes a file out of a backup as if it had never been in it.
 pub fn drop_file(folder: &Path, name: &str) {
     fs::remove_file(folder.join("data").join(name)).expect("removed");
+    let _ = fs::remove_file(folder.join("blocks/data").join(name)); // small files have none
     forge(folder, |lines| lines.retain(|line| line["path"] != name));
 }
 
 /// Puts another content in the place of a file of a backup, with the hash that fits.
 pub fn swap_file(folder: &Path, name: &str, content: &[u8]) {
     fs::write(folder.join("data").join(name), content).expect("written");
+    let _ = fs::remove_file(folder.join("blocks/data").join(name)); // small files have none
     forge(folder, |lines| {
         let line = lines.iter_mut().find(|line| line["path"] == name).expect("a line for it");
+        line.as_object_mut().expect("an object").remove("blocks");
         line["sha256"] = sha256(content).into();
         line["size"] = content.len().into();
     });
