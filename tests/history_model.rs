@@ -323,7 +323,8 @@ impl History {
             self.tell(format!("backup {} interrupted at event {events}, asked: {is_asked}", options.join(" ")));
         }
         if is_asked {
-            let _ = std::process::Command::new("kill").arg("-TERM").arg(running.pid().to_string()).status();
+            // It may be over by now.
+            let _ = std::process::Command::new("kill").arg("-TERM").arg(running.pid().to_string()).output();
             let ran = running.wait();
             let new = self.appeared();
             match ran.code {
