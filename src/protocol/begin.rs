@@ -262,7 +262,12 @@ pub fn begin(
 
 /// Opens the engine: the one that was named, or the one that the content asks for.
 fn choose(state: &StateDirectory, options: &Options, places: &mut Places, stop: &StopToken) -> Result<Arc<dyn Engine>> {
-    if options.engine.is_none() {
+    // What builds on an earlier backup is read by its engine: nobody has to look for another one.
+    let builds_on = options.repository.as_ref().filter(|_| options.kind.has_parent());
+    let known = builds_on.and_then(|path| Repository::open(path).ok()).map(|repository| repository.engine());
+    if let (None, Some(engine)) = (options.engine, known) {
+        places.engine = engine;
+    } else if options.engine.is_none() {
         let files = open_files(&record_of(options, places, None, String::new()), state)?;
         let seen = look_for_engines(&files, &places.storage, stop)?;
         if let (Some(ese), Some(sqlite)) = (&seen.ese, &seen.sqlite) {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::parent::Parent;
+use super::read_ahead::{Earlier, Naming, ReadAhead};
 use super::spool::Spool;
 use super::unchanged::{Ends, Hunk, Known, Merge, Terms, Verdict, name_hash};
 use crate::engine::plan::PlanReader;
@@ -26,7 +27,7 @@ use crate::repository::seal::Script;
 use crate::roots::Roots;
 use crate::session::directory::StateDirectory;
 use crate::session::record::{self, Counts};
-use crate::stream::earlier::Earlier;
+use crate::stream::earlier;
 use crate::times;
 
 /// The pieces of the list to be.
@@ -76,13 +77,16 @@ impl Comparison {
         let list = ListReader::stream(store, Expected::of(&parent.chain))?;
         let parts = parent.chain.parts();
         let spool = || state.map_or_else(|| Ok(Spool::nowhere()), |state| Spool::create(state.path()));
-        let files = Files {
-            list,
+        let naming = Arc::new(Naming {
             id: parent.chain.id().to_owned(),
-            list_of: store.describe(&parts[0].folder.join("files.jsonl")),
+            list: store.describe(&parts[0].folder.join("files.jsonl")),
             began_ns: parts.iter().map(|part| part.began.as_nanosecond()).collect(),
             roots,
             parent_roots: parent.chain.roots().clone(),
+        });
+        let files = Files {
+            list: ReadAhead::begin(list, &naming)?,
+            naming,
             first_log: None,
             unchanged: Counts::default(),
             hunks: spool()?,
@@ -102,6 +106,7 @@ impl Comparison {
         match self.merge.meet(&entry)? {
             Verdict::Same(line) => {
                 self.merge.ends.count(&line)?;
+                self.merge.ends.list.give_back(line);
                 Ok(None)
             }
             Verdict::Read { base, may_have_moved, is_parted } => {
@@ -143,14 +148,9 @@ impl Comparison {
 
 /// Both ends of a merge.
 struct Files {
-    list: ListReader,
-    id: String,
-    list_of: PathBuf,
-    /// When the backups of the chain began, by their places in it.
-    began_ns: Vec<i128>,
-    roots: Roots,
-    parent_roots: Roots,
-    first_log: Option<Box<Resolved>>,
+    list: ReadAhead,
+    naming: Arc<Naming>,
+    first_log: Option<Earlier>,
     unchanged: Counts,
     hunks: Spool,
     names: Spool,
@@ -158,50 +158,8 @@ struct Files {
 }
 
 impl Files {
-    fn next(&mut self) -> Result<Option<Box<Resolved>>> {
-        match self.list.next_line()? {
-            None => Ok(None),
-            Some(Line::Sound(line)) => Ok(Some(line)),
-            Some(Line::Bad(what)) => Err(self.damaged(&what)),
-        }
-    }
-
-    fn damaged(&self, why: &str) -> Error {
-        let message = format!("the list of {}, on which this backup would build, cannot be believed: {why}", self.id);
-        Error::new(ExitCode::Verification, message)
-            .file(&self.list_of)
-            .hint("`jetbak verify` tells more. Make a full backup: it builds on nothing.")
-    }
-
-    fn name(&self, line: &Resolved) -> PathBuf {
-        let path = line.line.path().unwrap_or_default();
-        // Where a root lies elsewhere now, it is still the same root.
-        let name = self.roots.name(&line.line.root, &path);
-        name.or_else(|| self.parent_roots.name(&line.line.root, &path)).unwrap_or_default()
-    }
-
-    fn known(&self, line: Box<Resolved>) -> Known<Box<Resolved>> {
-        let of = &line.line;
-        let nanoseconds = |text: &Option<String>| text.as_deref().and_then(times::to_nanoseconds);
-        let first = of.hard_link().and_then(|first| self.roots.name(&of.root, &first));
-        Known {
-            path: self.name(&line),
-            role: of.role,
-            size: of.size,
-            modified_ns: nanoseconds(&of.modified),
-            changed_ns: nanoseconds(&of.changed),
-            inode: of.inode,
-            hard_link: first,
-            began_ns: self.began_ns.get(line.link).copied().unwrap_or(i128::MIN),
-            // A copy of a database in WAL mode may hold what stood in its log, of which its own file says nothing.
-            is_more_than_its_file: of.sqlite.as_ref().is_some_and(|copy| copy.journal_mode == "wal")
-                || !of.not_kept.is_empty(),
-            line,
-        }
-    }
-
-    fn earlier(&self, line: &Resolved) -> Option<Arc<Earlier>> {
-        line.earlier(&self.id).map(Arc::new)
+    fn earlier(&self, line: &Resolved) -> Option<Arc<earlier::Earlier>> {
+        line.earlier(&self.naming.id).map(Arc::new)
     }
 
     fn count(&mut self, line: &Resolved) -> Result<()> {
@@ -217,7 +175,7 @@ impl Files {
                 self.unchanged.hard_links += u64::from(is_another_name);
                 let bytes = if is_another_name { 0 } else { of.size };
                 self.unchanged.bytes = self.unchanged.bytes.saturating_add(bytes);
-                let hash = name_hash(&self.name(line));
+                let hash = name_hash(&self.naming.name(line));
                 self.names.write(&hash.to_le_bytes())?;
             }
         }
@@ -227,22 +185,19 @@ impl Files {
     /// What is left of the parent's list are its logs.
     fn keep_logs(&mut self) -> Result<()> {
         let mut next = self.first_log.take();
-        while let Some(line) = next {
-            let entry = Entry {
-                earlier: self.earlier(&line),
-                generation: line.line.generation,
-                ..Entry::new(self.name(&line), line.line.role, line.line.size)
-            };
-            self.logs.write_entry(&entry)?;
-            next = self.next()?;
+        while let Some(Known { path, role, size, line, .. }) = next {
+            let (earlier, generation) = (self.earlier(&line), line.line.generation);
+            self.logs.write_entry(&Entry { earlier, generation, ..Entry::new(path, role, size) })?;
+            next = self.list.next()?;
         }
         Ok(())
     }
 
     fn prove(&mut self) -> Result<()> {
-        match self.list.difference() {
+        let Some(list) = self.list.read() else { return Err(self.naming.damaged("it was not read to its end")) };
+        match list.difference() {
             None => Ok(()),
-            Some(difference) => Err(self.damaged(&difference.reason())),
+            Some(difference) => Err(self.naming.damaged(&difference.reason())),
         }
     }
 }
@@ -252,13 +207,12 @@ impl Ends<Box<Resolved>> for Files {
         if self.first_log.is_some() {
             return Ok(None);
         }
-        match self.next()? {
-            Some(line) if matches!(line.line.role, Role::Log | Role::Checkpoint) => {
+        match self.list.next()? {
+            Some(line) if matches!(line.role, Role::Log | Role::Checkpoint) => {
                 self.first_log = Some(line);
                 Ok(None)
             }
-            Some(line) => Ok(Some(self.known(line))),
-            None => Ok(None),
+            next => Ok(next),
         }
     }
 
@@ -277,7 +231,7 @@ impl Ends<Box<Resolved>> for Files {
 #[derive(Serialize, Deserialize)]
 struct Candidate {
     modified_ns: Option<i128>,
-    earlier: Arc<Earlier>,
+    earlier: Arc<earlier::Earlier>,
 }
 
 /// Finds the lines of the parent that have the inodes of entries in a plan, and writes the plan anew with them. In memory

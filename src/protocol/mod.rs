@@ -14,6 +14,7 @@ pub mod named;
 pub mod parent;
 pub mod publish;
 pub mod read;
+mod read_ahead;
 pub mod records;
 pub mod sinks;
 pub mod spool;

@@ -201,6 +201,11 @@ impl Repository {
         Ok(repository)
     }
 
+    /// The engine of its backups.
+    pub fn engine(&self) -> EngineName {
+        self.header.engine
+    }
+
     /// Refuses a repository that holds backups of another engine; one that does not exist yet holds none.
     pub fn check_engine(path: &Path, engine: EngineName) -> Result<()> {
         match Self::open(path) {
