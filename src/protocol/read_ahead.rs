@@ -74,6 +74,9 @@ impl Naming {
     }
 }
 
+/// Lines that nobody needs any more; they go back as they are, and are not copied once more.
+type Used = Vec<Box<Resolved>>;
+
 /// A list that is read ahead.
 pub struct ReadAhead {
     batches: Receiver<Vec<Earlier>>,
@@ -82,8 +85,8 @@ pub struct ReadAhead {
     /// The list at its end, to be compared with what it should amount to.
     read: Option<ListReader>,
     /// Lines that nobody needs any more go back to where they were made: memory is freed best by the thread that took it.
-    used: Vec<Box<Resolved>>,
-    give_back: Sender<Vec<Box<Resolved>>>,
+    used: Used,
+    give_back: Sender<Used>,
 }
 
 impl ReadAhead {
@@ -132,7 +135,7 @@ fn read(
     mut list: ListReader,
     naming: &Naming,
     send: &SyncSender<Vec<Earlier>>,
-    used: &Receiver<Vec<Box<Resolved>>>,
+    used: &Receiver<Used>,
 ) -> Result<ListReader> {
     let mut batch = Vec::with_capacity(BATCH_LINES);
     loop {
