@@ -51,7 +51,7 @@ pub fn run(args: &LogsArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
 fn join_next(repository: &Repository, story: &LogStory) -> Result<(String, Range)> {
     let kind = Kind::Incremental;
     let missing = || Error::jet(Jet::MissingFullBackup, "there is no complete full backup to follow");
-    let backup = repository.newest_parent(kind)?.ok_or_else(missing)?;
+    let backup = repository.newest_parent(kind)?.0.ok_or_else(missing)?;
     let parent = repository.log_parent(&backup, &repository.chain(&backup)?, kind)?;
     let range = join(&parent, &story.now).map_err(|misjoin| misjoin.error(&parent))?;
     Ok((parent.backup, range))

@@ -69,7 +69,9 @@ pub fn run(global: &Global, args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<E
     let end = End { backup: &backup, repository: &repository, options: &options, not_given, damaged };
     Ok(match done {
         Ok(restored) => {
-            record(&repository, &backup, &restored, ui);
+            if options.only.is_empty() {
+                record(&repository, &backup, &restored, ui);
+            }
             end.success(&restored, started.elapsed(), ui)
         }
         Err(error) => end.failure(&in_words_of_a_restore(error, &stop), started.elapsed(), ui),

@@ -153,6 +153,9 @@ pub fn dry_run(
         Repository::check(repository, &identity, places.engine)?;
     }
     let parent = parent::choose(options, places.engine)?;
+    if let Some(parent) = &parent {
+        parent.warn(observer);
+    }
     let log_parent = parent.as_ref().and_then(|parent| parent.logs.as_ref());
     let engine = with_parent(state, options, &places, log_parent, engine)?;
     let (survey, _) =
@@ -194,8 +197,14 @@ pub fn begin(
         Repository::check(path, identity, places.engine)?;
     }
     let parent = parent::choose(options, places.engine)?;
+    if let Some(parent) = &parent {
+        parent.warn(observer);
+    }
     let log_parent = parent.as_ref().and_then(|parent| parent.logs.clone());
     let engine = with_parent(state, options, &places, log_parent.as_ref(), engine)?;
+    if options.repository.is_some() && options.kind != Kind::Copy && places.engine != EngineName::Ese {
+        settle(&places.storage);
+    }
     // A repository is made only for a storage that opens, and beside a state directory that can be written.
     let mut plan = Spool::create(state.path())?;
     let repository = match options.repository.as_ref().zip(identity) {
@@ -422,6 +431,14 @@ fn create(
     }
     state.sweep(&held)?;
     state.create(&held, record, files, databases)
+}
+
+/// Has the file system of a storage write what waits: only then does the next store into a mapped file change its times, by
+/// which a later backup tells that it changed.
+fn settle(storage: &Path) {
+    if let Ok(folder) = File::open(storage) {
+        let _ = rustix::fs::syncfs(&folder); // what is read-only, or has no such call, has nothing that waits
+    }
 }
 
 fn resolve(options: &Options) -> Result<Places> {

@@ -20,7 +20,7 @@ use crate::repository::list_reader::{Expected, Line, ListReader, Resolved};
 use crate::repository::manifest::{BackupId, Manifest};
 use crate::repository::partial::{Owner, Partial};
 use crate::repository::seal::{Alone, Records, Sealing, Totals};
-use crate::repository::stored::{damaged, not_as_listed};
+use crate::repository::stored::damaged;
 use crate::session::directory::{StateDirectory, new_session_id};
 use crate::session::event::{Kind, Phase};
 use crate::session::record::Who;
@@ -166,7 +166,6 @@ impl Work<'_> {
             contents: Contents::new(repository, &self.backup.folder()),
             lines: Arc::clone(&lines),
             ticket: 0,
-            link: 0,
         };
         let store = repository.store();
         let sink = StoreSink::new(Arc::clone(store), partial.backup(), manifest.roots.clone(), repository.shelf(false));
@@ -275,25 +274,6 @@ struct ChainFeed {
     contents: Contents,
     lines: SharedLines,
     ticket: u64,
-    /// In whose list the newest of the lines stands.
-    link: usize,
-}
-
-impl ChainFeed {
-    fn open_link(&self, line: &FileLine, at: usize) -> Result<Opened> {
-        let path = line.path().unwrap_or_default();
-        let place = self.chain.parts().get(at).zip(line.stored_path());
-        let sound = place.zip(line.attributes().zip(line.target()));
-        let ((part, place), (attributes, target)) =
-            sound.ok_or_else(|| damaged(&path, "its line cannot be believed"))?;
-        let found = self.contents.store().link_target(&part.folder.join(place));
-        let found = found.map_err(|error| not_as_listed(&path, error))?;
-        if found != target {
-            let what = format!("it points to {} and should to {}", found.display(), target.display());
-            return Err(damaged(&path, &what));
-        }
-        Ok(Opened::Link(attributes, target))
-    }
 }
 
 impl Feed for ChainFeed {
@@ -306,11 +286,10 @@ impl Feed for ChainFeed {
                 return difference.map_or(Ok(None), |difference| Err(bad_list(&self.chain, &difference.reason())));
             }
         };
-        let Resolved { line, link, .. } = *resolved;
+        let Resolved { line, .. } = *resolved;
         let name = line.name(self.chain.roots()).unwrap_or_default();
         let job = Job::new(self.ticket, Arc::from(name.as_path()), line.role.is_file());
         self.ticket += 1;
-        self.link = link;
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).push_back(line);
         Ok(Some(job))
     }
@@ -321,7 +300,11 @@ impl Feed for ChainFeed {
         let unsound = || damaged(&line.path().unwrap_or_default(), "its line cannot be believed");
         match line.role {
             Role::Directory => Ok(Opened::Directory(line.attributes().ok_or_else(unsound)?)),
-            Role::Link => self.open_link(&line, self.link),
+            Role::Link => {
+                // All that it is stands in the line.
+                let sound = line.attributes().zip(line.target());
+                sound.map(|(attributes, target)| Opened::Link(attributes, target)).ok_or_else(unsound)
+            }
             Role::Database | Role::Log | Role::Checkpoint | Role::Other => match line.hard_link() {
                 Some(first) => Ok(Opened::HardLink(line.attributes().ok_or_else(unsound)?, first)),
                 None => Ok(Opened::Data(self.contents.open(&line)?)),

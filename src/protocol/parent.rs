@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use super::begin::Options;
+use super::{Observer, Warning};
 use crate::engine::EngineName;
 use crate::engine::ese::increment;
-use crate::error::{Error, Jet, Result, printable};
+use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
 use crate::repository::chain::Chain;
@@ -28,9 +29,20 @@ pub struct Parent {
     pub changes: Changes,
     /// What its logs have to join onto, where it is in logs.
     pub logs: Option<increment::Parent>,
+    /// Newer backups on which nothing can build: damaged, or their chains broken.
+    pub passed_over: Vec<String>,
 }
 
 impl Parent {
+    /// Tells of newer backups that are no parents.
+    pub fn warn(&self, observer: &mut dyn Observer) {
+        for id in &self.passed_over {
+            let message =
+                format!("{id} is damaged or lacks what it builds on: this backup builds on {}", self.backup.id.text);
+            observer.warning(&Warning { jet: None, message, file: None });
+        }
+    }
+
     /// As the session's record has it, with what is taken over.
     pub fn to_record(&self, unchanged: record::Counts) -> record::Parent {
         let Link { id, manifest_sha256 } = self.backup.link();
@@ -59,14 +71,15 @@ pub fn choose(options: &Options, engine: EngineName) -> Result<Option<Parent>> {
         }
         opened => opened?,
     };
-    let Some(backup) = repository.newest_parent(kind)? else { return Err(nothing_whole(&repository, kind, path)?) };
+    let (backup, passed_over) = repository.newest_parent(kind)?;
+    let Some(backup) = backup else { return Err(nothing_whole(&repository, kind, path)?) };
     let chain = repository.chain(&backup)?;
     let changes = changes(engine, options.blocks);
     let logs = match changes {
         Changes::Logs => Some(repository.log_parent(&backup, &chain, kind)?),
         Changes::Blocks => None,
     };
-    Ok(Some(Parent { repository, backup, chain, changes, logs }))
+    Ok(Some(Parent { repository, backup, chain, changes, logs, passed_over }))
 }
 
 /// Why a repository holds nothing to build on: the newest backup that would do is broken, or there is none.
@@ -80,8 +93,12 @@ fn nothing_whole(repository: &Repository, kind: Kind, path: &Path) -> Result<Err
         })
     };
     let broken = repository.backups()?.into_iter().rev().find(would_do);
-    let why = broken.and_then(|backup| repository.chain(&backup).err());
-    Ok(why.map_or_else(|| missing(kind, path), |error| error.hint(MAKE_A_FULL)))
+    let Some(broken) = broken else { return Ok(missing(kind, path)) };
+    let why = repository.chain(&broken).err().unwrap_or_else(|| {
+        let message = format!("{}, or what it builds on, was found damaged when it was verified", broken.id.text);
+        Error::new(ExitCode::Verification, message).file(broken.folder())
+    });
+    Ok(why.hint(MAKE_A_FULL))
 }
 
 fn missing(kind: Kind, repository: &Path) -> Error {

@@ -1,5 +1,6 @@
 //! Publishing: seal, a last look for a stop, one rename.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -177,13 +178,13 @@ pub fn prove_published(context: &Context, observer: &mut dyn Observer, stop: &St
     let repository = context.require_partial()?.repository();
     let (backup, backups) = (repository.resolve(&publication.id)?, repository.backups()?);
     let total = backup.manifest.as_ref().map_or(0, |manifest| manifest.bytes);
-    let mut bad = Vec::new();
+    let (mut bad, nowhere) = (Vec::new(), HashSet::new());
     with_progress(
         stop,
         true,
         None,
         &Tally::default(),
-        |how| repository.verify(&backup, &backups, how),
+        |how| repository.verify(&backup, &backups, &Verification { elsewhere: Elsewhere::But(&nowhere), ..*how }),
         &mut |damage| bad.extend(Some(damage).filter(|damage| !damage.is_known)),
         &mut |tally| {
             let (bytes_done, bytes_total) = (tally.bytes(), total);
@@ -366,7 +367,7 @@ pub(super) fn read_back(
     observer: &mut dyn Observer,
     stop: &StopToken,
 ) -> Result<(Vec<Damage>, Option<ListReader>)> {
-    let tally = Tally::default();
+    let (tally, nowhere) = (Tally::default(), HashSet::new());
     let (mut bad, mut list) = (Vec::new(), None);
     with_progress(
         stop,
@@ -374,7 +375,9 @@ pub(super) fn read_back(
         None,
         &tally,
         |how| {
-            list = verify_data(partial.repository(), &partial.backup(), expected, how)?;
+            // What earlier backups hold of it is read there: it is worth no more than they are.
+            let how = Verification { elsewhere: Elsewhere::But(&nowhere), ..*how };
+            list = verify_data(partial.repository(), &partial.backup(), expected, &how)?;
             Ok(())
         },
         &mut |damage| bad.extend(Some(damage).filter(|damage| !damage.is_known)),

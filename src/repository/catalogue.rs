@@ -107,13 +107,29 @@ impl Repository {
         Ok(links.into_iter().find(|link| !link.manifest_sha256.is_empty()))
     }
 
-    /// The backup that a new one of this kind builds on: the newest whose whole chain is there.
-    pub fn newest_parent(&self, kind: Kind) -> Result<Option<Backup>> {
+    /// The backup that a new one of this kind builds on: the newest whose whole chain is there, and in none of which a
+    /// verification found damage. Also the ids of newer ones that were passed over.
+    pub fn newest_parent(&self, kind: Kind) -> Result<(Option<Backup>, Vec<String>)> {
         let backups = self.backups()?;
         let mut order: Vec<usize> = (0..backups.len()).filter(|at| backups[*at].may_carry(kind)).collect();
         order.sort_by_key(|at| Reverse(backups[*at].state()));
-        let whole = order.into_iter().find(|at| chain_among(&backups[*at], &backups).is_ok());
-        Ok(whole.and_then(|at| backups.into_iter().nth(at)))
+        let is_damaged = |id: &str| {
+            let known = backups.iter().find(|backup| backup.id.text == id);
+            known.and_then(|backup| self.verified(backup)).is_some_and(|verified| verified.damages > 0)
+        };
+        let is_whole = |at: &usize| {
+            chain_among(&backups[*at], &backups)
+                .is_ok_and(|chain| !chain.parts().iter().any(|part| is_damaged(&part.id)))
+        };
+        let whole = order.iter().position(is_whole);
+        let newest = whole.map_or(0, |at| backups[order[at]].id.sequence);
+        let mut passed_over: Vec<String> =
+            order[..whole.unwrap_or(order.len())].iter().map(|at| backups[*at].id.text.clone()).collect();
+        // What has no manifest that can be read may be one as well.
+        let is_unreadable = |backup: &&Backup| backup.manifest.is_err() && backup.id.sequence > newest;
+        passed_over.extend(backups.iter().filter(is_unreadable).map(|backup| backup.id.text.clone()));
+        let parent = whole.map(|at| order[at]);
+        Ok((parent.and_then(|at| backups.into_iter().nth(at)), passed_over))
     }
 
     /// Whether the backup that a manifest refers to is still the one that was meant.

@@ -40,6 +40,9 @@ pub struct RestoredTo {
     pub device: u64,
     /// Its inode.
     pub inode: u64,
+    /// When it was made, in nanoseconds since 1970 (UTC): inodes are used again. None where the file system does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_ns: Option<i128>,
     /// The backup.
     pub id: String,
     /// When that was begun, or done where it is finished (UTC).
@@ -62,6 +65,7 @@ impl RestoredTo {
             host: Who::current().host,
             device,
             inode,
+            made_ns: made_ns(directory),
             id: backup.id.text.clone(),
             at: times::now(),
             finished,
@@ -75,6 +79,8 @@ impl RestoredTo {
             && self.format <= FORMAT
             && self.host == Who::current().host
             && (self.device, self.inode) == identity
+            && self.made_ns.is_some()
+            && self.made_ns == made_ns(directory)
             && paths::from_fields(&self.path, self.path_base64.as_deref()).as_deref() == Some(directory)
     }
 }
@@ -101,6 +107,13 @@ impl Repository {
     pub fn sweep_restored(&self) -> Result<u64> {
         self.store().sweep(Path::new(FOLDER))
     }
+}
+
+/// When a directory was made.
+fn made_ns(directory: &Path) -> Option<i128> {
+    let made = std::fs::metadata(directory).ok()?.created().ok()?;
+    let since = made.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i128::try_from(since.as_nanos()).ok()
 }
 
 fn place(directory: &Path) -> PathBuf {

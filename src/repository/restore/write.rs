@@ -159,13 +159,17 @@ impl Feed for BackupFeed {
     fn open(&mut self, job: &Job) -> Result<Opened> {
         let resolved = self.lines.lock().unwrap_or_else(PoisonError::into_inner).back().map(|(_, line)| line.clone());
         let sound = resolved.and_then(|Resolved { line, link, .. }| {
-            Some((line.attributes()?, self.folders.get(link)?.join(line.stored_path()?), line))
+            Some((line.attributes()?, self.folders.get(link)?.join(line.stored_path()?), line, link > 0))
         });
-        let (attributes, stored, line) = sound.ok_or_else(|| damaged(&job.path, "its line cannot be believed"))?;
+        let (attributes, stored, line, is_carried) =
+            sound.ok_or_else(|| damaged(&job.path, "its line cannot be believed"))?;
         match line.role {
             Role::Directory => Ok(Opened::Directory(attributes)),
             Role::Link => {
                 let target = line.target().unwrap_or_default();
+                if is_carried {
+                    return Ok(Opened::Link(attributes, target)); // all that it is stands in the line
+                }
                 let found = self.contents.store().link_target(&stored);
                 let found = found.map_err(|error| not_as_listed(&job.path, error))?;
                 if found != target {

@@ -25,7 +25,7 @@ const LOST_AND_FOUND: &str = "lost+found";
 pub struct LeftOut {
     excludes: Excludes,
     caches: bool,
-    /// What could not be read, lossy where it is not UTF-8.
+    /// What could not be read, or is no file (a socket, a fifo), lossy where it is not UTF-8.
     unread: HashSet<String>,
 }
 
@@ -33,7 +33,8 @@ impl LeftOut {
     /// What a manifest says.
     pub fn of(manifest: &Manifest) -> Result<Self> {
         let excludes = Excludes::new(&manifest.exclusion.globs, &manifest.storage())?;
-        let unread = manifest.excluded.iter().map(|failure| failure.path.clone()).collect();
+        let unread = manifest.excluded.iter().map(|failure| failure.path.clone());
+        let unread = unread.chain(manifest.left_out.iter().map(|one| one.path.clone())).collect();
         Ok(Self { excludes, caches: manifest.exclusion.caches, unread })
     }
 
@@ -109,7 +110,10 @@ impl Walk<'_> {
             return Ok(true);
         }
         let is_replaced = self.expected.others.contains(&key) || self.expected.directories.contains(&key);
-        if !is_replaced && (is_in_cache || self.left_out.holds(path, kind.is_dir()) || self.is_own(path)) {
+        if !is_replaced
+            && !self.is_of_database(path)
+            && (is_in_cache || self.left_out.holds(path, kind.is_dir()) || self.is_own(path))
+        {
             self.extras.kept += 1;
             return Ok(false);
         }
@@ -120,6 +124,13 @@ impl Walk<'_> {
             self.extras.deletions.push(Step::delete(path.to_owned(), kind, below));
         }
         Ok(false)
+    }
+
+    /// Whether it is what SQLite would replay into a database that the backup holds: it goes, whatever was left out.
+    fn is_of_database(&self, path: &Path) -> bool {
+        let database = sqlite::database_of(path).filter(|path| self.expected.others.contains(&self.keys.of(path)));
+        let opened = database.and_then(|database| self.ground.open_file(&database, OFlags::RDONLY).ok());
+        opened.is_some_and(|(file, _)| sqlite::is_database(&file))
     }
 
     fn is_own(&self, path: &Path) -> bool {

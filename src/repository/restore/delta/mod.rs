@@ -14,7 +14,10 @@ pub mod sqlite;
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,6 +35,7 @@ use crate::repository::catalogue::Backup;
 use crate::repository::chain::Chain;
 use crate::repository::content::Contents;
 use crate::repository::file_list::FileLine;
+use crate::repository::list_reader::read_proven;
 use crate::repository::manifest::Manifest;
 use crate::repository::restored::RestoredTo;
 use crate::repository::set::StoredSet;
@@ -118,7 +122,8 @@ impl<'a> Delta<'a> {
     ) -> Result<Self> {
         let manifest = backup.manifest.as_ref().map_err(Clone::clone)?;
         let ground = Ground::open(&options.into)?;
-        refuse_place(repository, &ground, options)?;
+        refuse_place(repository, &ground, options, stop)?;
+        require_sealed(repository, backup)?;
         let lock = ground.lock()?;
         let selection = NamedPaths::new(&options.only);
         let interrupted = require_known(repository, &ground, options)?;
@@ -195,6 +200,10 @@ impl<'a> Delta<'a> {
     }
 
     fn record(&self, finished: bool) -> Result<()> {
+        // Where only a part was put right, the rest is whatever it was.
+        if !self.job.selection.names().is_empty() {
+            return Ok(());
+        }
         let restored = RestoredTo::new(self.job.backup, self.path(), self.ground.identity(), finished);
         self.job.repository.record_restored(self.path(), &restored)
     }
@@ -216,6 +225,15 @@ fn of_set(options: &Options) -> RestoreOptions {
 fn make_plan(job: &Job, ground: &Ground, keys: &Keys, manifest: &Manifest, witness: &mut dyn Witness) -> Result<Plan> {
     let compared = compare::compare(job, ground, keys, witness)?;
     let (mut plan, expected, mut databases) = (compared.plan, compared.expected, compared.databases);
+    for step in &plan.steps {
+        let is_file = |stat: &rustix::fs::Stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
+        if ground.look(&step.path)?.as_ref().is_some_and(is_file)
+            && let Ok((file, _)) = ground.open_file(&step.path, rustix::fs::OFlags::RDONLY)
+            && sqlite::is_database(&file)
+        {
+            databases.push(step.path.clone()); // whatever takes its place
+        }
+    }
     let mut deletions = Vec::new();
     if job.selection.names().is_empty() {
         let left_out = extras::LeftOut::of(manifest)?;
@@ -256,7 +274,7 @@ fn refuse_open_databases(ground: &Ground, keys: &Keys, plan: &Plan, databases: &
 }
 
 /// Refuses a directory that is no place for this, or that somebody is at.
-fn refuse_place(repository: &Repository, ground: &Ground, options: &Options) -> Result<()> {
+fn refuse_place(repository: &Repository, ground: &Ground, options: &Options, stop: &StopToken) -> Result<()> {
     let path = ground.path();
     let refuse = |message: String, hint: &str| Err(Error::jet(Jet::InvalidParameter, message).file(path).hint(hint));
     let own = options.state.as_deref().and_then(|state| state.canonicalize().ok());
@@ -265,12 +283,10 @@ fn refuse_place(repository: &Repository, ground: &Ground, options: &Options) -> 
         if path.starts_with(&place) {
             return refuse(format!("{} lies inside of {what}", printable(path)), "Name another directory.");
         }
-        if place.starts_with(path) && NamedPaths::new(&options.only).names().is_empty() {
-            let message = format!(
-                "{what} lies inside of {}, and would be deleted with all that the backup does not hold",
-                printable(path)
-            );
-            return refuse(message, "Name with --only what is to be put right: then nothing else is deleted.");
+        // By whatever path it is reached: something may be mounted in two places.
+        if place.starts_with(path) || holds_directory(path, &place, stop)? {
+            let message = format!("{what} lies inside of {}, where things are deleted", printable(path));
+            return refuse(message, "Keep it somewhere else, or restore into another directory.");
         }
     }
     for (storage, holder) in &options.sessions {
@@ -284,6 +300,56 @@ fn refuse_place(repository: &Repository, ground: &Ground, options: &Options) -> 
     Ok(())
 }
 
+/// Whether a directory is somewhere below another one, told by who it is and not by its path.
+fn holds_directory(top: &Path, wanted: &Path, stop: &StopToken) -> Result<bool> {
+    let who = |found: &std::fs::Metadata| (found.dev(), found.ino());
+    let Ok(wanted) = std::fs::metadata(wanted).map(|found| who(&found)) else { return Ok(false) };
+    let mut left = vec![top.to_owned()];
+    while let Some(folder) = left.pop() {
+        stop.check()?;
+        // What cannot be listed cannot be deleted either.
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for entry in entries.filter_map(Result::ok).filter(|one| one.file_type().is_ok_and(|kind| kind.is_dir())) {
+            let path = entry.path();
+            // Not that of the entry: what is mounted on it counts.
+            if std::fs::symlink_metadata(&path).is_ok_and(|found| who(&found) == wanted) {
+                return Ok(true);
+            }
+            left.push(path);
+        }
+    }
+    Ok(false)
+}
+
+/// Refuses a backup whose manifest is not the one that was sealed: it says what stays though the backup does not hold it.
+fn require_sealed(repository: &Repository, backup: &Backup) -> Result<()> {
+    let path = backup.folder().join("SHA256SUMS");
+    let damaged = |what: &str| {
+        let message = format!("{}: its manifest cannot be believed: {what}", backup.id.text);
+        let error = Error::new(ExitCode::Verification, message).file(repository.store().describe(&path));
+        error.hint("Nothing was changed. `jetbak verify` tells more; an older backup may be whole.")
+    };
+    let input = repository.store().open(&path, 0, false).map_err(|_| damaged("its SHA256SUMS cannot be read"))?;
+    let wanted = format!("{}  manifest.json", backup.manifest_sha256);
+    let mut last = Vec::new();
+    for line in BufReader::new(input).split(b'\n') {
+        last = line.map_err(|_| damaged("its SHA256SUMS cannot be read"))?;
+    }
+    if last == wanted.as_bytes() { Ok(()) } else { Err(damaged("its SHA256SUMS says otherwise")) }
+}
+
+/// The inode that a storage had when it was backed up, as the list of the backup says.
+fn inode_of_storage(repository: &Repository, backup: &Backup) -> Option<u64> {
+    let chain = repository.chain(backup).ok()?;
+    let mut inode = None;
+    let read = read_proven(repository.store(), &chain, &mut |resolved| {
+        let is_root = resolved.line.path().is_some_and(|path| path.as_os_str().is_empty());
+        inode = Some(resolved.line.inode).filter(|_| is_root && resolved.line.root == DATA);
+        Ok(ControlFlow::Break(()))
+    });
+    read.ok().and(inode)
+}
+
 /// Refuses a directory that is neither the storage of a backup nor was restored to; returns an interrupted restore.
 fn require_known(repository: &Repository, ground: &Ground, options: &Options) -> Result<Option<RestoredTo>> {
     let (path, identity) = (ground.path(), ground.identity());
@@ -295,12 +361,14 @@ fn require_known(repository: &Repository, ground: &Ground, options: &Options) ->
     let is_storage = |manifest: &Manifest| {
         manifest.host == host && manifest.storage().as_os_str().as_bytes() == path.as_os_str().as_bytes()
     };
-    if options.any_directory
-        || repository.backups()?.iter().any(|backup| backup.manifest.as_ref().is_ok_and(is_storage))
-    {
+    let backups = repository.backups()?;
+    let newest = backups.iter().rev().find(|backup| backup.manifest.as_ref().is_ok_and(is_storage));
+    let is_same = newest.and_then(|backup| inode_of_storage(repository, backup)) == Some(identity.1);
+    if options.any_directory || is_same {
         return Ok(None);
     }
     let why = match record {
+        _ if newest.is_some() => "it is another directory than the one that was backed up",
         Some(_) => "it is another directory than the one that was restored to",
         None => "no backup in this repository was made of it or restored to it on this host",
     };
