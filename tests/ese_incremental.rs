@@ -276,9 +276,11 @@ fn a_night_whose_full_has_rotted_makes_no_log_needless() {
     go_on(&host, 12, 11);
     fs::remove_file(full.join("data/Web.edb")).expect("removed");
     let before = logs_left(&host);
-    let ran = backup(&host, "incremental", &["--truncate"]).exits(0);
-    assert!(ran.stderr.contains("makes no log needless: its Web.edb is not there"), "{}", ran.stderr);
-    assert_eq!(logs_left(&host), before);
+    let ran = backup(&host, "incremental", &["--truncate"]).exits(3).says("which this backup builds on, is damaged");
+    ran.says("missing of data/Web.edb").says("Nothing was published and no log deleted. Make a full backup");
+    assert_eq!((logs_left(&host), host.backups("repo").len()), (before, 1));
+    host.is_tidy("repo");
+    backup(&host, "full", &["--truncate"]).exits(0);
 }
 
 #[test]

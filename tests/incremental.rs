@@ -408,3 +408,36 @@ fn logs_are_read_again_and_may_go_after_an_incremental() {
     restores(&host, "latest", &Listing::of(&host.path("app")));
     host.verifies("repo");
 }
+
+#[test]
+fn no_log_goes_for_a_backup_that_builds_on_damage() {
+    let host = Host::new();
+    host.write("app/main.db", noise(200_000, 3));
+    host.write_logs();
+    let (full, _) = back_up_logs(&host, "full", &[]).expect("a backup");
+    host.settles("app");
+    let path = host.path("repo/backups").join(&full).join("data/main.db");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("allowed");
+    flip(&path, 1000);
+    let logs = host.logs();
+    let refused = back_up_logs(&host, "incremental", &["--truncate"]).expect_err("it builds on damage");
+    assert!(refused.contains("which this backup builds on, is damaged: hash of data/main.db"), "{refused}");
+    assert_eq!((host.logs(), host.backups("repo").len()), (logs, 1));
+
+    // Once it is known, nothing builds on it.
+    host.run(&["verify", "repo"]).exits(3);
+    let refused = back_up_logs(&host, "incremental", &[]).expect_err("it is known to be damaged");
+    assert!(refused.contains("was found damaged when it was verified"), "{refused}");
+    back_up_logs(&host, "full", &["--truncate"]).expect("a backup");
+}
+
+/// Backs up with logs; what it said where it came to nothing, with exit code 3.
+fn back_up_logs(host: &Host, kind: &str, more: &[&str]) -> Result<(String, Value), String> {
+    let arguments = [&["backup", "app", "--to", "repo", "--log", "wal.*", "--kind", kind], more].concat();
+    let ran = host.run(&arguments);
+    if ran.code == Some(0) {
+        let id = host.backups("repo").pop().expect("a backup");
+        return Ok((id.clone(), manifest(host, &id)));
+    }
+    Err(ran.exits(3).stderr)
+}

@@ -626,3 +626,53 @@ fn write_at(path: &Path, bytes: &[u8], at: u64) -> std::io::Result<()> {
 fn resize(path: &Path, size: u64) -> std::io::Result<()> {
     File::options().write(true).open(path)?.set_len(size)
 }
+
+#[test]
+fn another_directory_under_the_same_path_is_not_the_one_that_was_backed_up() {
+    let host = Host::new();
+    host.write("app/a", "one");
+    host.ok(&["backup", "app", "--to", "repo"]);
+    fs::rename(host.path("app"), host.path("old")).expect("renamed");
+    host.write("app/precious", "somebody's");
+    host.run(&["restore", "repo", "--delta", "--into", "app"])
+        .exits(2)
+        .says("it is another directory than the one that was backed up");
+    assert!(host.path("app/precious").exists());
+}
+
+#[test]
+fn a_repository_inside_of_the_directory_is_never_in_danger() {
+    let host = Host::new();
+    host.write("app/x/file", "one");
+    host.ok(&["backup", "app", "--to", "repo"]);
+    fs::rename(host.path("repo"), host.path("app/x/repo")).expect("moved");
+    for only in [&[][..], &["--only", "x"]] {
+        let arguments = [&["restore", "app/x/repo", "--delta", "--into", "app"], only].concat();
+        host.run(&arguments).exits(2).says("the repository lies inside of");
+    }
+    assert!(host.path("app/x/repo/repository.json").exists());
+}
+
+#[test]
+fn a_manifest_that_was_changed_says_nothing_of_what_stays() {
+    let host = Host::new();
+    host.write("app/keep/precious", "left out");
+    host.write("app/a", "one");
+    host.ok(&["backup", "app", "--to", "repo", "--exclude", "keep/"]);
+    let path = host.backup_folder().join("manifest.json");
+    let text = fs::read_to_string(&path).expect("read");
+    fs::write(&path, text.replacen("keep/", "keeq/", 1)).expect("written");
+    host.run(&["restore", "repo", "--delta", "--into", "app"]).exits(3).says("its manifest cannot be believed");
+    assert!(host.path("app/keep/precious").exists());
+}
+
+#[test]
+fn what_was_put_right_in_part_is_not_known_for_the_rest() {
+    let host = Host::new();
+    host.write("app/a", "one");
+    host.ok(&["backup", "app", "--to", "repo"]);
+    host.write("other/precious", "somebody's");
+    host.ok(&["restore", "repo", "--delta", "--into", "other", "--only", "a", "--any-directory"]);
+    host.run(&["restore", "repo", "--delta", "--into", "other"]).exits(2).says("is not known to the repository");
+    assert!(host.path("other/precious").exists());
+}

@@ -420,6 +420,13 @@ fn refuse_bad(context: &Context, bad: &[Damage], observer: &mut dyn Observer) ->
             .hint("Nothing was published and no log deleted. Mend this, then repeat the command."));
     }
     heal::end_unpublished(context, Outcome::Failed, observer)?;
+    if let Some(id) = bad.iter().find_map(|damage| damage.held_by.as_ref()) {
+        let (kind, file) = (first.kind.name(), printable(&first.file));
+        let message = format!("{id}, which this backup builds on, is damaged: {kind} of {file}");
+        return Err(Error::new(ExitCode::Verification, message)
+            .file(&first.file)
+            .hint("Nothing was published and no log deleted. Make a full backup; `jetbak verify` tells more."));
+    }
     let message = format!(
         "what was written is not what was read: {} of {} ({} findings in all)",
         first.kind.name(),

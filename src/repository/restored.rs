@@ -79,9 +79,15 @@ impl RestoredTo {
             && self.format <= FORMAT
             && self.host == Who::current().host
             && (self.device, self.inode) == identity
-            && self.made_ns.is_some()
             && self.made_ns == made_ns(directory)
             && paths::from_fields(&self.path, self.path_base64.as_deref()).as_deref() == Some(directory)
+    }
+}
+
+impl RestoredTo {
+    /// Whether it cannot be about an earlier directory with the same inode: inodes are used again.
+    pub fn is_certain(&self) -> bool {
+        self.made_ns.is_some()
     }
 }
 

@@ -25,7 +25,7 @@ const LOST_AND_FOUND: &str = "lost+found";
 pub struct LeftOut {
     excludes: Excludes,
     caches: bool,
-    /// What could not be read, or is no file (a socket, a fifo), lossy where it is not UTF-8.
+    /// What could not be read, lossy where it is not UTF-8.
     unread: HashSet<String>,
 }
 
@@ -33,8 +33,7 @@ impl LeftOut {
     /// What a manifest says.
     pub fn of(manifest: &Manifest) -> Result<Self> {
         let excludes = Excludes::new(&manifest.exclusion.globs, &manifest.storage())?;
-        let unread = manifest.excluded.iter().map(|failure| failure.path.clone());
-        let unread = unread.chain(manifest.left_out.iter().map(|one| one.path.clone())).collect();
+        let unread = manifest.excluded.iter().map(|failure| failure.path.clone()).collect();
         Ok(Self { excludes, caches: manifest.exclusion.caches, unread })
     }
 

@@ -354,8 +354,11 @@ fn inode_of_storage(repository: &Repository, backup: &Backup) -> Option<u64> {
 fn require_known(repository: &Repository, ground: &Ground, options: &Options) -> Result<Option<RestoredTo>> {
     let (path, identity) = (ground.path(), ground.identity());
     let record = repository.restored_to(path);
-    if let Some(known) = record.clone().filter(|known| known.is_of(path, identity)) {
-        return Ok(Some(known).filter(|known| !known.finished));
+    let known = record.clone().filter(|known| known.is_of(path, identity));
+    let is_certain = known.as_ref().is_some_and(RestoredTo::is_certain);
+    let interrupted = known.filter(|known| !known.finished);
+    if is_certain {
+        return Ok(interrupted);
     }
     let host = Who::current().host;
     let is_storage = |manifest: &Manifest| {
@@ -365,7 +368,7 @@ fn require_known(repository: &Repository, ground: &Ground, options: &Options) ->
     let newest = backups.iter().rev().find(|backup| backup.manifest.as_ref().is_ok_and(is_storage));
     let is_same = newest.and_then(|backup| inode_of_storage(repository, backup)) == Some(identity.1);
     if options.any_directory || is_same {
-        return Ok(None);
+        return Ok(interrupted);
     }
     let why = match record {
         _ if newest.is_some() => "it is another directory than the one that was backed up",
