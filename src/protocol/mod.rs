@@ -11,6 +11,7 @@ pub mod files;
 pub mod heal;
 mod held_logs;
 pub mod named;
+mod nesting;
 pub mod parent;
 pub mod publish;
 pub mod read;
