@@ -299,7 +299,7 @@ fn what_vanishes_or_changes_in_the_log_directory_fails_the_backup() {
     begin(&host);
     fs::remove_file(host.path("logs/edb00009.log")).expect("removed");
     let ran = host.run(&["read", "db"]).exits(6).says("logs/edb00009.log vanished");
-    assert!(!ran.stderr.contains("db/logs"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("/db/logs"), "{}", ran.stderr); // the name of a temporary directory may end with db
     assert_eq!(host.session_folders(), Vec::<PathBuf>::new(), "a lost log drops the session");
     // One becomes a link: it is never followed.
     let host = spread();

@@ -204,6 +204,10 @@ impl Store for FaultyStore {
     fn try_lock(&self, path: &Path) -> Result<Option<Box<dyn Held>>> {
         self.call("lock", path, || self.inner.try_lock(path))
     }
+    fn try_hold(&self, folder: &Path, alone: bool) -> Result<Option<Box<dyn Held>>> {
+        self.call("hold", folder, || self.inner.try_hold(folder, alone))
+    }
+
     fn free_bytes(&self) -> Result<Option<u64>> {
         self.call("look at", Path::new(""), || self.inner.free_bytes())
     }
@@ -600,6 +604,10 @@ impl Store for LyingStore {
     fn try_lock(&self, path: &Path) -> Result<Option<Box<dyn Held>>> {
         self.inner.try_lock(path)
     }
+    fn try_hold(&self, folder: &Path, alone: bool) -> Result<Option<Box<dyn Held>>> {
+        self.inner.try_hold(folder, alone)
+    }
+
     fn free_bytes(&self) -> Result<Option<u64>> {
         self.inner.free_bytes()
     }

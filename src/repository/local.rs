@@ -406,6 +406,18 @@ impl Store for LocalStore {
         }
     }
 
+    fn try_hold(&self, folder: &Path, alone: bool) -> Result<Option<Box<dyn Held>>> {
+        let (parent, name) = self.parent(folder, false).map_err(|e| self.error("open", folder, e))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(&parent, name, flags, Mode::empty());
+        let file = File::from(opened.map_err(|e| self.error("open", folder, e))?);
+        match if alone { file.try_lock() } else { file.try_lock_shared() } {
+            Ok(()) => Ok(Some(Box::new(LocalLock(file)))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(Error::io("lock", &self.at(folder), &error)),
+        }
+    }
+
     fn free_bytes(&self) -> Result<Option<u64>> {
         let space = rustix::fs::statvfs(&self.root).map_err(|e| Error::io("look at", &self.root, &e.into()))?;
         Ok(Some(space.f_bavail.saturating_mul(space.f_frsize)))

@@ -121,6 +121,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Takes a lock, or nothing where somebody else holds it. The file of the lock is made if it is missing.
     fn try_lock(&self, path: &Path) -> Result<Option<Box<dyn Held>>>;
 
+    /// Locks a folder as it stands, together with others who do the same, or, if it is to go, alone; nothing where
+    /// somebody holds it who stands in the way. Needs no right to write; -1812 where it is no directory.
+    fn try_hold(&self, folder: &Path, alone: bool) -> Result<Option<Box<dyn Held>>>;
+
     /// Bytes that can still be written, where that is known.
     fn free_bytes(&self) -> Result<Option<u64>>;
 }
