@@ -62,8 +62,8 @@ impl HeldLines {
             return None;
         }
         let key = (home, self.keys.hash_one(line.place()?.as_os_str().as_bytes()));
-        let (link, offset) = (resolved.link, resolved.offset);
-        let wanted = Wanted { content: self.content(line, true), unhashed: self.content(line, false), link, offset };
+        let (content, unhashed) = (self.content(line, true), self.content(line, false));
+        let wanted = Wanted { content, unhashed, link: resolved.link, offset: resolved.offset };
         let known = *self.wanted.entry(key).or_insert(wanted);
         (known.content != wanted.content).then(|| {
             let path = line.stored_path().unwrap_or_default();
