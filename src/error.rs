@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 mod jet;
 
 pub use jet::Jet;
@@ -62,6 +64,7 @@ struct Details {
     file: Option<PathBuf>,
     page: Option<u64>,
     kind: Option<io::ErrorKind>,
+    errno: Option<i32>,
 }
 
 impl Error {
@@ -75,7 +78,16 @@ impl Error {
     /// An error without an ESE number.
     pub fn new(exit_code: ExitCode, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self(Box::new(Details { exit_code, jet: None, message, hint: None, file: None, page: None, kind: None }))
+        Self(Box::new(Details {
+            exit_code,
+            jet: None,
+            message,
+            hint: None,
+            file: None,
+            page: None,
+            kind: None,
+            errno: None,
+        }))
     }
 
     /// An I/O error with the path it happened to; `action` is a verb phrase such as `read`.
@@ -91,6 +103,7 @@ impl Error {
         let mut typed = Self::jet(jet, format!("cannot {action} {}: {}", printable(path), reason(error)));
         typed.0.file = Some(path.to_owned());
         typed.0.kind = Some(error.kind());
+        typed.0.errno = error.raw_os_error();
         typed
     }
 
@@ -173,11 +186,38 @@ impl Error {
         self.0.kind == Some(io::ErrorKind::BrokenPipe)
     }
 
+    /// Whether it tells of the machine, or of what whoever runs this may do, and nothing of what is stored: no right, too
+    /// many open files, too little memory, a server that does not answer. What the medium or the file system says of the
+    /// bytes themselves, such as EIO, is not of that sort, and neither is that something is missing.
+    pub fn is_of_the_reader(&self) -> bool {
+        let is_of_the_stored = match self.0.errno.map(Errno::from_raw_os_error) {
+            Some(errno) => OF_THE_STORED.contains(&errno),
+            None => self.0.kind != Some(io::ErrorKind::OutOfMemory),
+        };
+        self.0.kind.is_some() && !is_of_the_stored
+    }
+
     /// Whether the operating system said that the name is taken.
     pub fn is_already_there(&self) -> bool {
         self.0.jet == Some(Jet::FileAlreadyExists)
     }
 }
+
+/// What a file system says of what is stored: it is not there, or cannot be had from the medium, or is not what it was.
+const OF_THE_STORED: [Errno; 12] = [
+    Errno::NOENT,
+    Errno::NOTDIR,
+    Errno::ISDIR,
+    Errno::LOOP,
+    Errno::NXIO,
+    Errno::NAMETOOLONG,
+    Errno::IO,
+    Errno::BADMSG, // a checksum of the file system fails
+    Errno::UCLEAN, // its structure is damaged
+    Errno::REMOTEIO,
+    Errno::ILSEQ,
+    Errno::NODATA,
+];
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -240,6 +280,20 @@ mod tests {
         let error = Error::io("read", Path::new("/srv/app/a.db"), &io::Error::from_raw_os_error(13));
         assert_eq!(error.to_string(), "cannot read /srv/app/a.db: permission denied [JET_errFileAccessDenied, -1032]");
         assert_eq!(error.path(), Some(Path::new("/srv/app/a.db")));
+    }
+
+    #[test]
+    fn what_the_machine_lacks_says_nothing_of_what_is_stored() {
+        let is_of_the_reader = |errno: Errno| Error::io("read", Path::new("a"), &errno.into()).is_of_the_reader();
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::ACCESS, Errno::PERM, Errno::STALE] {
+            assert!(is_of_the_reader(errno), "{errno}");
+        }
+        for errno in OF_THE_STORED {
+            assert!(!is_of_the_reader(errno), "{errno}");
+        }
+        let ended = Error::io("read", Path::new("a"), &io::ErrorKind::UnexpectedEof.into());
+        assert!(!ended.is_of_the_reader());
+        assert!(!Error::jet(Jet::FileInvalidType, "a is a directory").is_of_the_reader());
     }
 
     #[test]

@@ -2,14 +2,16 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use common::Host;
 use common::chain::Increment;
-use common::forge::flip;
+use common::forge::{flip, reseal};
 
 /// Bytes that do not repeat.
 fn noise(bytes: usize, mut seed: u64) -> Vec<u8> {
@@ -237,4 +239,188 @@ fn a_chain_is_shown_as_a_tree() {
     assert!(of(2)["bytes_stored"].as_u64() < of(2)["bytes"].as_u64());
     host.run(&["show", "repo", "3", "--tree"]).exits(2);
     assert!(host.ok(&["list", "repo"]).stdout.contains("parent"));
+}
+
+/// Changes the line of a path in the list of a backup; hashes fit again, and so do the totals.
+fn forge_held(folder: &Path, path: &str, lie: impl Fn(&mut Value)) {
+    let grown = Cell::new(0_u64);
+    let name = format!("\"path\":\"{path}\"");
+    let list = fs::read_to_string(folder.join("files.jsonl")).expect("read");
+    let forged = list.lines().map(|text| {
+        if !text.contains(&name) {
+            return text.to_owned() + "\n";
+        }
+        let mut line: Value = serde_json::from_str(text).expect("JSON");
+        let before = line["size"].as_u64().expect("a size");
+        lie(&mut line);
+        grown.set(line["size"].as_u64().expect("a size").wrapping_sub(before));
+        line.to_string() + "\n"
+    });
+    fs::write(folder.join("files.jsonl"), forged.collect::<String>()).expect("written");
+    reseal(folder, |manifest| {
+        manifest["bytes"] = manifest["bytes"].as_u64().expect("a number").wrapping_add(grown.get()).into();
+    });
+}
+
+#[test]
+fn a_line_that_leads_to_something_else_does_not_pass() {
+    let host = Host::quick_with_app();
+    host.write("app/big", noise(100_000, 7));
+    host.write("app/bug", noise(100_000, 8));
+    host.write("app/old-name", "moved later");
+    host.ok(&["backup", "app", "--to", "repo", "--engine", "files"]);
+    let full = host.backups("repo").remove(0);
+    let second = Increment::begin(&host).same_but("main.db");
+    let line = second.line("main.db");
+    let second = second.whole(&line, "main.db", b"another one").publish();
+    let third = Increment::begin(&host);
+    let renamed = |from: &str, to: &str| {
+        let mut line = third.line(from);
+        line["path"] = to.into();
+        line["held"] = json!({ "by": full, "path": format!("data/{from}") });
+        line
+    };
+    let (big, small) = (renamed("big", "large"), renamed("old-name", "new-name"));
+    let third = third.same_but("big").add(big).add(small).same_but("old-name").publish();
+    host.verifies("repo");
+    let folder = host.path("repo/backups").join(&third);
+    let frame = ["files.jsonl", "manifest.json", "SHA256SUMS"];
+    let good = frame.map(|name| fs::read(folder.join(name)).expect("read"));
+    let lies: [(&str, &str, &dyn Fn(&mut Value)); 9] = [
+        ("another path", "new-name", &|line| line["held"]["path"] = "data/main.db".into()),
+        ("no such path", "new-name", &|line| line["held"]["path"] = "data/nothing".into()),
+        ("another backup", "new-name", &|line| line["held"]["by"] = second.clone().into()),
+        ("a hash", "new-name", &|line| line["sha256"] = "0".repeat(64).into()),
+        ("a size", "new-name", &|line| line["size"] = 12.into()),
+        ("a size that nothing has", "new-name", &|line| line["size"] = (1_u64 << 62).into()),
+        ("a file of blocks", "large", &|line| line["blocks"]["sha256"] = "0".repeat(64).into()),
+        ("the size of one", "large", &|line| line["blocks"]["bytes"] = 1.into()),
+        ("another large file", "large", &|line| line["held"]["path"] = "data/bug".into()),
+    ];
+    for (what, name, lie) in lies {
+        forge_held(&folder, name, lie);
+        for ids in [&[][..], &["3"]] {
+            let ran = host.run(&[&["verify", "repo"], ids].concat()).exits(3);
+            let told = format!("{third}: files.jsonl: file-list: data/{name}: the list of ");
+            assert!(ran.stdout.contains(&told), "{what}: {}", ran.stdout);
+        }
+        if what != "a file of blocks" && what != "the size of one" {
+            host.run(&["cat", "repo", "3", name]).exits(3);
+        }
+        for (name, text) in frame.iter().zip(&good) {
+            fs::write(folder.join(name), text).expect("written");
+        }
+    }
+    host.verifies("repo");
+}
+
+#[test]
+fn a_lie_in_the_middle_of_a_chain_is_found_by_those_who_need_it() {
+    let host = Host::quick_with_app();
+    host.ok(&["backup", "app", "--to", "repo", "--engine", "files"]);
+    let full = host.backups("repo").remove(0);
+    let second = Increment::begin(&host);
+    let mut line = second.line("conf/settings.ini");
+    line["path"] = "conf/other.ini".into();
+    line["held"] = json!({ "by": full, "path": "data/main.db" });
+    let second = second.same_but("conf/settings.ini").add(line).publish();
+    let third = Increment::begin(&host).publish();
+    let ran = host.run(&["verify", "repo", "3", "1"]).exits(3);
+    let told = format!("{third}: files.jsonl: file-list: data/conf/other.ini: the list of {full}, ");
+    assert!(ran.stdout.contains(&told), "{}", ran.stdout);
+    let ran = host.run(&["verify", "repo"]).exits(3);
+    assert!(ran.stdout.contains(&format!("{second}: files.jsonl: file-list")), "{}", ran.stdout);
+    assert!(ran.stdout.contains(&format!("{third}: manifest.json: chain")), "{}", ran.stdout);
+}
+
+#[test]
+fn what_is_built_on_is_verified_first_and_once() {
+    let Story { host, ids, .. } = &Story::new();
+    flip(&host.path("repo/backups").join(&ids[0]).join("data/main.db"), 3);
+    let ran = host.run(&["verify", "repo", "3", "1", "2", "1"]).exits(3);
+    let told: Vec<_> = ran.stdout.lines().filter_map(|line| line.split_once(": ")).map(|(id, _)| id).collect();
+    assert_eq!(told, [&*ids[0], &ids[1], &ids[2]], "{}", ran.stdout);
+}
+
+#[test]
+fn nothing_stands_below_a_file() {
+    let below = |host: &Host, second: Increment, is_first: bool| {
+        let file = second.line("main.db");
+        let mut child = second.line("wal.1");
+        child["path"] = "main.db/child".into();
+        child["held"] = json!({ "by": host.backups("repo")[0], "path": "data/wal.1" });
+        let second = second.same_but("main.db");
+        if is_first { second.add(child).add(file) } else { second.add(file).add(child) }.publish()
+    };
+    for is_first in [true, false] {
+        let host = Host::quick_with_app();
+        host.ok(&["backup", "app", "--to", "repo", "--engine", "files"]);
+        let second = below(&host, Increment::begin(&host), is_first);
+        let ran = host.run(&["verify", "repo"]).exits(3);
+        assert!(ran.stdout.contains(&format!("{second}: files.jsonl: file-list: line ")), "{}", ran.stdout);
+        assert!(ran.stdout.contains("and what is below it cannot both be"), "{}", ran.stdout);
+        let ran = host.run(&["restore", "repo", "--into", "out"]).exits(3);
+        assert!(ran.stderr.contains("cannot both be") && !host.path("out").exists(), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn what_nobody_could_look_at_is_neither_good_nor_damaged() {
+    let story = Story::new();
+    let Story { host, ids, .. } = &story;
+    common::open_to_all(host, ".");
+    let record = |id: &str| host.path(format!("repo/verified/{id}.json"));
+    let closed = story.stored(0, "data/main.db");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).expect("closed");
+    let ran = common::finish(common::as_ordinary_user(host, host.command(&["verify", "repo"]))).exits(1);
+    assert!(ran.stderr.contains("permission denied") && ran.stderr.contains("says nothing about"), "{}", ran.stderr);
+    assert!(ran.stdout.is_empty() && !ran.stderr.contains(": good"), "{}{}", ran.stdout, ran.stderr);
+    assert!(ids.iter().all(|id| !record(id).exists()), "nothing is recorded of what nobody has seen");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o600)).expect("opened");
+    host.verifies("repo");
+    assert!(ids.iter().all(|id| record(id).exists()));
+}
+
+#[test]
+fn too_few_open_files_are_no_damage() {
+    let host = Host::quick_with_app();
+    host.ok(&["backup", "app", "--to", "repo", "--engine", "files"]);
+    for _ in 0..24 {
+        Increment::begin(&host).publish();
+    }
+    let few = |limit: u32| {
+        common::finish(host.shell(&format!("ulimit -n {limit}; exec \"$@\""), &["verify", "repo", "latest"]))
+    };
+    few(64).exits(0).says("good");
+    let newest = host.backups("repo").pop().expect("a backup");
+    fs::remove_file(host.path(format!("repo/verified/{newest}.json"))).expect("was recorded");
+    let ran = few(22).exits(1).says("too many open files");
+    assert!(!ran.stdout.contains("unreadable"), "{}", ran.stdout);
+    assert!(!host.path(format!("repo/verified/{newest}.json")).exists());
+}
+
+#[test]
+fn a_list_that_is_missing_is_named_with_its_backup() {
+    let story = Story::new();
+    let Story { host, ids, .. } = &story;
+    fs::remove_file(story.stored(2, "files.jsonl")).expect("removed");
+    for command in [
+        &["backup", "app", "--to", "repo", "--engine", "files", "--kind", "incremental"][..],
+        &["consolidate", "repo", "3"],
+        &["restore", "repo", "3", "--into", "out"],
+        &["show", "repo", "3", "--files"],
+        &["cat", "repo", "3", "main.db"],
+        &["verify", "repo", "3"],
+    ] {
+        let ran = host.run(command).exits(3);
+        let all = ran.stdout + &ran.stderr;
+        assert!(
+            (all.contains("files.jsonl") || all.contains("list of files"))
+                && all.contains(&ids[2])
+                && all.contains("missing"),
+            "{command:?}: {all}"
+        );
+    }
+    assert!(!host.path("out").exists());
+    assert_eq!(host.backups("repo").len(), 3);
 }

@@ -177,6 +177,36 @@ fn the_log_that_is_written_is_taken_again_and_only_what_was_added_since() {
     host.verifies("repo");
 }
 
+#[test]
+fn an_instance_that_was_put_back_within_its_newest_log_is_noticed() {
+    let host = clean();
+    let chain = |data: u32, other: bool| {
+        let mut chain = LogFile::chain(5..=10);
+        chain[5].data = data;
+        write_logs(&host, "app", &chain);
+        if other {
+            // Written on from an earlier state: the third segment is another one.
+            let path = host.path("app/edb.log");
+            let mut log = fs::read(&path).expect("read");
+            let segment = &mut log[3 * 4096..4 * 4096];
+            segment[100] ^= 1;
+            ese::seal_page(segment, 3);
+            fs::write(path, log).expect("written");
+        }
+    };
+    chain(9, false);
+    backup(&host, "full", &[]).exits(0);
+    for (data, other) in [(8, false), (5, false), (12, true)] {
+        chain(data, other);
+        let ran = backup(&host, "incremental", &[]).exits(3);
+        assert!(ran.stderr.contains("-515") && ran.stderr.contains("put back to an earlier state"), "{}", ran.stderr);
+        assert_eq!(host.backups("repo").len(), 1, "{data}");
+        host.is_tidy("repo");
+    }
+    chain(12, false);
+    backup(&host, "incremental", &[]).exits(0);
+}
+
 /// A dirty snapshot of this moment in `app`, of the live instance in `live`.
 fn snapshot(host: &Host, newest: u32, required: u32) {
     go_on(host, newest, required);

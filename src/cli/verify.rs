@@ -10,11 +10,11 @@ use super::args::VerifyArgs;
 use super::signal_token;
 use super::summary::{count, rate, seconds};
 use crate::engine::sqlite::check::Depth;
-use crate::error::{Error, ExitCode, printable};
+use crate::error::{Error, ExitCode, Result, printable};
 use crate::protocol::{Activity, Observer, Progress, Warning};
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
-use crate::repository::chain::chain_among;
+use crate::repository::chain::{Chain, chain_among};
 use crate::repository::damage::{Damage, DamageKind};
 use crate::repository::verified::Verified;
 use crate::repository::verify::{Elsewhere, Tally, Verification, of_damaged, with_progress};
@@ -24,7 +24,7 @@ use crate::ui::{Ui, json as objects};
 pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let repository = Repository::open(&args.repository)?;
     let all = repository.backups()?;
-    let chosen: Vec<&Backup> = if args.ids.is_empty() {
+    let mut chosen: Vec<&Backup> = if args.ids.is_empty() {
         all.iter().collect()
     } else {
         let mut chosen = Vec::new();
@@ -34,6 +34,9 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
         }
         chosen
     };
+    // What others build on first, and each once: their result counts for those.
+    chosen.sort_by(|one, other| (one.id.sequence, &one.id.text).cmp(&(other.id.sequence, &other.id.text)));
+    chosen.dedup_by(|one, other| one.id == other.id);
     // What other backups of this run hold is read there.
     let in_run: HashSet<String> = chosen.iter().map(|backup| backup.id.text.clone()).collect();
     if chosen.is_empty() {
@@ -44,12 +47,12 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let bytes_total = chosen.iter().filter_map(|backup| bytes_to_read(backup, &all, &in_run)).sum();
     let tally = Tally::default();
-    let mut damaged = HashSet::new();
+    let (mut damaged, mut unproven) = (HashSet::new(), HashSet::new());
     let mut totals = Totals { backups: chosen.len() as u64, ..Totals::default() };
     for backup in &chosen {
         let (mut found, mut known) = (Vec::new(), Vec::new());
         let (begun, files, bytes) = (Instant::now(), tally.files(), tally.bytes());
-        with_progress(
+        let verified = with_progress(
             &stop,
             false,
             Some(if args.deep { Depth::Deep } else { Depth::Quick }),
@@ -60,11 +63,21 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
                 let activity = Activity::Verifying;
                 ui.progress(&Progress { activity, file: None, bytes_done: tally.bytes(), bytes_total });
             },
-        )?;
+        );
+        let chain = chain_among(backup, &all);
+        let failed = verified.and_then(|()| match &chain {
+            Ok(chain) => require_proven(chain, &unproven),
+            Err(_) => Ok(()),
+        });
+        if let Err(error) = &failed
+            && stop.cause().is_some()
+        {
+            return Err(error.clone().into());
+        }
         if found.iter().any(|damage| damage.is_of_content() && damage.held_by.is_none()) {
             damaged.insert(backup.id.text.clone());
         }
-        if let Ok(chain) = chain_among(backup, &all) {
+        if let Ok(chain) = chain {
             found.extend(of_damaged(&chain, &|id| damaged.contains(id)));
         }
         let place = |damage: &Damage| {
@@ -77,13 +90,36 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
             warn(backup, one, ui);
         }
         totals.add(&found);
+        if let Err(error) = failed {
+            // What was found so far holds; what was not looked at is neither good nor damaged.
+            tell(backup, &found, ui);
+            ui.error(&error.hint(UNPROVEN_HINT).into());
+            unproven.insert(backup.id.text.clone());
+            continue;
+        }
         show(backup, &found, ui);
         let (files, bytes) = (tally.files() - files, tally.bytes() - bytes);
         let verified = Verified::new(backup, found.len() as u64, files, bytes, seconds(begun.elapsed()));
         totals.recorded += u64::from(record(&repository, backup, &verified, ui));
     }
+    totals.unproven = unproven.len() as u64;
     ui.finish_progress();
     Ok(totals.tell(&repository, &tally, started.elapsed(), ui))
+}
+
+/// What it means that a verification did not come to its end.
+const UNPROVEN_HINT: &str = "This says nothing about the backup: it may be good, and nothing was recorded. Mend what stands \
+                             in the way and verify again.";
+
+/// Refuses to call good what builds on something that nobody could look at.
+fn require_proven(chain: &Chain, unproven: &HashSet<String>) -> Result<()> {
+    match chain.parts()[1..].iter().find(|part| unproven.contains(&part.id)) {
+        None => Ok(()),
+        Some(part) => {
+            let message = format!("{} builds on {}, which could not be verified", chain.id(), part.id);
+            Err(Error::new(ExitCode::Failed, message))
+        }
+    }
 }
 
 /// What all verifications of a run came to.
@@ -92,6 +128,7 @@ struct Totals {
     backups: u64,
     damages: u64,
     recorded: u64,
+    unproven: u64,
     of_sets: u64,
     of_sources: u64,
 }
@@ -104,13 +141,17 @@ impl Totals {
     }
 
     fn tell(&self, repository: &Repository, tally: &Tally, took: Duration, ui: &mut Ui) -> ExitCode {
-        let Self { backups, damages, recorded, of_sets, of_sources } = *self;
-        let exit_code = if damages == 0 { ExitCode::Done } else { ExitCode::Verification };
+        let Self { backups, damages, recorded, unproven, of_sets, of_sources } = *self;
+        let exit_code = match (damages, unproven) {
+            (0, 0) => ExitCode::Done,
+            (0, _) => ExitCode::Failed,
+            _ => ExitCode::Verification,
+        };
         if ui.is_json() {
             ui.json(objects::object(json!({
                 "type": "summary",
                 "command": "verify",
-                "outcome": if damages == 0 { "completed" } else { "failed" },
+                "outcome": if exit_code == ExitCode::Done { "completed" } else { "failed" },
                 "exit_code": exit_code.number(),
                 "repository": repository.root().to_string_lossy(),
                 "backups": backups,
@@ -118,6 +159,7 @@ impl Totals {
                 "bytes": tally.bytes(),
                 "damages": damages,
                 "recorded": recorded,
+                "unproven": unproven,
                 "seconds": seconds(took),
                 "warnings": ui.warnings(),
             })));
@@ -125,6 +167,8 @@ impl Totals {
             let (files, bytes) = (count(tally.files(), "file"), BinaryBytes(tally.bytes()));
             let verdict = if backups == 0 {
                 "nothing to verify".to_owned()
+            } else if damages == 0 && unproven > 0 {
+                format!("{} could not be looked at", count(unproven, "backup"))
             } else if damages == 0 {
                 "all good".to_owned()
             } else {
@@ -183,17 +227,19 @@ fn warn(backup: &Backup, known: &Damage, ui: &mut Ui) {
 }
 
 fn show(backup: &Backup, found: &[Damage], ui: &mut Ui) {
-    if ui.is_json() {
-        for damage in found {
-            ui.json(objects::damage(&backup.id.text, damage));
-        }
-        return;
-    }
-    if found.is_empty() {
+    if found.is_empty() && !ui.is_json() {
         ui.say(&format!("{}: good", backup.id.text));
     }
+    tell(backup, found, ui);
+}
+
+fn tell(backup: &Backup, found: &[Damage], ui: &mut Ui) {
     for damage in found {
-        ui.line(&describe(backup, damage));
+        if ui.is_json() {
+            ui.json(objects::damage(&backup.id.text, damage));
+        } else {
+            ui.line(&describe(backup, damage));
+        }
     }
 }
 

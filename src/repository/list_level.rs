@@ -81,6 +81,12 @@ impl Level {
         })
     }
 
+    /// Opens the list of a backup at a byte where a line begins, for that line alone.
+    pub fn open_at(store: &dyn Store, part: &Part, offset: u64) -> Result<Self> {
+        let input = store.open(&part.folder.join("files.jsonl"), offset, false)?;
+        Ok(Self { input: Some(input), next_buffer: offset, offset, ..Self::open(store, part, 1, false)? })
+    }
+
     /// The next line with the byte at which it begins; none at the end.
     pub fn next_line(&mut self, store: &dyn Store) -> Result<Option<(u64, Vec<u8>)>> {
         let limit = usize::try_from(LINE_BYTES_MAX).unwrap_or(usize::MAX);

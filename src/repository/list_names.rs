@@ -10,12 +10,18 @@ use super::file_list::FileLine;
 use crate::engine::Role;
 use crate::stream::earlier::Within;
 
+/// What has no content; files have odd numbers.
+const DIRECTORY: u64 = 0;
+const LINK: u64 = 2;
+
 /// Paths that a list names and what stands there, as keyed hashes: sixteen bytes a line, and nobody can aim at a
 /// collision.
 #[derive(Default)]
 pub(super) struct Known {
     keys: RandomState,
     contents: HashMap<u64, u64>,
+    /// What something stands below.
+    ways: HashSet<u64>,
     /// What the backup's own folder holds.
     stored: HashSet<u64>,
 }
@@ -27,7 +33,8 @@ impl Known {
 
     fn content(&self, line: &FileLine) -> u64 {
         match line.role {
-            Role::Directory | Role::Link => 0,
+            Role::Directory => DIRECTORY,
+            Role::Link => LINK,
             Role::Database | Role::Log | Role::Checkpoint | Role::Other => {
                 let blocks = line.blocks.as_ref().map(|blocks| &blocks.sha256);
                 let by = line.held.as_ref().map(|held| &held.by);
@@ -40,6 +47,24 @@ impl Known {
     pub fn insert(&mut self, path: &Path, line: &FileLine) -> bool {
         let (key, content) = (self.key(path), self.content(line));
         self.contents.insert(key, content).is_none()
+    }
+
+    /// Whether a line goes together with those before it: nothing stands below what is no directory. To be asked before
+    /// the line is remembered.
+    pub fn may_stand(&mut self, path: &Path, line: &FileLine) -> bool {
+        if line.role != Role::Directory && self.ways.contains(&self.key(path)) {
+            return false;
+        }
+        for above in path.ancestors().skip(1) {
+            let key = self.key(above);
+            if self.contents.get(&key).is_some_and(|content| *content != DIRECTORY) {
+                return false;
+            }
+            if !self.ways.insert(key) {
+                break; // what stands above that was looked at
+            }
+        }
+        true
     }
 
     /// Remembers what the backup's own folder holds of a line, and the folders on the way there.

@@ -161,14 +161,18 @@ impl Difference {
 }
 
 impl ListReader {
-    /// Opens the list of a backup's folder, and those of all that it builds on. That it is not there itself is an I/O error;
-    /// that another one is not, exit code 3.
+    /// Opens the list of a backup's folder, and those of all that it builds on. That one of them is not there is exit code
+    /// 3; where it is the backup's own, the error still says that it was not found.
     pub fn open(store: &Arc<dyn Store>, expected: Expected, fresh: bool) -> Result<Self> {
         let count = expected.parts.len();
         let mut levels = Vec::with_capacity(count);
         for (number, part) in expected.parts.iter().enumerate() {
             let level = Level::open(&**store, part, count, fresh);
-            levels.push(if number == 0 { level? } else { level.map_err(|error| of_ancestor(part, error))? });
+            levels.push(
+                level.map_err(
+                    |error| if number == 0 { of_own(&**store, part, error) } else { of_ancestor(part, error) },
+                )?,
+            );
         }
         let numbers = expected.parts.iter().enumerate().map(|(number, part)| (part.id.clone(), number)).collect();
         Ok(Self {
@@ -295,6 +299,9 @@ impl ListReader {
         }
         let is_stored = depth == 0 && line.held.is_none();
         if let Some(known) = &mut self.known {
+            if !known.may_stand(&path, &line) {
+                return Err(format!(": {} and what is below it cannot both be", printable(path)));
+            }
             if !known.insert(&path, &line) {
                 return Err(format!(": {} is named twice", printable(path)));
             }
@@ -371,6 +378,23 @@ impl ListReader {
         self.sums.clone()
     }
 }
+
+/// The list of the backup itself cannot be opened.
+fn of_own(store: &dyn Store, part: &Part, error: Error) -> Error {
+    match error.jet_code() {
+        Some(jet @ (Jet::FileNotFound | Jet::FileInvalidType)) => {
+            let what = if jet == Jet::FileNotFound { "is missing" } else { "is no file" };
+            let message = format!("files.jsonl of {} {what}", part.id);
+            let file = store.describe(&part.folder.join("files.jsonl"));
+            Error::jet(jet, message).exit(ExitCode::Verification).file(file).hint(LIST_HINT)
+        }
+        _ => error,
+    }
+}
+
+/// What to do about a backup whose list is not there.
+const LIST_HINT: &str = "Without its list nothing of a backup can be restored or built on. Bring it back from a copy of \
+                         the repository, or make a full backup now.";
 
 /// A list that another one builds on cannot be opened.
 fn of_ancestor(part: &Part, error: Error) -> Error {

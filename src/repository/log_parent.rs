@@ -10,7 +10,7 @@ use super::list_reader::read_proven;
 use super::manifest::{Changes, Manifest};
 use crate::engine::Role;
 use crate::engine::ese::facts::DatabaseFacts;
-use crate::engine::ese::increment::{Held, LastLog, Parent};
+use crate::engine::ese::increment::{Held, LastLog, Parent, Settled};
 use crate::engine::ese::log::SEGMENT_BYTES;
 use crate::engine::ese::recognise::{Content, recognise};
 use crate::error::{Error, ExitCode, Result, printable};
@@ -51,7 +51,7 @@ impl Repository {
         (manifest.changes == Some(Changes::Logs)).then(|| self.databases_in(chain)).transpose()
     }
 
-    /// The last log of a backup, by its header.
+    /// The last log of a backup, by its header, and what of it nobody writes any more.
     fn last_log(&self, backup: &Backup, chain: &Chain, manifest: &Manifest) -> Result<Option<LastLog>> {
         let Some(generation) = manifest.logs.last_generation else { return Ok(None) };
         let contents = Contents::new(self, &backup.folder());
@@ -64,7 +64,10 @@ impl Repository {
             let head = contents.head(&line, 2 * SEGMENT_BYTES)?;
             if let Content::Log(header, _) = recognise(&head, line.size) {
                 let created = header.created.0;
-                last = (header.generation.0 == generation).then_some(LastLog { generation, created });
+                if header.generation.0 == generation {
+                    let settled = Settled::of(&header, line.size, &mut |at, length| contents.read(&line, at, length))?;
+                    last = Some(LastLog { generation, created, settled });
+                }
             }
             Ok(ControlFlow::Break(()))
         })?;

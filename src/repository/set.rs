@@ -133,6 +133,9 @@ pub fn verify(repository: &Repository, backup: &Backup, chain: &Chain, how: &Ver
         Err(error) if error.exit_code() == ExitCode::Verification => return Ok(()),
         Err(error) => return Err(error),
     };
+    if let Some(error) = set.unreadable.iter().find(|error| error.is_of_the_reader()) {
+        return Err(error.clone());
+    }
     let is_told = |finding: &Finding| finding.kind == Kind::LogHeader && set.proven.contains(&*finding.file);
     let broken = set.verdict.broken.iter().filter(|finding| !is_told(finding));
     broken.for_each(|finding| (how.report)(Damage::of_set(finding, false)));

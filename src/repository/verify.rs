@@ -11,6 +11,7 @@ use super::catalogue::Backup;
 use super::chain::{Chain, chain_among};
 use super::content::Contents;
 use super::damage::{Damage, DamageKind};
+use super::held_lines::{Doubt, HeldLines};
 use super::list_reader::{Difference, Expected, Line, ListReader, Resolved};
 use super::manifest::Manifest;
 use super::store::Store;
@@ -72,9 +73,13 @@ pub struct Verification<'a> {
 
 impl Repository {
     /// Proves one backup; `backups` are all there are, for the chain.
+    ///
+    /// Damage is reported, also what the medium cannot give. An error is something that says nothing of the backup, such as
+    /// a right that is missing: then nobody knows how it is.
     pub fn verify(&self, backup: &Backup, backups: &[Backup], how: &Verification) -> Result<()> {
         let manifest = match &backup.manifest {
             Ok(manifest) => manifest,
+            Err(error) if error.is_of_the_reader() => return Err(error.clone()),
             Err(error) if error.exit_code().number() == 1 && !error.is_not_found() => {
                 let unreadable = Damage::new(Path::new("manifest.json"), DamageKind::Unreadable, "", error.message());
                 (how.report)(unreadable);
@@ -88,6 +93,7 @@ impl Repository {
         check_chain(backup, manifest, backups, how);
         let chain = match chain_among(backup, backups) {
             Ok(chain) => Some(chain),
+            Err(error) if error.is_of_the_reader() => return Err(error),
             Err(error) => {
                 (how.report)(of_chain(&error));
                 None
@@ -108,11 +114,11 @@ impl Repository {
             }
         });
         match proven {
-            Err(error) if how.stop.cause().is_none() => {
+            Err(error) if how.stop.cause().is_none() && !error.is_of_the_reader() => {
                 // What describes this backup cannot be read; that says nothing about the next one.
                 let place = error.path().and_then(|path| path.strip_prefix(store.describe(&folder)).ok());
                 let place = place.unwrap_or(Path::new("")).to_owned();
-                (how.report)(not_as_listed(&place, &error));
+                (how.report)(not_as_listed(&place, &error)?);
                 Ok(())
             }
             proven => proven,
@@ -160,7 +166,8 @@ pub fn verify_data(
     expected: &Expected,
     how: &Verification,
 ) -> Result<Option<ListReader>> {
-    let store = &**repository.store();
+    let store_of = repository.store();
+    let store = &**store_of;
     let list_path = Path::new("files.jsonl");
     let own = &expected.parts()[0];
     let mut how = *how;
@@ -182,12 +189,13 @@ pub fn verify_data(
     let list = Mutex::new(list?);
     let contents = Contents::new(repository, folder).fresh(how.fresh);
     let failure = Mutex::new(None);
-    let bad_lines = AtomicU64::new(0);
+    let bad_lines = BadLines::default();
+    let held = Mutex::new(HeldLines::new(expected));
     let workers = thread::available_parallelism().map_or(2, usize::from).clamp(1, 8);
     thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
-                if let Err(error) = work(&contents, &list, &bad_lines, how) {
+                if let Err(error) = work(&contents, &list, &held, &bad_lines, how) {
                     failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                 }
             });
@@ -197,9 +205,16 @@ pub fn verify_data(
         return Err(error);
     }
     let list = list.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if let Some(more) = bad_lines.into_inner().checked_sub(BAD_LINES_NAMED_MAX).filter(|more| *more > 0) {
-        (how.report)(Damage::new(list_path, DamageKind::FileList, "", format!("{more} more lines")));
-    }
+    let held = held.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut buffer = vec![0; CHUNK_BYTES];
+    held.compare(store_of, how.fresh, how.stop, &mut |doubt| match doubt {
+        Doubt::Wrong(what) => {
+            bad_lines.add(what, how);
+            Ok(())
+        }
+        Doubt::Unproven(line) => check_content(&contents, &line, &mut buffer, how),
+    })?;
+    bad_lines.finish(how);
     match list.difference() {
         None => {}
         Some(Difference::Hash { backup, stored, computed }) => {
@@ -216,20 +231,57 @@ pub fn verify_data(
 /// Lines of a list that are named where they cannot be believed; a list may hold nothing else, and memory has a bound.
 const BAD_LINES_NAMED_MAX: u64 = 1000;
 
+/// Counts lines that cannot be believed.
+#[derive(Default)]
+struct BadLines(AtomicU64);
+
+impl BadLines {
+    fn add(&self, what: String, how: &Verification) {
+        if self.0.fetch_add(1, Ordering::Relaxed) < BAD_LINES_NAMED_MAX {
+            (how.report)(Damage::new(Path::new("files.jsonl"), DamageKind::FileList, "", what));
+        }
+    }
+
+    fn finish(self, how: &Verification) {
+        if let Some(more) = self.0.into_inner().checked_sub(BAD_LINES_NAMED_MAX).filter(|more| *more > 0) {
+            let what = format!("{more} more lines");
+            (how.report)(Damage::new(Path::new("files.jsonl"), DamageKind::FileList, "", what));
+        }
+    }
+}
+
+/// Notes a line whose content another backup holds, unless it is compared where its own backup is verified.
+fn note_held(held: &Mutex<HeldLines>, resolved: &Resolved, how: &Verification) -> Option<String> {
+    resolved.line.held.as_ref()?;
+    let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+    match how.elsewhere {
+        Elsewhere::Unread => None,
+        Elsewhere::But(proven) if !resolved.is_own() && proven.contains(held.owner(resolved)) => None,
+        Elsewhere::But(_) => held.add(resolved),
+    }
+}
+
 /// One of the threads that take lines and hash files.
-fn work(contents: &Contents, list: &Mutex<ListReader>, bad_lines: &AtomicU64, how: &Verification) -> Result<()> {
+fn work(
+    contents: &Contents,
+    list: &Mutex<ListReader>,
+    held: &Mutex<HeldLines>,
+    bad_lines: &BadLines,
+    how: &Verification,
+) -> Result<()> {
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
         how.stop.check()?;
         let next = list.lock().unwrap_or_else(PoisonError::into_inner).next_line()?;
         match next {
             None => return Ok(()),
-            Some(Line::Bad(what)) => {
-                if bad_lines.fetch_add(1, Ordering::Relaxed) < BAD_LINES_NAMED_MAX {
-                    (how.report)(Damage::new(Path::new("files.jsonl"), DamageKind::FileList, "", what));
+            Some(Line::Bad(what)) => bad_lines.add(what, how),
+            Some(Line::Sound(resolved)) => {
+                if let Some(what) = note_held(held, &resolved, how) {
+                    bad_lines.add(what, how);
                 }
+                check_line(contents, &resolved, &mut buffer, how)?;
             }
-            Some(Line::Sound(resolved)) => check_line(contents, &resolved, &mut buffer, how)?,
         }
     }
 }
@@ -242,7 +294,7 @@ fn check_line(contents: &Contents, resolved: &Resolved, buffer: &mut [u8], how: 
         Role::Directory | Role::Link if !resolved.is_own() => {} // all that it is stands in the line
         Role::Directory => {
             if let Err(error) = store.list(&folder.join(&path)) {
-                (how.report)(not_as_listed(&path, &error));
+                (how.report)(not_as_listed(&path, &error)?);
             }
         }
         Role::Link => {
@@ -255,14 +307,14 @@ fn check_line(contents: &Contents, resolved: &Resolved, buffer: &mut [u8], how: 
                     format!("-> {}", stored.display()),
                     format!("-> {}", target.display()),
                 )),
-                Err(error) => (how.report)(not_as_listed(&path, &error)),
+                Err(error) => (how.report)(not_as_listed(&path, &error)?),
             }
         }
         Role::Database | Role::Log | Role::Checkpoint | Role::Other => {
             let first = line.hard_link().and_then(|first| line.stored(&first));
             match (&line.held, first) {
                 (Some(_), Some(_)) => {} // as what is held under its first name
-                (Some(_), None) => check_elsewhere(contents, resolved, buffer, how)?,
+                (Some(_), None) => check_elsewhere(contents, line, buffer, how)?,
                 (None, Some(_)) if line.within == Within::Blocks => {}
                 (None, Some(first)) if is_one_file(&**store, folder, &first, &path) => {
                     how.tally.files.fetch_add(1, Ordering::Relaxed); // read and proven, or reported, under its first name
@@ -284,13 +336,17 @@ fn is_one_file(store: &dyn Store, folder: &Path, first: &Path, path: &Path) -> b
     store.is_same_file(&folder.join(first), &folder.join(path)).unwrap_or(false)
 }
 
-pub(super) fn not_as_listed(path: &Path, error: &Error) -> Damage {
+/// What it means for a backup that something of it cannot be had; where the error does not tell, it stays one.
+pub(super) fn not_as_listed(path: &Path, error: &Error) -> Result<Damage> {
+    if error.is_of_the_reader() {
+        return Err(error.clone());
+    }
     let kind = match error.jet_code() {
         Some(Jet::FileNotFound) => DamageKind::Missing,
         Some(Jet::FileInvalidType) => DamageKind::FileType,
         _ => DamageKind::Unreadable,
     };
-    Damage::new(path, kind, "", if error.is_not_found() { "" } else { error.message() })
+    Ok(Damage::new(path, kind, "", if error.is_not_found() { "" } else { error.message() }))
 }
 
 /// Runs a verification on a thread of its own and hands damage to the caller's thread as it is found, with a tick every

@@ -9,7 +9,6 @@ use super::blocks::{self, BadBlock, Proven};
 use super::content::Contents;
 use super::damage::{Damage, DamageKind};
 use super::file_list::FileLine;
-use super::list_reader::Resolved;
 use super::store::Store;
 use super::verify::{Elsewhere, Verification, not_as_listed};
 use crate::engine::Role;
@@ -41,48 +40,19 @@ fn of_home(damage: Damage, line: &FileLine) -> Damage {
     Damage { held_by, ..damage }
 }
 
-/// What becomes of content that other backups hold: nothing, a look whether it is there, or all of it is read.
+/// What becomes of content that other backups hold: it is read, unless it is where its home is verified. That the home
+/// holds what the line says, [`super::held_lines`] proves.
 pub(super) fn check_elsewhere(
     contents: &Contents,
-    resolved: &Resolved,
+    line: &FileLine,
     buffer: &mut [u8],
     how: &Verification,
 ) -> Result<()> {
-    let line = &resolved.line;
     match how.elsewhere {
         Elsewhere::Unread => Ok(()),
-        Elsewhere::But(proven) if line.held.as_ref().is_some_and(|held| proven.contains(&held.by)) => {
-            // A line that stands in the list of its home is proven there.
-            if resolved.is_own() { check_presence(contents, line, how) } else { Ok(()) }
-        }
+        Elsewhere::But(proven) if line.held.as_ref().is_some_and(|held| proven.contains(&held.by)) => Ok(()),
         Elsewhere::But(_) => check_content(contents, line, buffer, how),
     }
-}
-
-/// Looks whether the content of a line is where it says, as long as it says.
-fn check_presence(contents: &Contents, line: &FileLine, how: &Verification) -> Result<()> {
-    how.stop.check()?;
-    let Some(place) = line.place() else { return Ok(()) };
-    let (place, size) = match (line.within, &line.blocks) {
-        (Within::Blocks, Some(blocks)) => (Path::new(blocks::FOLDER).join(place), blocks.bytes),
-        _ => (place, line.size),
-    };
-    let damage = match size_of(&**contents.store(), &contents.home(line).join(&place), size) {
-        Ok(true) => return Ok(()),
-        Ok(false) => Damage::new(&place, DamageKind::Size, size.to_string(), ""),
-        Err(error) => not_as_listed(&place, &error),
-    };
-    (how.report)(of_home(damage, line));
-    Ok(())
-}
-
-/// Whether a file has so many bytes: the last one is there, and no more.
-fn size_of(store: &dyn Store, path: &Path, size: u64) -> Result<bool> {
-    let mut input = store.open(path, size.saturating_sub(1), false)?;
-    let mut bytes = Vec::new();
-    let read = std::io::Read::read_to_end(&mut std::io::Read::take(&mut input, 2), &mut bytes);
-    read.map_err(|e| Error::io("read", &store.describe(path), &e))?;
-    Ok(bytes.len() as u64 == size.min(1))
 }
 
 /// Proves the file of blocks of a line, which stands in the backup itself, and that what it needs of others is there.
@@ -144,6 +114,9 @@ fn sources_are(
 /// Damage is reported, and so is what cannot be read.
 fn report_or(error: &Error, path: &Path, how: &Verification) -> Result<()> {
     how.stop.check()?;
+    if error.is_of_the_reader() {
+        return Err(error.clone());
+    }
     (how.report)(match (error.exit_code(), error.jet_code()) {
         (ExitCode::Verification, _) => Damage::told(path, DamageKind::Hash, error.message()),
         (_, Some(Jet::FileNotFound)) => Damage::new(path, DamageKind::Missing, "", ""),
@@ -237,7 +210,7 @@ fn check_plain(
     let mut input = match store.open(&folder.join(path), 0, how.fresh) {
         Ok(input) => input,
         Err(error) => {
-            (how.report)(not_as_listed(path, &error));
+            (how.report)(not_as_listed(path, &error)?);
             return Ok(());
         }
     };
@@ -271,7 +244,7 @@ fn check_plain(
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => {
                 let error = Error::io("read", &store.describe(&folder.join(path)), &error);
-                (how.report)(Damage::new(path, DamageKind::Unreadable, "", error.message()));
+                (how.report)(not_as_listed(path, &error)?);
                 return Ok(());
             }
         }

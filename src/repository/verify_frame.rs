@@ -30,7 +30,7 @@ pub fn check_sums(store: &dyn Store, folder: &Path, list: Option<&ListReader>, h
     let mut input = match store.open(&folder.join(sums_path), 0, how.fresh) {
         Ok(input) => input,
         Err(error) => {
-            (how.report)(not_as_listed(sums_path, &error));
+            (how.report)(not_as_listed(sums_path, &error)?);
             return Ok(());
         }
     };
@@ -69,7 +69,7 @@ pub(super) fn find_extra(
             Ok(items) => items,
             Err(error) if current.as_os_str().is_empty() => return Err(error),
             Err(error) => {
-                (how.report)(not_as_listed(&current, &error)); // a second time, where it was unreadable above as well
+                (how.report)(not_as_listed(&current, &error)?); // a second time, where it was unreadable above as well
                 continue;
             }
         };

@@ -25,7 +25,8 @@ impl SparseFile {
     /// Reads an open file from a byte on; `allocated` is the space it takes, in bytes.
     pub fn new(file: File, offset: u64, size: u64, allocated: u64) -> io::Result<Self> {
         if offset > 0 {
-            rustix::fs::seek(&file, SeekFrom::Start(offset))?;
+            // Not beyond the end, where there is nothing either: an offset may be larger than a file can be.
+            rustix::fs::seek(&file, SeekFrom::Start(offset.min(size)))?;
         }
         // Less space than bytes: a hole, or a file system that compresses; asking costs little.
         let has_holes = allocated < size;

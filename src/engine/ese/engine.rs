@@ -182,7 +182,9 @@ impl EseEngine {
         findings.extend(between);
         let joined = self.parent.as_ref().map(|parent| {
             let now = increment::Now::of(&instance, signature.as_ref(), &self.storage);
-            increment::join(parent, &now).map_err(|misjoin| misjoin.error(parent))
+            let range = increment::join(parent, &now).map_err(|misjoin| misjoin.error(parent))?;
+            increment::goes_on(parent, &instance, signature.as_ref())?;
+            Ok(range)
         });
         let range = match &joined {
             Some(Ok(range)) => Some(*range),

@@ -5,14 +5,16 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::facts::Named;
-use super::fields::{Generation, LogTime, Signature};
-use super::files::Found;
+use super::fields::{Generation, LogPosition, LogTime, Signature};
+use super::files::{self, Found};
 use super::fitness::{Range, chain};
 use super::header::DatabaseHeader;
 use super::instance::Instance;
-use super::log::LogHeader;
+use super::log::{LogHeader, SEGMENT_BYTES};
+use super::segments::SegmentVerifier;
 use crate::error::{Error, Jet, printable};
 
 /// What is known of the backup that a session takes the next logs after.
@@ -37,6 +39,75 @@ pub struct LastLog {
     pub generation: u32,
     /// When it was begun, as its header has it.
     pub created: [u8; 8],
+    /// What of it nobody writes any more; none where that cannot be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Settled>,
+}
+
+/// The segments of a log that was still being written which are never written again: all with data but the last one, which
+/// the next flush fills up (`spec/ese-format.md` §8.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// Where they end, in bytes; the header, at the begin, is none of them.
+    pub end: u64,
+    /// SHA-256 of them.
+    pub hash: [u8; 32],
+}
+
+impl Settled {
+    /// Those of a log with this header, whose file of so many bytes is read piece by piece by `read` (from an offset on; fewer
+    /// bytes where it ends). None in old formats, and where too little was written.
+    pub fn of<E>(header: &LogHeader, size: u64, read: &mut ReadAt<E>) -> Result<Option<Self>, E> {
+        if !header.has_segments() {
+            return Ok(None);
+        }
+        let mut verifier = SegmentVerifier::new(header, size);
+        let mut at = 0;
+        while at < size {
+            let piece = read(at, PIECE_BYTES)?;
+            if piece.is_empty() {
+                break;
+            }
+            at += piece.len() as u64;
+            verifier.feed(&piece, &mut |_| {}); // damage is others' matter
+        }
+        let end = verifier.finish(&mut |_| {}).valid_bytes.saturating_sub(SEGMENT_BYTES as u64);
+        Ok(if end > SEGMENT_BYTES as u64 { hash(end, read)?.map(|hash| Self { end, hash }) } else { None })
+    }
+
+    /// Whether the log of this generation holds the same, and goes on behind it; `read` as for [`Self::of`].
+    pub fn is_in<E>(&self, generation: Generation, read: &mut ReadAt<E>) -> Result<bool, E> {
+        let next = read(self.end, SEGMENT_BYTES)?;
+        if next.len() < SEGMENT_BYTES {
+            return Ok(false);
+        }
+        let position = LogPosition::at(&next, 8);
+        let goes_on =
+            position.generation == generation && u64::from(position.segment) * SEGMENT_BYTES as u64 == self.end;
+        Ok(goes_on && hash(self.end, read)? == Some(self.hash))
+    }
+}
+
+/// Gives so many bytes of a log from an offset on; fewer where it ends.
+pub type ReadAt<'a, E> = dyn FnMut(u64, usize) -> Result<Vec<u8>, E> + 'a;
+
+/// Bytes of a log that are read at once.
+const PIECE_BYTES: usize = 4 * 1024 * 1024;
+
+/// The hash of a log from its first segment behind the header up to a byte; none where it ends before.
+fn hash<E>(end: u64, read: &mut ReadAt<E>) -> Result<Option<[u8; 32]>, E> {
+    let mut hasher = Sha256::new();
+    let mut at = SEGMENT_BYTES as u64;
+    while at < end {
+        let wanted = usize::try_from(end - at).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+        let piece = read(at, wanted)?;
+        if piece.is_empty() {
+            return Ok(None);
+        }
+        hasher.update(&piece);
+        at += piece.len() as u64;
+    }
+    Ok(Some(hasher.finalize().into()))
 }
 
 /// A database in a chain of backups.
@@ -79,6 +150,8 @@ pub enum Misjoin {
     Missing(Generation),
     /// The log that the backup ends with is another one now.
     OtherLog(Generation),
+    /// The log that the backup ends with lacks what was in it then.
+    OtherContent(Generation),
 }
 
 /// The logs to take after a backup: from its last one, which was still being written then, to the newest.
@@ -111,6 +184,17 @@ pub fn join(parent: &Parent, now: &Now) -> Result<Range, Misjoin> {
         return Err(Misjoin::OtherLog(low));
     }
     Ok(Range { low, high })
+}
+
+/// Whether the instance holds what the last log of a backup had when that was made; a log that cannot be read is an error.
+pub fn goes_on(parent: &Parent, instance: &Instance, signature: Option<&Signature>) -> Result<(), Error> {
+    let Some((last, settled)) = parent.last.and_then(|last| Some((last, last.settled?))) else { return Ok(()) };
+    let generation = Generation(last.generation);
+    let Some((_, log)) = chain(instance, signature).find(|(of, _)| *of == generation) else { return Ok(()) };
+    let (file, _) = files::open(&log.found.path)?;
+    let is_there =
+        settled.is_in(generation, &mut |offset, length| files::read_some(&file, &log.found.path, offset, length))?;
+    if is_there { Ok(()) } else { Err(Misjoin::OtherContent(generation).error(parent)) }
 }
 
 impl Now {
@@ -182,6 +266,14 @@ impl Misjoin {
                 ),
             )
             .hint(format!("The instance was put back to an earlier state. {full}")),
+            Self::OtherContent(generation) => Error::jet(
+                Jet::InvalidLogSequence,
+                format!(
+                    "log {generation} is not the one with which {backup} ends: what was written into it then is not \
+                     there any more"
+                ),
+            )
+            .hint(format!("The instance was put back to an earlier state. {full}")),
         }
     }
 }
@@ -204,7 +296,7 @@ mod tests {
             backup: "000001-20261122T093015Z-full".to_owned(),
             is_since_full: false,
             log_signature: Some("aa".to_owned()),
-            last: Some(LastLog { generation: last, created: time(last).0 }),
+            last: Some(LastLog { generation: last, created: time(last).0, settled: None }),
             databases: vec![Held { file: Named::new(Path::new("a.edb")), signature: "a".to_owned() }],
         }
     }
