@@ -209,6 +209,8 @@ pub struct Giving {
 
 /// Bits of a mode that lend the owner's or the group's rights to whoever runs the file.
 const SET_ID_BITS: u32 = 0o6000;
+/// On a directory: what lies in it belongs to its owners alone.
+const STICKY: u32 = 0o1000;
 /// The group's; on a directory it hands its group down.
 const SET_GROUP_ID: u32 = 0o2000;
 
@@ -294,6 +296,26 @@ impl Giving {
         self.to_file(file, wanted)
     }
 
+    /// Leaves something that is there only to those who may use it now and may use it when it is put right, before it gets
+    /// what the others may not see; `own` are rights that its owner has in any case. Returns the mode that it has then.
+    pub fn narrow(&self, file: impl AsFd, is: &Attributes, wanted: &Attributes, own: u32) -> io::Result<u32> {
+        let file = file.as_fd();
+        let (uid, gid) = self.numbers(wanted);
+        let is_owned = self.rule == OwnerRule::Current || (is.uid == uid && is.gid == gid);
+        let is_alike = is_owned && acl(is) == acl(wanted);
+        if is_alike && is.mode == wanted.mode {
+            return Ok(is.mode);
+        }
+        // Without the group's bits an ACL gives nothing to anybody but the owner.
+        let mode = own | if is_alike { is.mode & (wanted.mode | STICKY) & 0o1777 } else { is.mode & 0o700 };
+        rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?;
+        if !is_owned {
+            let (user, group) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+            let _ = rustix::fs::fchown(file, Some(user), Some(group)); // who may not is told later
+        }
+        Ok(mode)
+    }
+
     /// The same for a symbolic link: the directory it lies in, and its name there.
     pub fn put_link_right(
         &self,
@@ -354,6 +376,12 @@ impl Giving {
         let gid = attributes.group.as_ref().and_then(|name| known(&self.groups, name, group_number));
         (uid.unwrap_or(attributes.uid), gid.unwrap_or(attributes.gid))
     }
+}
+
+/// Who beside owner, group and others may use something.
+fn acl(attributes: &Attributes) -> Option<&[u8]> {
+    let found = attributes.xattrs.iter().find(|xattr| xattr.name == b"system.posix_acl_access");
+    found.map(|xattr| xattr.value.as_slice())
 }
 
 /// The extended attributes that a backup decides about: labels of security modules belong to the machine.

@@ -347,7 +347,7 @@ pub struct ConsolidateArgs {
 /// restore
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Every byte is proven on its way, and nothing stands under DIR before all of it is there and durable. Nothing is ever replaced, except with --delta. What could not be given to a file (an owner, an attribute) is a warning that names it.\n\nExamples:\n  jetbak restore /backup/app --into /srv/app-restored\n  jetbak restore /backup/app 12 --into /tmp/one --only conf/app.ini accounts.db\n  jetbak restore /backup/exchange --into /new/db --map logs=/new/logs\n  jetbak restore /backup/app 12 --delta --into /srv/app --dry-run"
+    after_help = "Every byte is proven on its way, and nothing stands under DIR before all of it is there and durable. Nothing is ever replaced, except with --delta. What could not be given to a file (an owner, an attribute) is a warning that names it.\n\nWith --delta, before the first change: everything on both sides is read, every file of the backup is proven, and refused is what could not be done to its end: too little space, a file system mounted for reading only, what is immutable or append-only or belongs to others, a program that runs (exit code 5), a mount point below DIR, a database of SQLite that is open (5). A file above 1 MiB is written in place, after everybody has been shut out of it who may not read it later; others are written beside and renamed. While that lasts, or where it ends half-way, DIR is neither the old nor the new state; the repository knows that, and the same command, repeated, finishes it. Sockets, fifos and devices stay, and so does what was left out of the backup, also below directories that the backup does not hold; where such a directory would have to give way to a file, nothing is done (2). Labels of security modules (security.*, except capabilities) are neither compared nor taken away: a file that is written anew has what the machine gives new files. With --only the directories above keep their times; what SQLite keeps beside a database that is named goes, and what an interrupted restore left in the directories that are gone through.\n\nExit codes:\n  0    done: everything that was asked for stands there, proven and durable\n  1    failed: I/O, permissions, no space\n  2    the command line was wrong, or DIR is none that this may be done to\n  3    the backup is damaged; with --keep-going: something is left out\n  5    busy: a backup or another restore at work there, an open database, a running program\n  6    with --delta: something changed there between the comparison and the change\n  130, 143, 129  ended by Ctrl-C, SIGTERM, SIGHUP\n\nExamples:\n  jetbak restore /backup/app --into /srv/app-restored\n  jetbak restore /backup/app 12 --into /tmp/one --only conf/app.ini accounts.db\n  jetbak restore /backup/exchange --into /new/db --map logs=/new/logs\n  jetbak restore /backup/app 12 --delta --into /srv/app --dry-run"
 )]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct RestoreArgs {
@@ -370,7 +370,8 @@ pub struct RestoreArgs {
     pub map: Vec<OsString>,
     /// Restore only these, with what lies below them and the directories above them
     ///
-    /// Paths as `jetbak show --files` prints them: relative to the storage, absolute below another root.
+    /// Paths as `jetbak show --files` prints them: relative to the storage, absolute below another root. `.` is everything,
+    /// as if --only were not given.
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub only: Vec<PathBuf>,
     /// Whose the files are to be
@@ -386,8 +387,8 @@ pub struct RestoreArgs {
     ///
     /// Everything is read and compared first, and what will be changed is printed; then it is done. Of large files only the
     /// blocks that differ are written, and what is equal is not touched. DIR is the storage of a backup of this repository,
-    /// or a directory that one was restored to. What is left out of backups as asked (--exclude) stays. With --only nothing
-    /// else is changed or deleted. If it is interrupted, the same command finishes it.
+    /// or a directory that one was restored to. What is left out of backups as asked (--exclude) stays, and so do
+    /// sockets, fifos and devices. With --only nothing else is changed or deleted. If it is interrupted, the same command finishes it.
     #[arg(long, requires = "into", conflicts_with_all = ["map", "keep_going"])]
     pub delta: bool,
     /// With --delta: take a directory that the repository knows nothing of

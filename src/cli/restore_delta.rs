@@ -55,16 +55,13 @@ pub fn run(global: &Global, args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<E
         Ok(delta) => delta,
         Err(error) => return Ok(end.failure(&of_a_plan(error, &stop), None, ui)),
     };
-    if let Some(earlier) = delta.interrupted() {
-        ui.said(&format!(
-            "goes on after a restore of {} into {} that was interrupted ({})",
-            earlier.id,
-            printable(delta.path()),
-            times::for_people(earlier.at)
-        ));
-    }
+    tell_of_an_interruption(&delta, &options, ui);
     show(delta.steps(), args.dry_run, ui);
     if args.dry_run {
+        if let Err(error) = delta.require_possible() {
+            let message = format!("it could not be done now: {}", error.message());
+            ui.warning(&Warning { jet: error.jet_code(), message, file: error.path().map(Path::to_owned) });
+        }
         end.dry_run(&delta, ui);
         return Ok(ExitCode::Done);
     }
@@ -72,6 +69,30 @@ pub fn run(global: &Global, args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<E
         Ok(done) => end.success(&delta, &done, ui),
         Err(error) => end.failure(&in_words_of_a_restore(error, &stop), Some(&delta), ui),
     })
+}
+
+/// Says that an earlier restore did not end here, and what it left that this one does not touch.
+fn tell_of_an_interruption(delta: &Delta, options: &Options, ui: &mut Ui) {
+    let Some(earlier) = delta.interrupted() else { return };
+    let (id, into, at) = (printable(&earlier.id), printable(delta.path()), times::for_people(earlier.at));
+    if options.only.is_empty() {
+        ui.said(&format!("goes on after a restore of {id} into {into} that was interrupted ({at})"));
+    } else {
+        let message = format!(
+            "a restore of {id} into {into} was interrupted ({at}), and with --only it is not finished: \
+             repeat the command without --only"
+        );
+        ui.warning(&Warning { jet: None, message, file: None });
+    }
+    let leftovers = &delta.steps().leftovers;
+    for path in leftovers.iter().take(STEPS_NAMED_MAX) {
+        let message = format!("{} was left by it, and can be removed", printable(path));
+        ui.warning(&Warning { jet: None, message, file: Some(path.clone()) });
+    }
+    if let Some(more) = leftovers.len().checked_sub(STEPS_NAMED_MAX).filter(|more| *more > 0) {
+        let message = format!("{more} more such files were left by it");
+        ui.warning(&Warning { jet: None, message, file: None });
+    }
 }
 
 /// The sessions that are in progress.
@@ -105,14 +126,17 @@ fn of_a_plan(error: Error, stop: &StopToken) -> Error {
 }
 
 fn apply(delta: &Delta, ui: &mut Ui) -> Result<Done> {
-    delta.require_space()?;
+    let deletes_first = delta.require_possible()?;
+    if deletes_first {
+        ui.decided("what the backup does not hold is deleted first: the rest would not fit beside it");
+    }
     if !delta.steps().is_empty()
         && let Err(error) = delta.note_begun()
     {
         warn_of_no_note(&error, ui);
     }
     let mut voice = Voice::at(ui, Activity::Restoring, delta.steps().bytes);
-    let done = delta.apply(&mut voice);
+    let done = delta.apply(deletes_first, &mut voice);
     voice.close();
     ui.finish_progress();
     done
@@ -223,6 +247,10 @@ impl End<'_> {
             let verb = if plan.kept == 1 { "stays" } else { "stay" };
             ui.say(&format!("  {} {verb}: left out when the backup was made", entries(plan.kept)));
         }
+        if plan.special > 0 {
+            let verb = if plan.special == 1 { "stays" } else { "stay" };
+            ui.say(&format!("  {} {verb}: sockets, fifos and devices are in no backup", entries(plan.special)));
+        }
     }
 
     fn success(&self, delta: &Delta, done: &Done, ui: &mut Ui) -> ExitCode {
@@ -279,7 +307,8 @@ impl End<'_> {
             "replaced": counted(Action::Replace),
             "deleted": counted(Action::Delete),
             "equal": plan.map_or(0, |plan| plan.equal),
-            "kept": plan.map_or(0, |plan| plan.kept),
+            "kept": plan.map_or(0, |plan| plan.kept + plan.special),
+            "special": plan.map_or(0, |plan| plan.special),
             "bytes_compared": plan.map_or(0, |plan| plan.compared),
             "interrupted": delta.and_then(Delta::interrupted).map(|earlier| earlier.id.clone()),
         }));

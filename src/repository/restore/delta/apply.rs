@@ -1,5 +1,8 @@
 //! Doing what a plan says: what must not stay first, then directories, files and links in the order of the list, what the
 //! backup does not hold, and the directories' own attributes last.
+//!
+//! Whatever ends it, directories that were opened to their owner get their modes back, and those that only have something
+//! put right in them their times.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -7,7 +10,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, linkat, mkdirat, renameat, statat, symlinkat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, Stat, Timestamps, linkat, mkdirat, renameat, statat, symlinkat, unlinkat,
+};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
@@ -16,6 +21,7 @@ use super::blocks::{self, There};
 use super::content::{self, Piece, Pieces};
 use super::ground::{Ground, changed_meanwhile};
 use super::plan::{Content, Keys, Plan, Step, Way};
+use crate::attributes::{modified, stamp};
 use crate::engine::Role;
 use crate::error::{Error, ExitCode, Result};
 use crate::repository::file_list::FileLine;
@@ -35,6 +41,8 @@ pub struct Applied {
     pub written: u64,
     /// Attributes that could not be given.
     pub not_given: u64,
+    /// Steps of the plan that are done.
+    pub steps: u64,
 }
 
 struct Work<'a> {
@@ -46,11 +54,18 @@ struct Work<'a> {
     is_root: bool,
     buffer: Vec<u8>,
     done: u64,
-    applied: Applied,
+    applied: &'a mut Applied,
 }
 
-/// Carries out a plan; durable when this returns.
-pub fn apply(job: &Job, ground: &Ground, keys: &Keys, plan: &Plan, witness: &mut dyn Witness) -> Result<Applied> {
+/// Carries out a plan; durable when this returns. What was done is counted also where it ends with an error.
+/// `deletes_first`: what the backup does not hold goes before anything is written, because the rest would not fit else.
+pub fn apply(
+    (job, ground, keys): (&Job, &Ground, &Keys),
+    plan: &Plan,
+    deletes_first: bool,
+    applied: &mut Applied,
+    witness: &mut dyn Witness,
+) -> Result<()> {
     let mut work = Work {
         job,
         ground,
@@ -59,69 +74,13 @@ pub fn apply(job: &Job, ground: &Ground, keys: &Keys, plan: &Plan, witness: &mut
         is_root: rustix::process::geteuid().is_root(),
         buffer: Vec::new(),
         done: 0,
-        applied: Applied::default(),
+        applied,
     };
-    let touched: HashSet<u64> = plan
-        .all()
-        .filter(|step| moves_names(step))
-        .filter_map(|step| step.path.parent().map(|parent| keys.of(parent)))
-        .collect();
-    let (first, last) = plan.deletions.split_at(plan.first_deletions.min(plan.deletions.len()));
-    first.iter().try_for_each(|step| work.delete(step))?;
-    if !first.is_empty() {
-        ground.sync()?; // no log of the past comes back beside a database that is another one by then
-    }
-    let mut dressed: Vec<(PathBuf, Attributes)> = Vec::new();
-    let mut steps = plan.steps.iter().peekable();
-    content::lines(job, &mut |listed| {
-        job.stop.check()?;
-        let line = &listed.line;
-        let step = steps.next_if(|step| step.line == Some(listed.number));
-        if line.root != DATA || (step.is_none() && line.role != Role::Directory) {
-            return Ok(());
-        }
-        let path = line.path().unwrap_or_default();
-        let attributes = line.attributes().ok_or_else(|| damaged(&path, "its line cannot be believed"))?;
-        if let Some(step) = step {
-            if step.path != path {
-                return Err(bad_list(job.backup, "it changed while it was read"));
-            }
-            work.step(step, line, &attributes)?;
-        }
-        if line.role == Role::Directory {
-            let name = job.name(line);
-            let is_touched = touched.contains(&keys.of(&path)) && job.selection.contains(&name);
-            if step.is_some() || (is_touched && needs(&job.selection, line, &name)) {
-                dressed.push((path, attributes));
-            }
-        }
-        Ok(())
-    })?;
-    if steps.next().is_some() {
-        return Err(bad_list(job.backup, "it changed while it was read"));
-    }
-    last.iter().try_for_each(|step| work.delete(step))?;
-    for (path, attributes) in dressed.iter().rev() {
-        job.stop.check()?;
-        work.opened.remove(path);
-        work.dress_directory(path, attributes)?;
-    }
-    for (path, mode) in std::mem::take(&mut work.opened) {
-        let folder = ground.open_directory(&path)?;
-        let given = rustix::fs::fchmod(&folder, Mode::from_raw_mode(mode));
-        given.map_err(|e| ground.error("set the mode of", &path, e))?;
-    }
-    ground.sync()?;
-    Ok(work.applied)
-}
-
-/// Whether a step changes which names a directory holds.
-fn moves_names(step: &Step) -> bool {
-    match step.way {
-        Way::Attributes | Way::InPlace => false,
-        Way::Directory => step.instead.is_some() || step.what.is_empty(),
-        _ => true,
-    }
+    let times = work.times_of_others(plan)?;
+    let ended = work.all(keys, plan, deletes_first);
+    let closed = work.close(times);
+    ended.and(closed)?;
+    ground.sync()
 }
 
 impl Work<'_> {
@@ -129,10 +88,108 @@ impl Work<'_> {
         self.ground.error(action, path, errno)
     }
 
+    fn all(&mut self, keys: &Keys, plan: &Plan, deletes_first: bool) -> Result<()> {
+        let job = self.job;
+        let touched: HashSet<u64> = plan
+            .all()
+            .filter(|step| step.moves_names())
+            .filter_map(|step| step.path.parent().map(|parent| keys.of(parent)))
+            .collect();
+        let early = if deletes_first { plan.deletions.len() } else { plan.first_deletions.min(plan.deletions.len()) };
+        let (first, last) = plan.deletions.split_at(early);
+        first.iter().try_for_each(|step| self.delete(step))?;
+        if !first.is_empty() {
+            self.ground.sync()?; // no log of the past comes back beside a database that is another one by then
+        }
+        let mut dressed: Vec<(PathBuf, Attributes)> = Vec::new();
+        let mut steps = plan.steps.iter().peekable();
+        content::lines(job, &mut |listed| {
+            job.stop.check()?;
+            let line = &listed.line;
+            let step = steps.next_if(|step| step.line == Some(listed.number));
+            if line.root != DATA || (step.is_none() && line.role != Role::Directory) {
+                return Ok(());
+            }
+            let path = line.path().unwrap_or_default();
+            let attributes = line.attributes().ok_or_else(|| damaged(&path, "its line cannot be believed"))?;
+            if let Some(step) = step {
+                if step.path != path {
+                    return Err(bad_list(job.backup, "it changed while it was read"));
+                }
+                self.step(step, line, &attributes)?;
+                self.applied.steps += 1;
+            }
+            if line.role == Role::Directory {
+                let name = job.name(line);
+                let is_touched = touched.contains(&keys.of(&path)) && job.selection.contains(&name);
+                if step.is_some() || (is_touched && needs(&job.selection, line, &name)) {
+                    dressed.push((path, attributes));
+                }
+            }
+            Ok(())
+        })?;
+        if steps.next().is_some() {
+            return Err(bad_list(job.backup, "it changed while it was read"));
+        }
+        last.iter().try_for_each(|step| self.delete(step))?;
+        for (path, attributes) in dressed.iter().rev() {
+            job.stop.check()?;
+            self.dress_directory(path, attributes)?;
+            self.opened.remove(path);
+        }
+        Ok(())
+    }
+
+    /// When the directories were changed that are not meant themselves, though something in them is.
+    fn times_of_others(&self, plan: &Plan) -> Result<HashMap<PathBuf, Timestamps>> {
+        let mut times = HashMap::new();
+        if self.job.selection.names().is_empty() {
+            return Ok(times);
+        }
+        for step in plan.all().filter(|step| step.moves_names()) {
+            let Some(folder) = step.path.parent().filter(|folder| !self.job.selection.contains(folder)) else {
+                continue;
+            };
+            if times.contains_key(folder) {
+                continue;
+            }
+            // What is not there yet gets the time that the backup knows.
+            if let Some(stat) = self.ground.look(folder)?.filter(|stat| FileType::from_raw_mode(stat.st_mode).is_dir())
+            {
+                times.insert(folder.to_owned(), modified(&Attributes::plain(stamp(&stat), 0, 0, 0)));
+            }
+        }
+        Ok(times)
+    }
+
+    /// Gives directories back what they had before something was put right in them; the first error is returned.
+    fn close(&mut self, times: HashMap<PathBuf, Timestamps>) -> Result<()> {
+        let ground = self.ground;
+        let give = |path: &Path, how: &dyn Fn(&std::os::fd::OwnedFd) -> rustix::io::Result<()>| {
+            if ground.look(path)?.is_none() {
+                return Ok(()); // it was replaced
+            }
+            how(&ground.open_directory(path)?).map_err(|e| ground.error("set the mode or time of", path, e))
+        };
+        let mut closed = Ok(());
+        for (path, time) in times {
+            closed = closed.and(give(&path, &|folder| match rustix::fs::futimens(folder, &time) {
+                Err(Errno::PERM | Errno::ACCESS) => Ok(()), // only its owner may
+                given => given,
+            }));
+        }
+        for (path, mode) in std::mem::take(&mut self.opened) {
+            closed = closed.and(give(&path, &|folder| rustix::fs::fchmod(folder, Mode::from_raw_mode(mode))));
+        }
+        closed
+    }
+
     fn delete(&mut self, step: &Step) -> Result<()> {
         self.job.stop.check()?;
         self.open_up(&step.path)?;
-        self.ground.remove(&step.path)
+        self.ground.remove(&step.path)?;
+        self.applied.steps += 1;
+        Ok(())
     }
 
     /// Lets an ordinary user put something into a directory of its own, or take something out.
@@ -154,7 +211,7 @@ impl Work<'_> {
 
     fn step(&mut self, step: &Step, line: &FileLine, attributes: &Attributes) -> Result<()> {
         let path = &step.path;
-        if moves_names(step) {
+        if step.moves_names() {
             self.open_up(path)?;
         }
         let is_directory_there = step.instead.is_some_and(FileType::is_dir);
@@ -162,7 +219,7 @@ impl Work<'_> {
             self.ground.remove(path)?;
         }
         match &step.way {
-            Way::Directory => self.directory(step),
+            Way::Directory => self.directory(step, attributes),
             Way::Link => {
                 let target = line.target().unwrap_or_default();
                 self.beside(path, |ground, folder, name| {
@@ -183,10 +240,13 @@ impl Work<'_> {
         }
     }
 
-    fn directory(&mut self, step: &Step) -> Result<()> {
+    fn directory(&mut self, step: &Step, attributes: &Attributes) -> Result<()> {
         let path = &step.path;
         if step.instead.is_some() {
             self.ground.remove(path)?;
+        }
+        if step.instead.is_none() && !step.what.is_empty() {
+            return self.narrow_directory(path, attributes);
         }
         if path.as_os_str().is_empty() {
             return Ok(());
@@ -196,6 +256,19 @@ impl Work<'_> {
             Err(Errno::EXIST) if self.is_directory(path)? => Ok(()),
             made => made.map_err(|e| self.error("create", path, e)),
         }
+    }
+
+    /// Lets nobody into a directory who may not be there later, before something new is put into it.
+    fn narrow_directory(&mut self, path: &Path, attributes: &Attributes) -> Result<()> {
+        let folder = File::from(self.ground.open_directory(path)?);
+        let is = self.ground.attributes(&folder, path)?;
+        let own = if self.is_root { 0 } else { 0o700 };
+        let narrowed = self.job.giving.narrow(&folder, &is, attributes, own);
+        let mode = narrowed.map_err(|e| Error::io("set the mode of", &self.ground.describe(path), &e))?;
+        if mode & !is.mode != 0 {
+            self.opened.insert(path.to_owned(), mode & is.mode);
+        }
+        Ok(())
     }
 
     fn is_directory(&self, path: &Path) -> Result<bool> {
@@ -314,6 +387,9 @@ impl Work<'_> {
         }
         let (file, stat) = self.ground.open_file(path, OFlags::RDWR)?;
         self.require_same(step, &stat)?;
+        let is = self.ground.attributes(&file, path)?;
+        let narrowed = self.job.giving.narrow(&file, &is, attributes, 0o600);
+        narrowed.map_err(|e| Error::io("set the mode of", &described, &e))?;
         let source = content::open(self.job, line)?;
         let mut pieces = Pieces::new(source, std::mem::take(&mut self.buffer));
         let there = There { file: &file, size: u64::try_from(stat.st_size).unwrap_or(0), path: &described };

@@ -36,6 +36,8 @@ pub struct Compared {
     pub expected: Expected,
     /// Databases of SQLite, as the backup has them or the directory.
     pub databases: Vec<PathBuf>,
+    /// Directories that are there and that something below is meant of, where not everything is.
+    pub entered: Vec<PathBuf>,
 }
 
 struct Comparison<'a> {
@@ -54,7 +56,8 @@ struct Comparison<'a> {
 
 /// Compares what is meant of a backup with a directory.
 pub fn compare(job: &Job, ground: &Ground, keys: &Keys, witness: &mut dyn Witness) -> Result<Compared> {
-    let compared = Compared { plan: Plan::default(), expected: Expected::default(), databases: Vec::new() };
+    let compared =
+        Compared { plan: Plan::default(), expected: Expected::default(), databases: Vec::new(), entered: Vec::new() };
     let mut comparison = Comparison {
         job,
         ground,
@@ -114,6 +117,13 @@ fn refuse_root(job: &Job, root: &str) -> Error {
     )
 }
 
+/// The bytes of disk that a file's content takes: whole blocks, without its holes.
+fn disk_of(of: &FileLine) -> u64 {
+    let holes = of.holes.iter().fold(0, |sum: u64, Hole(_, length)| sum.saturating_add(*length));
+    let data = of.size.saturating_sub(holes);
+    data.checked_next_multiple_of(blocks::BLOCK_BYTES as u64).unwrap_or(data)
+}
+
 impl Comparison<'_> {
     fn take(&mut self, listed: &Listed, path: PathBuf, is_meant: bool) -> Result<()> {
         let (line, of) = (listed.number, &listed.line);
@@ -161,6 +171,9 @@ impl Comparison<'_> {
         if let Some(stat) = &found
             && FileType::from_raw_mode(stat.st_mode).is_dir()
         {
+            if !self.job.selection.names().is_empty() {
+                self.compared.entered.push(path.clone());
+            }
             if is_meant {
                 let handle = std::fs::File::from(self.ground.open_directory(&path)?);
                 let is = self.ground.attributes(&handle, &path)?;
@@ -231,9 +244,8 @@ impl Comparison<'_> {
         }
         self.compared.plan.compared = self.compared.plan.compared.saturating_add(of.size);
         let Some((file, stat)) = &opened else {
-            self.grow(of, 0);
             let step = Step::new(line, path, FileType::RegularFile, Way::Anew, found.as_ref(), Vec::new());
-            self.add(step.with(content, of.size));
+            self.add(step.with(content, of.size, disk_of(of)));
             return Ok(());
         };
         let mut what = Vec::new();
@@ -256,12 +268,8 @@ impl Comparison<'_> {
             self.compared.plan.equal += 1;
             return Ok(());
         }
-        match way {
-            Way::Anew => self.grow(of, 0),
-            Way::InPlace => self.grow(of, u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512)),
-            _ => {}
-        }
-        let mut step = Step::new(line, path, FileType::RegularFile, way, Some(stat), what).with(content, of.size);
+        let step = Step::new(line, path, FileType::RegularFile, way, Some(stat), what);
+        let mut step = step.with(content, of.size, disk_of(of));
         step.found = Some((stat.st_dev, stat.st_ino, stat.st_nlink));
         self.add(step);
         Ok(())
@@ -304,12 +312,6 @@ impl Comparison<'_> {
         self.add(Step::new(line, path, FileType::RegularFile, Way::HardLink(first), found.as_ref(), what));
     }
 
-    fn grow(&mut self, of: &FileLine, there: u64) {
-        let holes = of.holes.iter().fold(0, |sum: u64, Hole(_, length)| sum.saturating_add(*length));
-        let growth = of.size.saturating_sub(holes).saturating_sub(there);
-        self.compared.plan.growth = self.compared.plan.growth.saturating_add(growth);
-    }
-
     fn add(&mut self, step: Step) {
         self.compared.plan.steps.push(step);
     }
@@ -317,17 +319,14 @@ impl Comparison<'_> {
     /// What has names that the backup does not know is not changed under them: it is written anew, with all its names.
     fn finish(mut self) -> Compared {
         let mut left = std::collections::HashSet::new();
-        let mut growth = 0_u64;
         for step in &mut self.compared.plan.steps {
             let Some((device, inode, links)) = step.found else { continue };
             let stays = matches!(step.way, Way::InPlace | Way::Attributes);
             if stays && links > self.names.count((device, inode)) {
                 step.way = Way::Anew;
-                growth = growth.saturating_add(step.size);
                 left.insert(self.keys.of(&step.path));
             }
         }
-        self.compared.plan.growth = self.compared.plan.growth.saturating_add(growth);
         for (line, path, first) in self.joined {
             if left.contains(&self.keys.of(&first)) {
                 self.compared.plan.equal -= 1;

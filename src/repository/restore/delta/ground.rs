@@ -2,12 +2,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags, chmodat, statat, statx, unlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, Stat, StatVfsMountFlags, StatxAttributes, StatxFlags, chmodat, statat, statx,
+    unlinkat,
 };
 use rustix::io::Errno;
 
@@ -18,6 +19,8 @@ use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::roots::below;
 use crate::stream::source::Attributes;
 
+/// What its own temporary files are called, after [`TEMPORARY_PREFIX`].
+const TEMPORARY_KIND: &str = "delta-";
 /// How a directory is opened whose names are wanted, or whose attributes are.
 const LISTING: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 
@@ -40,6 +43,10 @@ impl Ground {
         let resolved = path.canonicalize().map_err(|e| Error::io("find", path, &e)).map_err(|error| {
             if !error.is_not_found() {
                 return error;
+            }
+            if let Ok(target) = std::fs::read_link(path) {
+                let what = format!("is a link to {}, where nothing is", printable(target));
+                return refuse(&what, "Mend the link, or name the directory itself.");
             }
             refuse("does not exist", "Leave --delta away: a plain restore makes the directory.")
         })?;
@@ -251,7 +258,27 @@ impl Ground {
 
     /// A name beside a path that nothing has.
     pub fn temporary(path: &Path) -> PathBuf {
-        path.with_file_name(format!("{TEMPORARY_PREFIX}delta-{:016x}", random()))
+        path.with_file_name(format!("{TEMPORARY_PREFIX}{TEMPORARY_KIND}{:016x}", random()))
+    }
+
+    /// Why nobody may change something, root neither; none where somebody may.
+    pub fn fixed(&self, path: &Path) -> Option<&'static str> {
+        let found = if path.as_os_str().is_empty() {
+            flags_of(self.root(), OsStr::new(""), AtFlags::EMPTY_PATH)
+        } else {
+            let (folder, name) = self.parent(path).ok()?;
+            flags_of(&*folder, name, AtFlags::SYMLINK_NOFOLLOW)
+        };
+        match found {
+            flags if flags.contains(StatxAttributes::IMMUTABLE) => Some("is immutable (`chattr -i` ends that)"),
+            flags if flags.contains(StatxAttributes::APPEND) => Some("is append-only (`chattr -a` ends that)"),
+            _ => None,
+        }
+    }
+
+    /// Whether its file system is mounted for reading only.
+    pub fn is_read_only(&self) -> bool {
+        rustix::fs::fstatvfs(self.root()).is_ok_and(|space| space.f_flag.contains(StatVfsMountFlags::RDONLY))
     }
 
     /// Makes everything that was changed durable.
@@ -273,7 +300,33 @@ pub fn changed_meanwhile(path: &Path) -> Error {
 }
 
 /// Whether something is mounted there; kernels before 5.8 do not say.
-fn is_mount_root(folder: impl std::os::fd::AsFd, name: &OsStr) -> bool {
-    let found = statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS);
-    found.is_ok_and(|found| (found.stx_attributes & found.stx_attributes_mask).contains(StatxAttributes::MOUNT_ROOT))
+fn is_mount_root(folder: impl AsFd, name: &OsStr) -> bool {
+    flags_of(folder, name, AtFlags::SYMLINK_NOFOLLOW).contains(StatxAttributes::MOUNT_ROOT)
+}
+
+/// What the file system says of something beyond its mode; nothing where it says nothing.
+fn flags_of(folder: impl AsFd, name: &OsStr, how: AtFlags) -> StatxAttributes {
+    let found = statx(folder, name, how, StatxFlags::BASIC_STATS);
+    found.map_or(StatxAttributes::empty(), |found| found.stx_attributes & found.stx_attributes_mask)
+}
+
+/// Whether a restore in place gives such names to what it has not finished.
+pub fn is_temporary(name: &OsStr) -> bool {
+    let digits = name.as_encoded_bytes().strip_prefix(TEMPORARY_PREFIX.as_bytes());
+    let digits = digits.and_then(|rest| rest.strip_prefix(TEMPORARY_KIND.as_bytes()));
+    digits.is_some_and(|digits| digits.len() == 16 && digits.iter().all(u8::is_ascii_hexdigit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_finished_is_known_by_its_name() {
+        let temporary = Ground::temporary(Path::new("conf/app.ini"));
+        assert_eq!(temporary.parent(), Some(Path::new("conf")));
+        assert!(is_temporary(temporary.file_name().expect("a name")));
+        let others = [".jetbak-tmp-delta-", ".jetbak-tmp-0123456789abcdef", ".jetbak-tmp-delta-0123456789abcdeg", ""];
+        assert!(!others.iter().any(|other| is_temporary(OsStr::new(other))));
+    }
 }

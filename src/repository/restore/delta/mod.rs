@@ -10,9 +10,11 @@ pub mod content;
 pub mod extras;
 pub mod ground;
 pub mod plan;
+pub mod planning;
+pub mod preflight;
+pub mod space;
 pub mod sqlite;
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::ops::ControlFlow;
@@ -23,7 +25,7 @@ use std::sync::Arc;
 
 use self::apply::Applied;
 use self::ground::Ground;
-use self::plan::{Action, Keys, Plan, Step, Way};
+use self::plan::{Keys, Plan};
 use super::layout::{Layout, Mapping};
 use super::set::{self, Placed};
 use super::{Options as RestoreOptions, Witness};
@@ -144,7 +146,7 @@ impl<'a> Delta<'a> {
             stop,
         };
         let keys = Keys::default();
-        let plan = make_plan(&job, &ground, &keys, manifest, witness)?;
+        let plan = planning::plan(&job, &ground, &keys, manifest, interrupted.is_some(), witness)?;
         Ok(Self { job, ground, keys, plan, options, set, interrupted, _lock: lock })
     }
 
@@ -163,13 +165,17 @@ impl<'a> Delta<'a> {
         self.interrupted.as_ref()
     }
 
-    /// Refuses what does not fit onto the disk.
-    pub fn require_space(&self) -> Result<()> {
-        let (free, needed) = (self.ground.free_bytes()?, self.plan.growth);
-        if free >= needed {
-            return Ok(());
+    /// Refuses what could not be done to its end, or does not fit onto the disk. True where it fits only if what the backup
+    /// does not hold is deleted first.
+    pub fn require_possible(&self) -> Result<bool> {
+        preflight::check(&self.ground, &self.plan, &self.job.selection, self.job.stop)?;
+        let free = self.ground.free_bytes()?;
+        for deletes_first in [false, true] {
+            if space::peak(&self.plan, deletes_first) <= free {
+                return Ok(deletes_first);
+            }
         }
-        Err(Error::too_little_space(self.path(), free, needed)
+        Err(Error::too_little_space(self.path(), free, space::peak(&self.plan, true))
             .hint("Free space there, or restore less, with --only. Nothing was changed."))
     }
 
@@ -178,12 +184,13 @@ impl<'a> Delta<'a> {
         self.record(false)
     }
 
-    /// Does it. An interrupted one is finished by the same call.
-    pub fn apply(&self, witness: &mut dyn Witness) -> Result<Done> {
+    /// Does it. An interrupted one is finished by the same call. `deletes_first`: see [`Self::require_possible`].
+    pub fn apply(&self, deletes_first: bool, witness: &mut dyn Witness) -> Result<Done> {
         let mut done = Done::default();
         if !self.plan.is_empty() {
-            let applied = apply::apply(&self.job, &self.ground, &self.keys, &self.plan, witness);
-            done.applied = applied.map_err(|error| self.unfinished(&error))?;
+            let what = (&self.job, &self.ground, &self.keys);
+            let applied = apply::apply(what, &self.plan, deletes_first, &mut done.applied, witness);
+            applied.map_err(|error| self.unfinished(&error, &done.applied))?;
         }
         if !self.plan.is_empty() || self.interrupted.is_some() {
             done.unrecorded = self.record(true).err();
@@ -208,69 +215,19 @@ impl<'a> Delta<'a> {
         self.job.repository.record_restored(self.path(), &restored)
     }
 
-    fn unfinished(&self, error: &Error) -> Error {
+    fn unfinished(&self, error: &Error, applied: &Applied) -> Error {
         let advice = error.advice().map(|hint| format!("{hint} ")).unwrap_or_default();
         let path = printable(self.path());
-        error
-            .clone()
-            .hint(format!("{advice}{path} is changed in part; the same command, repeated, goes on from there."))
+        let (done, all) = (applied.steps, self.plan.all().count());
+        error.clone().hint(format!(
+            "{advice}{path} is changed in part: {done} of {all} changes are made; the same command, repeated, goes on from there."
+        ))
     }
 }
 
 /// The same options in words of a plain restore, which the judge of sets knows.
 fn of_set(options: &Options) -> RestoreOptions {
     RestoreOptions { mappings: Vec::new(), only: options.only.clone(), owner: options.owner, keep_going: false }
-}
-
-fn make_plan(job: &Job, ground: &Ground, keys: &Keys, manifest: &Manifest, witness: &mut dyn Witness) -> Result<Plan> {
-    let compared = compare::compare(job, ground, keys, witness)?;
-    let (mut plan, expected, mut databases) = (compared.plan, compared.expected, compared.databases);
-    for step in &plan.steps {
-        let is_file = |stat: &rustix::fs::Stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
-        if ground.look(&step.path)?.as_ref().is_some_and(is_file)
-            && let Ok((file, _)) = ground.open_file(&step.path, rustix::fs::OFlags::RDONLY)
-            && sqlite::is_database(&file)
-        {
-            databases.push(step.path.clone()); // whatever takes its place
-        }
-    }
-    let mut deletions = Vec::new();
-    if job.selection.names().is_empty() {
-        let left_out = extras::LeftOut::of(manifest)?;
-        let found = extras::find(ground, &expected, keys, &left_out, job.stop)?;
-        (deletions, plan.kept) = (found.deletions, found.kept);
-        databases.extend(found.databases);
-    } else {
-        for beside in databases.iter().flat_map(|database| sqlite::beside(database)) {
-            let Some(stat) = ground.look(&beside)?.filter(|_| !expected.others.contains(&keys.of(&beside))) else {
-                continue;
-            };
-            ground.refuse_mount(&beside, &stat)?;
-            deletions.push(Step::delete(beside, rustix::fs::FileType::from_raw_mode(stat.st_mode), 0));
-        }
-    }
-    let comes_first = |step: &Step| {
-        sqlite::database_of(&step.path).is_some_and(|database| expected.others.contains(&keys.of(&database)))
-    };
-    let (first, last): (Vec<_>, Vec<_>) = deletions.into_iter().partition(comes_first);
-    plan.first_deletions = first.len();
-    plan.deletions = first.into_iter().chain(last).collect();
-    refuse_open_databases(ground, keys, &plan, &databases)?;
-    Ok(plan)
-}
-
-/// Refuses where a database that somebody has open would be changed, or lose what stands beside it.
-fn refuse_open_databases(ground: &Ground, keys: &Keys, plan: &Plan, databases: &[PathBuf]) -> Result<()> {
-    let takes_along = |step: &&Step| step.action == Action::Delete || step.instead.is_some();
-    let gone: HashSet<u64> = plan.all().filter(takes_along).map(|step| keys.of(&step.path)).collect();
-    let is_changed = |step: &&Step| matches!(step.way, Way::Anew | Way::InPlace | Way::HardLink(_));
-    let changed: HashSet<u64> = plan.steps.iter().filter(is_changed).map(|step| keys.of(&step.path)).collect();
-    let goes = |database: &Path| {
-        changed.contains(&keys.of(database))
-            || database.ancestors().any(|above| gone.contains(&keys.of(above)))
-            || sqlite::beside(database).any(|beside| gone.contains(&keys.of(&beside)))
-    };
-    databases.iter().filter(|database| goes(database)).try_for_each(|one| sqlite::refuse_open(ground, one))
 }
 
 /// Refuses a directory that is no place for this, or that somebody is at.

@@ -100,6 +100,36 @@ pub struct Step {
     pub size: u64,
     /// How many entries lie below a directory that is deleted.
     pub below: u64,
+    /// What it takes and gives back, in bytes of disk.
+    pub space: Space,
+}
+
+/// The disk that one entry takes, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// What the content of the backup takes.
+    pub wanted: u64,
+    /// What the file that stands there takes.
+    pub there: u64,
+    /// What comes free when that goes; nothing where it has another name.
+    pub freed: u64,
+    /// What stands there has holes, so that writing into it takes space.
+    pub sparse: bool,
+}
+
+impl Space {
+    /// Of what stands there.
+    fn of(stat: &Stat) -> Self {
+        let there = allocated(stat);
+        let is_only_name = !FileType::from_raw_mode(stat.st_mode).is_dir() && stat.st_nlink <= 1;
+        let sparse = there < u64::try_from(stat.st_size).unwrap_or(0);
+        Self { wanted: 0, there, freed: if is_only_name { there } else { 0 }, sparse }
+    }
+}
+
+/// Bytes of disk that something takes.
+pub fn allocated(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512)
 }
 
 impl Step {
@@ -119,21 +149,32 @@ impl Step {
             Some(_) => Action::Replace,
         };
         let instead = there.filter(|there| *there != kind);
-        let (line, content, found) = (Some(line), None, None);
-        Self { line, path, action, way, kind, instead, what, content, found, size: 0, below: 0 }
+        let (line, content, space) = (Some(line), None, found.map(Space::of).unwrap_or_default());
+        Self { line, path, action, way, kind, instead, what, content, found: None, size: 0, below: 0, space }
     }
 
-    /// The same with its content, and so many bytes of it.
+    /// The same with its content, so many bytes of it that take so many bytes of disk.
     #[must_use]
-    pub fn with(self, content: Content, size: u64) -> Self {
-        Self { content: Some(Box::new(content)), size, ..self }
+    pub fn with(self, content: Content, size: u64, wanted: u64) -> Self {
+        let space = Space { wanted, ..self.space };
+        Self { content: Some(Box::new(content)), size, space, ..self }
     }
 
-    /// Deletes what the backup does not hold.
-    pub fn delete(path: PathBuf, kind: FileType, below: u64) -> Self {
+    /// Whether it changes which names the directory holds that it lies in.
+    pub fn moves_names(&self) -> bool {
+        match self.way {
+            Way::Attributes | Way::InPlace => false,
+            Way::Directory => self.instead.is_some() || self.what.is_empty(),
+            _ => true,
+        }
+    }
+
+    /// Deletes what the backup does not hold; `below` entries of a directory with it, and so many bytes of disk.
+    pub fn delete(path: PathBuf, kind: FileType, below: u64, freed: u64) -> Self {
         let (line, action, way) = (None, Action::Delete, Way::Delete);
         let (instead, what, content, found) = (None, Vec::new(), None, None);
-        Self { line, path, action, way, kind, instead, what, content, found, size: 0, below }
+        let space = Space { freed, ..Space::default() };
+        Self { line, path, action, way, kind, instead, what, content, found, size: 0, below, space }
     }
 }
 
@@ -150,12 +191,14 @@ pub struct Plan {
     pub equal: u64,
     /// Entries that the backup does not hold and that stay: they were left out when it was made.
     pub kept: u64,
+    /// Sockets, fifos and devices that the backup does not hold and that stay: no backup holds any.
+    pub special: u64,
+    /// Temporary files of an interrupted restore that lie where this one does not work.
+    pub leftovers: Vec<PathBuf>,
     /// Bytes of content that were compared.
     pub compared: u64,
     /// Bytes of content that are written.
     pub bytes: u64,
-    /// Space that is needed beyond what is there, in bytes.
-    pub growth: u64,
 }
 
 impl Plan {
