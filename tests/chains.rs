@@ -241,23 +241,26 @@ fn a_chain_is_shown_as_a_tree() {
     assert!(host.ok(&["list", "repo"]).stdout.contains("parent"));
 }
 
+/// What makes a line say something else.
+type Lie<'a> = &'a dyn Fn(&mut Value);
+
 /// Changes the line of a path in the list of a backup; hashes fit again, and so do the totals.
-fn forge_held(folder: &Path, path: &str, lie: impl Fn(&mut Value)) {
+fn forge_held(place: &Path, path: &str, change: impl Fn(&mut Value)) {
     let grown = Cell::new(0_u64);
     let name = format!("\"path\":\"{path}\"");
-    let list = fs::read_to_string(folder.join("files.jsonl")).expect("read");
+    let list = fs::read_to_string(place.join("files.jsonl")).expect("read");
     let forged = list.lines().map(|text| {
         if !text.contains(&name) {
             return text.to_owned() + "\n";
         }
         let mut line: Value = serde_json::from_str(text).expect("JSON");
         let before = line["size"].as_u64().expect("a size");
-        lie(&mut line);
+        change(&mut line);
         grown.set(line["size"].as_u64().expect("a size").wrapping_sub(before));
         line.to_string() + "\n"
     });
-    fs::write(folder.join("files.jsonl"), forged.collect::<String>()).expect("written");
-    reseal(folder, |manifest| {
+    fs::write(place.join("files.jsonl"), forged.collect::<String>()).expect("written");
+    reseal(place, |manifest| {
         manifest["bytes"] = manifest["bytes"].as_u64().expect("a number").wrapping_add(grown.get()).into();
     });
 }
@@ -286,7 +289,7 @@ fn a_line_that_leads_to_something_else_does_not_pass() {
     let folder = host.path("repo/backups").join(&third);
     let frame = ["files.jsonl", "manifest.json", "SHA256SUMS"];
     let good = frame.map(|name| fs::read(folder.join(name)).expect("read"));
-    let lies: [(&str, &str, &dyn Fn(&mut Value)); 9] = [
+    let lies: [(&str, &str, Lie); 9] = [
         ("another path", "new-name", &|line| line["held"]["path"] = "data/main.db".into()),
         ("no such path", "new-name", &|line| line["held"]["path"] = "data/nothing".into()),
         ("another backup", "new-name", &|line| line["held"]["by"] = second.clone().into()),
@@ -371,7 +374,7 @@ fn what_nobody_could_look_at_is_neither_good_nor_damaged() {
     common::open_to_all(host, ".");
     let record = |id: &str| host.path(format!("repo/verified/{id}.json"));
     let closed = story.stored(0, "data/main.db");
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).expect("closed");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o0)).expect("closed");
     let ran = common::finish(common::as_ordinary_user(host, host.command(&["verify", "repo"]))).exits(1);
     assert!(ran.stderr.contains("permission denied") && ran.stderr.contains("says nothing about"), "{}", ran.stderr);
     assert!(ran.stdout.is_empty() && !ran.stderr.contains(": good"), "{}{}", ran.stdout, ran.stderr);
