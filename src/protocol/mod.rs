@@ -22,6 +22,7 @@ pub mod spool;
 pub mod status;
 pub mod stop;
 pub mod store_sink;
+pub mod survey;
 pub mod truncate;
 pub mod unchanged;
 
