@@ -16,6 +16,7 @@ use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
 use crate::repository::chain::chain_among;
 use crate::repository::damage::{Damage, DamageKind};
+use crate::repository::in_use::removed;
 use crate::repository::verified::Verified;
 use crate::repository::verify::{Elsewhere, Tally, Verification, of_damaged, with_progress};
 use crate::times;
@@ -45,8 +46,15 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let bytes_total = chosen.iter().filter_map(|backup| bytes_to_read(backup, &all, &in_run)).sum();
     let tally = Tally::default();
     let mut damaged = HashSet::new();
-    let mut totals = Totals { backups: chosen.len() as u64, ..Totals::default() };
+    let mut totals = Totals::default();
     for backup in &chosen {
+        let Some(_in_use) = repository.hold(&backup.id, &stop)? else {
+            // Who asked for all of them gets all that there are.
+            totals.gone |= !args.ids.is_empty();
+            tell_of_gone(backup, !args.ids.is_empty(), ui);
+            continue;
+        };
+        totals.backups += 1;
         let (mut found, mut known) = (Vec::new(), Vec::new());
         let (begun, files, bytes) = (Instant::now(), tally.files(), tally.bytes());
         with_progress(
@@ -94,6 +102,8 @@ struct Totals {
     recorded: u64,
     of_sets: u64,
     of_sources: u64,
+    /// One that was named was removed before it could be verified.
+    gone: bool,
 }
 
 impl Totals {
@@ -104,13 +114,17 @@ impl Totals {
     }
 
     fn tell(&self, repository: &Repository, tally: &Tally, took: Duration, ui: &mut Ui) -> ExitCode {
-        let Self { backups, damages, recorded, of_sets, of_sources } = *self;
-        let exit_code = if damages == 0 { ExitCode::Done } else { ExitCode::Verification };
+        let Self { backups, damages, recorded, of_sets, of_sources, gone } = *self;
+        let exit_code = match (damages, gone) {
+            (0, false) => ExitCode::Done,
+            (0, true) => ExitCode::OutOfOrder,
+            _ => ExitCode::Verification,
+        };
         if ui.is_json() {
             ui.json(objects::object(json!({
                 "type": "summary",
                 "command": "verify",
-                "outcome": if damages == 0 { "completed" } else { "failed" },
+                "outcome": if exit_code == ExitCode::Done { "completed" } else { "failed" },
                 "exit_code": exit_code.number(),
                 "repository": repository.root().to_string_lossy(),
                 "backups": backups,
@@ -150,6 +164,16 @@ impl Totals {
             ui.error(&error.hint(hint).into());
         }
         exit_code
+    }
+}
+
+/// Tells of a backup that a prune removed while others were verified.
+fn tell_of_gone(backup: &Backup, is_named: bool, ui: &mut Ui) {
+    let error = removed(&backup.id);
+    if is_named {
+        ui.error(&error.into());
+    } else {
+        ui.warning(&Warning { jet: None, message: format!("{}: not verified", error.message()), file: None });
     }
 }
 

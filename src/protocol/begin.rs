@@ -124,7 +124,7 @@ pub fn dry_run(
         let identity = Identity::of(&places.storage, options.name.as_deref(), engine.mark(stop)?);
         Repository::check(repository, &identity, places.engine)?;
     }
-    let parent = parent::choose(options, places.engine)?;
+    let parent = parent::choose(options, places.engine, stop)?;
     if let Some(parent) = &parent {
         parent.warn(observer);
     }
@@ -168,7 +168,7 @@ pub fn begin(
     {
         Repository::check(path, identity, places.engine)?;
     }
-    let parent = parent::choose(options, places.engine)?;
+    let parent = parent::choose(options, places.engine, stop)?;
     if let Some(parent) = &parent {
         parent.warn(observer);
     }

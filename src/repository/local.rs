@@ -412,16 +412,31 @@ impl Store for LocalStore {
         let opened = rustix::fs::openat(&parent, name, flags, Mode::empty());
         let file = File::from(opened.map_err(|e| self.error("open", folder, e))?);
         match if alone { file.try_lock() } else { file.try_lock_shared() } {
-            Ok(()) => Ok(Some(Box::new(LocalLock(file)))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(Error::io("lock", &self.at(folder), &error)),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            // Where nothing can be locked nobody removes anything either.
+            Err(TryLockError::Error(error)) if !alone && has_no_locks(&error) => {}
+            Err(TryLockError::Error(error)) => return Err(Error::io("lock", &self.at(folder), &error)),
         }
+        // It may have been renamed while we were at it.
+        let look = || Ok((rustix::fs::fstat(&file)?, statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?));
+        let (held, named) = look().map_err(|e: io::Error| Error::io("look at", &self.at(folder), &e))?;
+        if (held.st_dev, held.st_ino) != (named.st_dev, named.st_ino) {
+            return Err(Error::io("lock", &self.at(folder), &io::ErrorKind::NotFound.into()));
+        }
+        Ok(Some(Box::new(LocalLock(file))))
     }
 
     fn free_bytes(&self) -> Result<Option<u64>> {
         let space = rustix::fs::statvfs(&self.root).map_err(|e| Error::io("look at", &self.root, &e.into()))?;
         Ok(Some(space.f_bavail.saturating_mul(space.f_frsize)))
     }
+}
+
+/// Whether a file system has no locks at all.
+fn has_no_locks(error: &io::Error) -> bool {
+    const NONE: [Errno; 3] = [Errno::NOLCK, Errno::NOTSUP, Errno::NOSYS];
+    NONE.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// `syncfs` reports failed write-back since Linux 5.8 only, and a file system in user space may never hear of it.

@@ -6,6 +6,7 @@ pub mod chain;
 pub mod content;
 pub mod damage;
 pub mod file_list;
+pub mod in_use;
 mod list_level;
 mod list_names;
 pub mod list_reader;
