@@ -3,10 +3,15 @@
 mod common;
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use common::{Host, Running, eventually};
+use jetbak::repository::Repository;
+use jetbak::repository::manifest::BackupId;
+use jetbak::stream::stop::StopToken;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 /// A full backup in `repo`, and an incremental one on it.
 fn with_two() -> Host {
@@ -27,8 +32,11 @@ fn alone(host: &Host, id: &str) -> Option<File> {
 
 /// What a prune does with a backup that it holds.
 fn remove(host: &Host, id: &str) {
-    fs::rename(host.path("repo/backups").join(id), host.path("repo/partial").join(format!("trash-{id}-0123abcd")))
-        .expect("renamed");
+    fs::rename(host.path("repo/backups").join(id), trash(host, id)).expect("renamed");
+}
+
+fn trash(host: &Host, id: &str) -> PathBuf {
+    host.path("repo/partial").join(format!("trash-{id}-0123abcd"))
 }
 
 #[test]
@@ -66,23 +74,26 @@ fn whoever_comes_while_a_backup_is_removed_is_told_so() {
 fn the_latest_is_another_one_where_the_newest_was_just_removed() {
     let host = with_two();
     let [first, newest] = <[String; 2]>::try_from(host.backups("repo")).expect("two");
-    let held = alone(&host, &newest).expect("nobody reads it");
-    let restore = host.start(&["restore", "repo", "--into", "out", "--json"]);
-    let named = host.start(&["restore", "repo", &newest, "--into", "other"]);
-    eventually("both have begun", || has_open(&restore, "backups") && has_open(&named, "backups"));
-    remove(&host, &newest);
+    let repository = Repository::open(&host.path("repo")).expect("opened");
+    let stop = StopToken::never();
+    let mut chosen = Vec::new();
+    let found = repository.choose_held(&stop, &mut || {
+        let latest = repository.resolve("latest")?;
+        if chosen.is_empty() {
+            remove(&host, &newest); // between choosing and holding
+        }
+        chosen.push(latest.id.text.clone());
+        Ok(Some(latest))
+    });
+    let (found, held) = found.expect("found").expect("one is left");
+    assert_eq!((found.id.text.as_str(), chosen), (first.as_str(), vec![newest.clone(), first.clone()]));
+    assert!(alone(&host, &first).is_none());
     drop(held);
-    let ran = restore.wait().exits(0);
-    assert_eq!(ran.summary()["id"], first.as_str());
-    assert_eq!(fs::read_to_string(host.path("out/conf/settings.ini")).expect("read"), "colour = blue\n");
-    named.wait().exits(5).says(&format!("{newest} was removed by a prune"));
-    assert!(!host.path("other").exists());
-}
+    assert!(alone(&host, &first).is_some());
 
-/// Whether a process has a directory of the repository open.
-fn has_open(running: &Running, name: &str) -> bool {
-    let Ok(open) = fs::read_dir(format!("/proc/{}/fd", running.pid())) else { return true };
-    open.filter_map(Result::ok).any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.ends_with(name)))
+    let gone = BackupId::parse(&newest).expect("an id");
+    assert!(repository.hold(&gone, &stop).expect("looked for").is_none());
+    assert!(repository.choose_held(&stop, &mut || Ok(None)).expect("nothing").is_none());
 }
 
 #[test]
@@ -108,15 +119,30 @@ fn who_reads_a_backup_holds_it_to_the_end() {
 #[test]
 fn a_verification_of_all_passes_over_what_is_not_there_any_more() {
     let host = with_two();
-    let newest = host.backups("repo").pop().expect("a backup");
-    let held = alone(&host, &newest).expect("nobody reads it");
-    let verify = host.start(&["verify", "repo"]);
-    let named = host.start(&["verify", "repo", "1", "2"]);
-    let verified = host.path("repo/verified");
-    // Both have the first one behind them, and with it the list of what there is.
-    eventually("the first is verified", || verified.exists() && has_open(&verify, "backups") && has_open(&named, "backups"));
-    remove(&host, &newest);
-    drop(held);
-    verify.wait().exits(0).says(&format!("{newest} was removed by a prune: not verified")).says("verified 1 backup");
-    named.wait().exits(5).says(&format!("{newest} was removed by a prune"));
+    let [first, newest] = <[String; 2]>::try_from(host.backups("repo")).expect("two");
+    for (ids, code, says) in
+        [(&[][..], 0, "verified 1 backup"), (&["1", "2"], 5, "`jetbak list` shows the backups that are left")]
+    {
+        let (mut reader, writer) = full_pipe();
+        let mut verify = host.command(&[&["verify", "repo"], ids].concat());
+        let mut verify = verify.stderr(writer).stdout(Stdio::null()).spawn().expect("started");
+        // It knows of both when it reads the first, and cannot come to the second before it has told of that.
+        eventually("it reads the first", || alone(&host, &first).is_none());
+        remove(&host, &newest);
+        let mut said = String::new();
+        reader.read_to_string(&mut said).expect("its messages");
+        assert_eq!(verify.wait().expect("ended").code(), Some(code), "{said}");
+        assert!(said.contains(&format!("{newest} was removed by a prune")) && said.contains(says), "{said}");
+        fs::rename(trash(&host, &newest), host.path("repo/backups").join(&newest)).expect("renamed back");
+    }
+}
+
+/// A pipe into which nothing more goes until somebody reads.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let flags = fcntl_getfl(&writer).expect("flags");
+    fcntl_setfl(&writer, flags | OFlags::NONBLOCK).expect("set");
+    while writer.write(b"\n").is_ok() {}
+    fcntl_setfl(&writer, flags).expect("set");
+    (reader, writer)
 }

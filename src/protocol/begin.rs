@@ -21,7 +21,7 @@ use crate::engine::{Engine, EngineName, LeftOut};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::repository::partial::Owner;
 use crate::repository::store::Held;
-use crate::repository::{Identity, Repository};
+use crate::repository::{Identity, Repository, require_locks};
 use crate::roots::Roots;
 use crate::session::Session;
 use crate::session::directory::{StateDirectory, Which, new_session_id};
@@ -116,6 +116,7 @@ pub fn dry_run(
 ) -> Result<Survey> {
     let mut places = resolve(options)?;
     if let Some(repository) = &options.repository {
+        require_locks(repository)?;
         refuse_nesting(&places.storage, "the storage", repository)?;
     }
     let engine = choose(state, options, &mut places, stop)?;
@@ -146,6 +147,7 @@ pub fn begin(
 ) -> Result<Begun> {
     let mut places = resolve(options)?;
     if let Some(repository) = &options.repository {
+        require_locks(repository)?;
         refuse_nesting(&places.storage, "the storage", repository)?;
     }
     state.prepare()?;

@@ -18,6 +18,7 @@ use crate::attributes::modified;
 use crate::beneath::{self, Folders};
 use crate::durable::{self, Put};
 use crate::error::{Error, Jet, Result, printable};
+use crate::file_systems::FUSE;
 use crate::stream::buffer::BUFFER_ALIGNMENT;
 use crate::stream::source::{Attributes, Got};
 use crate::stream::sparse::{STAT_BLOCK_BYTES, SparseFile};
@@ -443,11 +444,8 @@ fn has_no_locks(error: &io::Error) -> bool {
 fn syncs_whole(root: &Path) -> Result<bool> {
     let kind = rustix::fs::statfs(root).map_err(|e| Error::io("look at", root, &e.into()))?.f_type;
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    Ok(is_at_least(&release, (5, 8)) && u64::try_from(kind).unwrap_or(0) != FUSE_MAGIC)
+    Ok(is_at_least(&release, (5, 8)) && u64::try_from(kind).unwrap_or(0) != FUSE)
 }
-
-/// The kernel's number of file systems in user space.
-const FUSE_MAGIC: u64 = 0x6573_5546;
 
 /// Whether a kernel release such as `6.1.0-18-amd64` is at least this version.
 fn is_at_least(release: &str, version: (u32, u32)) -> bool {
