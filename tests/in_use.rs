@@ -124,8 +124,9 @@ fn a_verification_of_all_passes_over_what_is_not_there_any_more() {
         [(&[][..], 0, "verified 1 backup"), (&["1", "2"], 5, "`jetbak list` shows the backups that are left")]
     {
         let (mut reader, writer) = full_pipe();
-        let mut verify = host.command(&[&["verify", "repo"], ids].concat());
-        let mut verify = verify.stderr(writer).stdout(Stdio::null()).spawn().expect("started");
+        let mut command = host.command(&[&["verify", "repo"], ids].concat());
+        let mut verify = command.stderr(writer).stdout(Stdio::null()).spawn().expect("started");
+        drop(command); // and with it the pipe's end for writing
         // It knows of both when it reads the first, and cannot come to the second before it has told of that.
         eventually("it reads the first", || alone(&host, &first).is_none());
         remove(&host, &newest);

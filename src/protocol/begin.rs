@@ -11,7 +11,7 @@ use super::nesting::{refuse_nesting, refuse_nesting_of_root, refuse_state};
 use super::parent;
 use super::spool::Spool;
 use super::survey::{Look, Survey, Wanted};
-use super::{Context, Observer, Warning, heal, open_engine, open_files};
+use super::{Context, Observer, Warning, heal, open_engine, open_files, rolled_back};
 use crate::engine::contents::look_for_engines;
 use crate::engine::ese::facts::{Named, Terms};
 use crate::engine::ese::increment;
@@ -120,6 +120,8 @@ pub fn dry_run(
         refuse_nesting(&places.storage, "the storage", repository)?;
     }
     let engine = choose(state, options, &mut places, stop)?;
+    let (full, engine) = heed_rollback(state, options, &places, engine, observer, stop)?;
+    let options = full.as_ref().unwrap_or(options);
     if let Some(repository) = &options.repository {
         Repository::check_engine(repository, places.engine)?;
         let identity = Identity::of(&places.storage, options.name.as_deref(), engine.mark(stop)?);
@@ -153,6 +155,8 @@ pub fn begin(
     state.prepare()?;
     refuse_state(&places.storage, state)?;
     let engine = choose(state, options, &mut places, stop)?;
+    let (full, engine) = heed_rollback(state, options, &places, engine, observer, stop)?;
+    let options = full.as_ref().unwrap_or(options);
     let which = Which::Storage(options.storage.clone());
     if let Some(session) = state.find(&which)? {
         heal::make_way(state, session, options.replace_idle, observer, stop)?;
@@ -304,6 +308,27 @@ fn choose(state: &StateDirectory, options: &Options, places: &mut Places, stop: 
         engine.require_deletable(stop)?;
     }
     Ok(engine)
+}
+
+/// Says so where the storage is older than its newest backup; what was to build on an earlier backup is a full one then, with
+/// the engine for that.
+fn heed_rollback(
+    state: &StateDirectory,
+    options: &Options,
+    places: &Places,
+    engine: Arc<dyn Engine>,
+    observer: &mut dyn Observer,
+    stop: &StopToken,
+) -> Result<(Option<Options>, Arc<dyn Engine>)> {
+    let Some(rolled_back) = rolled_back::look(options, &*engine, stop)? else { return Ok((None, engine)) };
+    let message = rolled_back.words(options.kind.has_parent());
+    observer.warning(&Warning { jet: None, message, file: None });
+    if !options.kind.has_parent() {
+        return Ok((None, engine));
+    }
+    let full = Options { kind: Kind::Full, blocks: false, ..options.clone() };
+    let engine = open_engine(&record_of(&full, places, None, String::new()), state)?;
+    Ok((Some(full), engine))
 }
 
 /// What this version does not do yet with an instance is refused before anything is read.

@@ -17,6 +17,7 @@ pub mod publish;
 pub mod read;
 mod read_ahead;
 pub mod records;
+pub mod rolled_back;
 pub mod sinks;
 pub mod spool;
 pub mod status;

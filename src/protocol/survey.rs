@@ -14,6 +14,7 @@ use crate::error::{Result, printable};
 use crate::repository::manifest::Changes;
 use crate::roots::Roots;
 use crate::session::directory::StateDirectory;
+use crate::session::event::Kind;
 use crate::session::record::Counts;
 use crate::stream::stop::StopToken;
 
@@ -42,6 +43,8 @@ pub struct Survey {
     pub instance: Option<Facts>,
     /// The backup that this one would build on, by its id, and what of it is taken as unchanged.
     pub parent: Option<(String, Counts)>,
+    /// The kind that the backup is, or would be: another one than was asked for where the storage was rolled back.
+    pub kind: Option<Kind>,
 }
 
 /// Which entries of a storage a session reads.
@@ -93,7 +96,7 @@ impl Look<'_> {
         mut plan: Option<&mut Spool>,
         wanted: &mut HashSet<u64>,
     ) -> Result<(Survey, Option<Compared>)> {
-        let mut survey = Survey::default();
+        let mut survey = Survey { kind: Some(self.options.kind), ..Survey::default() };
         let terms = unchanged::Terms {
             ignore_metadata: self.options.ignore_metadata,
             carries_databases: self.parent.is_some_and(|parent| parent.changes == Changes::Logs),
