@@ -10,7 +10,7 @@ use std::process::Command;
 
 use common::acceptance::{go_on, logs_left, manifest, quick_clean};
 use common::ese::LogFile;
-use common::{Host, Ran, names};
+use common::{Host, Ran};
 use rusqlite::Connection;
 
 fn copy(host: &Host, from: &str, to: &str) {
@@ -126,8 +126,7 @@ fn held(host: &Host) -> HashSet<String> {
 
 /// The hashes of the logs in the storage.
 fn logs(host: &Host) -> HashSet<String> {
-    let all = names(&host.path("app")).into_iter().filter(|name| name.ends_with(".log"));
-    all.map(|name| host.sha256(&format!("app/{name}"))).collect()
+    logs_left(host).into_iter().map(|name| host.sha256(&format!("app/{name}"))).collect()
 }
 
 #[test]
