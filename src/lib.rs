@@ -9,6 +9,7 @@ pub mod cli;
 pub mod durable;
 pub mod engine;
 pub mod error;
+pub mod file_systems;
 pub mod hex;
 pub mod named_paths;
 pub mod paths;

@@ -110,6 +110,7 @@ fn dry_run(
     if ui.is_json() {
         ui.json(objects::object(json!({
             "type": "dry_run",
+            "kind": survey.kind.unwrap_or(options.kind).name(),
             "files": survey.files,
             "bytes": survey.bytes,
             "logs": survey.logs,

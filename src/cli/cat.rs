@@ -34,8 +34,8 @@ use crate::ui::{Ui, json as objects};
 pub fn run(args: &CatArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let repository = Repository::open(&args.repository)?;
-    let backup = repository.resolve(&args.id)?;
     let stop = signal_token()?;
+    let (backup, _in_use) = repository.resolve_held(&args.id, &stop)?;
     let wanted = Wanted { repository: &repository, backup: &backup, path: paths::tidy(&args.path) };
     let gauge = Arc::new(Gauge::default());
     let done = wanted.write(&gauge, &stop, ui);

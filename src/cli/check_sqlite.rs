@@ -63,7 +63,7 @@ pub fn check(path: &Path, depth: Depth, stop: &StopToken, ui: &mut Ui) -> Result
 }
 
 fn tell(path: &Path, facts: &CopyFacts, verdict: &Verdict, depth: Depth, ui: &mut Ui) {
-    let CopyFacts { page_size, pages, journal_mode } = facts;
+    let CopyFacts { page_size, pages, journal_mode, .. } = facts;
     let (word, said) = match verdict {
         Verdict::Sound => ("ok", format!("{} found nothing", depth.name())),
         Verdict::Damaged(_) => ("damaged", format!("{} found damage", depth.name())),

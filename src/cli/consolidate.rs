@@ -18,8 +18,8 @@ use crate::ui::{Ui, json as objects};
 
 pub fn run(global: &Global, args: &ConsolidateArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let repository = Repository::open(&args.repository)?;
-    let backup = repository.resolve(args.id.as_deref().unwrap_or("latest"))?;
     let (state, stop) = (state_directory(global)?, signal_token()?);
+    let (backup, _in_use) = repository.resolve_held(args.id.as_deref().unwrap_or("latest"), &stop)?;
     let started = Instant::now();
     consolidate::warn_of(&backup, ui);
     let answer = consolidate::consolidate(&repository, &backup, &state, ui, &stop);

@@ -17,6 +17,7 @@ use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::paths;
 use crate::repository::Repository;
 use crate::session::event::Kind;
+use crate::stream::stop::StopToken;
 use crate::ui::table::{Align, table};
 use crate::ui::{Ui, json as objects};
 
@@ -51,7 +52,8 @@ pub fn run(args: &LogsArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
 fn join_next(repository: &Repository, story: &LogStory) -> Result<(String, Range)> {
     let kind = Kind::Incremental;
     let missing = || Error::jet(Jet::MissingFullBackup, "there is no complete full backup to follow");
-    let backup = repository.newest_parent(kind)?.0.ok_or_else(missing)?;
+    let newest = &mut || Ok(repository.newest_parent(kind)?.0);
+    let (backup, _in_use) = repository.choose_held(&StopToken::never(), newest)?.ok_or_else(missing)?;
     let parent = repository.log_parent(&backup, &repository.chain(&backup)?, kind)?;
     let range = join(&parent, &story.now).map_err(|misjoin| misjoin.error(&parent))?;
     Ok((parent.backup, range))

@@ -44,7 +44,8 @@ pub fn run(global: &Global, args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<E
         return super::restore_delta::run(global, args, ui);
     }
     let repository = Repository::open(&args.repository)?;
-    let backup = repository.resolve(args.id.as_deref().unwrap_or("latest"))?;
+    let stop = signal_token()?;
+    let (backup, _in_use) = repository.resolve_held(args.id.as_deref().unwrap_or("latest"), &stop)?;
     let manifest = super::show::manifest(&repository, &backup)?;
     let options = Options {
         mappings: mappings(args)?,
@@ -52,7 +53,6 @@ pub fn run(global: &Global, args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<E
         owner: owner(args),
         keep_going: args.keep_going,
     };
-    let stop = signal_token()?;
     if args.dry_run {
         let (layout, plan) = restore::dry_run(&repository, &backup, &options, &stop)?;
         show_plan(&repository, &backup, &layout, &plan, ui);

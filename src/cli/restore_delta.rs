@@ -30,7 +30,8 @@ const STEPS_NAMED_MAX: usize = 50;
 
 pub fn run(global: &Global, args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let repository = Repository::open(&args.repository)?;
-    let backup = repository.resolve(args.id.as_deref().unwrap_or("latest"))?;
+    let stop = signal_token()?;
+    let (backup, _in_use) = repository.resolve_held(args.id.as_deref().unwrap_or("latest"), &stop)?;
     let manifest = super::show::manifest(&repository, &backup)?;
     if manifest.outcome == Outcome::Incomplete {
         let message = format!("{} is incomplete: {}", backup.id.text, why_incomplete(manifest));
@@ -45,7 +46,6 @@ pub fn run(global: &Global, args: &RestoreArgs, ui: &mut Ui) -> anyhow::Result<E
         sessions,
         state,
     };
-    let stop = signal_token()?;
     let end = End { repository: &repository, backup: &backup, options: &options, started: Instant::now() };
     let mut voice = Voice::at(ui, Activity::Comparing, manifest.bytes);
     let planned = Delta::plan(&repository, &backup, &options, &mut voice, &stop);

@@ -23,6 +23,7 @@ use crate::repository::manifest::{Link, Manifest};
 use crate::repository::set::advice;
 use crate::repository::verified::Verified;
 use crate::session::event::Outcome;
+use crate::stream::stop::StopToken;
 use crate::times;
 use crate::ui::{Ui, json as objects};
 
@@ -36,7 +37,7 @@ pub fn run(args: &ShowArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     if args.tree {
         return show_tree::run(&repository, ui);
     }
-    let backup = repository.resolve(&args.id)?;
+    let (backup, _in_use) = repository.resolve_held(&args.id, &StopToken::never())?;
     let manifest = manifest(&repository, &backup)?;
     if args.id == "latest" {
         tell_of_newer(&repository, &backup, ui)?;

@@ -16,6 +16,7 @@ use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
 use crate::repository::chain::{Chain, chain_among};
 use crate::repository::damage::{Damage, DamageKind};
+use crate::repository::in_use::removed;
 use crate::repository::verified::Verified;
 use crate::repository::verify::{Elsewhere, Tally, Verification, of_damaged, with_progress};
 use crate::times;
@@ -48,8 +49,15 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let bytes_total = chosen.iter().filter_map(|backup| bytes_to_read(backup, &all, &in_run)).sum();
     let tally = Tally::default();
     let (mut damaged, mut unproven) = (HashSet::new(), HashSet::new());
-    let mut totals = Totals { backups: chosen.len() as u64, ..Totals::default() };
+    let mut totals = Totals::default();
     for backup in &chosen {
+        let Some(_in_use) = repository.hold(&backup.id, &stop)? else {
+            // Who asked for all of them gets all that there are.
+            totals.gone |= !args.ids.is_empty();
+            tell_of_gone(backup, !args.ids.is_empty(), ui);
+            continue;
+        };
+        totals.backups += 1;
         let (mut found, mut known) = (Vec::new(), Vec::new());
         let (begun, files, bytes) = (Instant::now(), tally.files(), tally.bytes());
         let verified = with_progress(
@@ -131,6 +139,8 @@ struct Totals {
     unproven: u64,
     of_sets: u64,
     of_sources: u64,
+    /// One that was named was removed before it could be verified.
+    gone: bool,
 }
 
 impl Totals {
@@ -141,8 +151,9 @@ impl Totals {
     }
 
     fn tell(&self, repository: &Repository, tally: &Tally, took: Duration, ui: &mut Ui) -> ExitCode {
-        let Self { backups, damages, recorded, unproven, of_sets, of_sources } = *self;
+        let Self { backups, damages, recorded, unproven, of_sets, of_sources, gone } = *self;
         let exit_code = match (damages, unproven) {
+            (0, 0) if gone => ExitCode::OutOfOrder,
             (0, 0) => ExitCode::Done,
             (0, _) => ExitCode::Failed,
             _ => ExitCode::Verification,
@@ -194,6 +205,16 @@ impl Totals {
             ui.error(&error.hint(hint).into());
         }
         exit_code
+    }
+}
+
+/// Tells of a backup that a prune removed while others were verified.
+fn tell_of_gone(backup: &Backup, is_named: bool, ui: &mut Ui) {
+    let error = removed(&backup.id);
+    if is_named {
+        ui.error(&error.into());
+    } else {
+        ui.warning(&Warning { jet: None, message: format!("{}: not verified", error.message()), file: None });
     }
 }
 

@@ -8,6 +8,7 @@ pub mod files;
 pub mod globs;
 mod hard_links;
 mod log_names;
+pub mod milestones;
 pub mod plan;
 pub mod sqlite;
 pub(crate) mod walk;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use self::milestones::{KnownDatabase, Milestone};
 use crate::error::{Jet, Result};
 use crate::stream::earlier::Earlier;
 use crate::stream::source::{Opened, Stamp};
@@ -290,6 +292,16 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// Who the storage is, where its content says so; an unfit storage is an error.
     fn mark(&self, _stop: &StopToken) -> Result<Option<Mark>> {
         Ok(None)
+    }
+
+    /// How far the storage is now, whether it is fit or not; `known` are databases that a backup has, which began at `since`.
+    fn milestones(
+        &self,
+        _known: &[KnownDatabase],
+        _since: jiff::Timestamp,
+        _stop: &StopToken,
+    ) -> Result<Vec<Milestone>> {
+        Ok(Vec::new())
     }
 
     /// Whether a file that was read is still what it was, where the others are worth nothing without it; else in which

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::begin::{self, Options};
 use super::end::{self, Ended};
+use super::survey::Survey;
 use super::truncate::{self, Truncated};
 use super::{Observer, read};
 use crate::error::{Error, Result};
@@ -32,7 +33,7 @@ pub fn backup(
     with_truncate: bool,
     observer: &mut dyn Observer,
     signals: &StopToken,
-    begun: &mut dyn FnMut(&Session, &begin::Survey),
+    begun: &mut dyn FnMut(&Session, &Survey),
 ) -> BackupReport {
     let started = Instant::now();
     let mut report = BackupReport { ended: None, truncated: None, error: None, session: None, took: Duration::ZERO };
@@ -49,7 +50,7 @@ fn run(
     with_truncate: bool,
     observer: &mut dyn Observer,
     signals: &StopToken,
-    hear: &mut dyn FnMut(&Session, &begin::Survey),
+    hear: &mut dyn FnMut(&Session, &Survey),
     report: &mut BackupReport,
 ) -> Result<()> {
     let begun = begin::begin(state, options, observer, signals)?;

@@ -1,34 +1,32 @@
 //! begin: judge the storage, fix the list of databases, make the session.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::compare::{self, Compared, Comparison};
+use super::compare::{self, Compared};
 use super::nesting::{refuse_nesting, refuse_nesting_of_root, refuse_state};
-use super::parent::{self, Parent};
+use super::parent;
 use super::spool::Spool;
-use super::unchanged;
-use super::{Context, Observer, Silent, Warning, heal, open_engine, open_files};
+use super::survey::{Look, Survey, Wanted};
+use super::{Context, Observer, Warning, heal, open_engine, open_files, rolled_back};
 use crate::engine::contents::look_for_engines;
-use crate::engine::ese::facts::{Facts, Named, Terms};
+use crate::engine::ese::facts::{Named, Terms};
 use crate::engine::ese::increment;
 use crate::engine::files::PERMISSION_HINT;
 use crate::engine::sqlite::facts::Terms as SqliteTerms;
-use crate::engine::{Engine, EngineName, Entry, LeftOut, Notice, Role, Surveyed};
+use crate::engine::{Engine, EngineName, LeftOut};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
-use crate::repository::manifest::Changes;
 use crate::repository::partial::Owner;
 use crate::repository::store::Held;
-use crate::repository::{Identity, Repository};
+use crate::repository::{Identity, Repository, require_locks};
 use crate::roots::Roots;
 use crate::session::Session;
 use crate::session::directory::{StateDirectory, Which, new_session_id};
 use crate::session::event::Kind;
-use crate::session::record::{Counts, Exclusion, Given, Record};
+use crate::session::record::{Exclusion, Given, Record};
 use crate::stream::stop::StopToken;
 use crate::times;
 
@@ -93,33 +91,6 @@ pub struct OwnerLocks {
     _partial: Option<Box<dyn Held>>,
 }
 
-/// What a storage holds.
-#[derive(Clone, Debug, Default)]
-pub struct Survey {
-    /// Entries of the database list, directories and links included; what is unchanged since the parent is in no list.
-    pub entries: u64,
-    /// Files with content in it.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Logs of this moment.
-    pub logs: u64,
-    /// Their bytes.
-    pub logs_bytes: u64,
-    /// Space that all of it takes, holes not counted, in bytes.
-    pub allocated: u64,
-    /// What is left out though nobody asked for that, and why.
-    pub left_out: Vec<LeftOut>,
-    /// How many entries, or directories with all below them, are left out as asked.
-    pub excluded: u64,
-    /// The patterns that leave nothing out, by their numbers, where that is known.
-    pub unused_patterns: Option<Vec<usize>>,
-    /// What is known of an instance of the Extensible Storage Engine.
-    pub instance: Option<Facts>,
-    /// The backup that this one would build on, by its id, and what of it is taken as unchanged.
-    pub parent: Option<(String, Counts)>,
-}
-
 /// The storage and repository of a session that is about to begin.
 struct Places {
     storage: PathBuf,
@@ -145,15 +116,18 @@ pub fn dry_run(
 ) -> Result<Survey> {
     let mut places = resolve(options)?;
     if let Some(repository) = &options.repository {
+        require_locks(repository)?;
         refuse_nesting(&places.storage, "the storage", repository)?;
     }
     let engine = choose(state, options, &mut places, stop)?;
+    let (full, engine) = heed_rollback(state, options, &places, engine, observer, stop)?;
+    let options = full.as_ref().unwrap_or(options);
     if let Some(repository) = &options.repository {
         Repository::check_engine(repository, places.engine)?;
         let identity = Identity::of(&places.storage, options.name.as_deref(), engine.mark(stop)?);
         Repository::check(repository, &identity, places.engine)?;
     }
-    let parent = parent::choose(options, places.engine)?;
+    let parent = parent::choose(options, places.engine, stop)?;
     if let Some(parent) = &parent {
         parent.warn(observer);
     }
@@ -175,11 +149,14 @@ pub fn begin(
 ) -> Result<Begun> {
     let mut places = resolve(options)?;
     if let Some(repository) = &options.repository {
+        require_locks(repository)?;
         refuse_nesting(&places.storage, "the storage", repository)?;
     }
     state.prepare()?;
     refuse_state(&places.storage, state)?;
     let engine = choose(state, options, &mut places, stop)?;
+    let (full, engine) = heed_rollback(state, options, &places, engine, observer, stop)?;
+    let options = full.as_ref().unwrap_or(options);
     let which = Which::Storage(options.storage.clone());
     if let Some(session) = state.find(&which)? {
         heal::make_way(state, session, options.replace_idle, observer, stop)?;
@@ -197,7 +174,7 @@ pub fn begin(
     {
         Repository::check(path, identity, places.engine)?;
     }
-    let parent = parent::choose(options, places.engine)?;
+    let parent = parent::choose(options, places.engine, stop)?;
     if let Some(parent) = &parent {
         parent.warn(observer);
     }
@@ -331,6 +308,27 @@ fn choose(state: &StateDirectory, options: &Options, places: &mut Places, stop: 
         engine.require_deletable(stop)?;
     }
     Ok(engine)
+}
+
+/// Says so where the storage is older than its newest backup; what was to build on an earlier backup is a full one then, with
+/// the engine for that.
+fn heed_rollback(
+    state: &StateDirectory,
+    options: &Options,
+    places: &Places,
+    engine: Arc<dyn Engine>,
+    observer: &mut dyn Observer,
+    stop: &StopToken,
+) -> Result<(Option<Options>, Arc<dyn Engine>)> {
+    let Some(rolled_back) = rolled_back::look(options, &*engine, stop)? else { return Ok((None, engine)) };
+    let message = rolled_back.words(options.kind.has_parent());
+    observer.warning(&Warning { jet: None, message, file: None });
+    if !options.kind.has_parent() {
+        return Ok((None, engine));
+    }
+    let full = Options { kind: Kind::Full, blocks: false, ..options.clone() };
+    let engine = open_engine(&record_of(&full, places, None, String::new()), state)?;
+    Ok((Some(full), engine))
 }
 
 /// What this version does not do yet with an instance is refused before anything is read.
@@ -478,118 +476,6 @@ fn record_of(options: &Options, places: &Places, repository: Option<&Path>, sess
     record.keep_partial = options.keep_partial;
     record.retries = options.retries;
     record
-}
-
-/// Which entries of a storage a session reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
-    Everything,
-    /// Only what can be streamed: without a repository there is no place for directories and links.
-    Content,
-}
-
-/// What is looked for in a storage, and what it is compared with.
-struct Look<'a> {
-    state: Option<&'a StateDirectory>,
-    options: &'a Options,
-    roots: Roots,
-    parent: Option<&'a Parent>,
-    wanted: Wanted,
-}
-
-impl Look<'_> {
-    /// Surveys a storage, and writes what is to be read into the plan.
-    fn survey(
-        &self,
-        engine: &dyn Engine,
-        observer: &mut dyn Observer,
-        stop: &StopToken,
-        mut plan: Option<&mut Spool>,
-    ) -> Result<(Survey, Option<Compared>)> {
-        let mut wanted = HashSet::new();
-        let found = self.survey_reading(engine, observer, stop, plan.as_deref_mut(), &mut wanted)?;
-        if wanted.is_empty() {
-            return Ok(found);
-        }
-        // Names of one file would come apart, which is known only behind the first of them: once more, with that one read.
-        drop(found);
-        if let Some(plan) = &mut plan {
-            **plan = plan.another()?;
-        }
-        self.survey_reading(engine, &mut Silent, stop, plan, &mut wanted)
-    }
-
-    /// Surveys a storage; files in `wanted` are read whatever they seem to be, and those that should be are left in it.
-    fn survey_reading(
-        &self,
-        engine: &dyn Engine,
-        observer: &mut dyn Observer,
-        stop: &StopToken,
-        mut plan: Option<&mut Spool>,
-        wanted: &mut HashSet<u64>,
-    ) -> Result<(Survey, Option<Compared>)> {
-        let mut survey = Survey::default();
-        let terms = unchanged::Terms {
-            ignore_metadata: self.options.ignore_metadata,
-            carries_databases: self.parent.is_some_and(|parent| parent.changes == Changes::Logs),
-        };
-        let read = std::mem::take(wanted);
-        let begin = |parent: &Parent| Comparison::begin(parent, self.roots.clone(), terms, self.state, read);
-        let mut comparison = self.parent.map(begin).transpose()?;
-        engine.survey(stop, &mut |found| {
-            let Some(entry) = self.note(found, &mut survey, observer) else { return Ok(()) };
-            let entry = match &mut comparison {
-                Some(comparison) => comparison.meet(entry)?,
-                None => Some(entry),
-            };
-            let Some(entry) = entry else { return Ok(()) };
-            survey.entries += 1;
-            if entry.role.is_file() {
-                survey.files += 1;
-                survey.bytes = survey.bytes.saturating_add(entry.bytes_to_read());
-                survey.allocated = survey.allocated.saturating_add(entry.allocated.min(entry.bytes_to_read()));
-            }
-            plan.as_mut().map_or(Ok(()), |plan| plan.write_entry(&entry))
-        })?;
-        *wanted = comparison.as_mut().map(Comparison::torn).unwrap_or_default();
-        let compared = match (comparison, self.parent) {
-            (Some(comparison), Some(parent)) => Some(comparison.finish(parent, plan)?),
-            _ => None,
-        };
-        if let Some((compared, parent)) = compared.as_ref().zip(self.parent) {
-            survey.parent = Some((parent.backup.id.text.clone(), compared.unchanged));
-            if compared.is_out_of_order {
-                let message =
-                    format!("the files of {} are listed in another order: all are read", parent.backup.id.text);
-                observer.warning(&Warning { jet: None, message, file: None });
-            }
-        }
-        let logs = engine.list_logs(stop)?;
-        survey.logs = logs.iter().filter(|entry| entry.role == Role::Log).count() as u64;
-        survey.logs_bytes = logs.iter().fold(0, |sum, log| log.size.saturating_add(sum));
-        survey.allocated = logs.iter().fold(survey.allocated, |sum, log| log.allocated.saturating_add(sum));
-        Ok((survey, compared))
-    }
-
-    /// Takes note of what a survey found; an entry that is wanted is handed back.
-    fn note(&self, found: Surveyed, survey: &mut Survey, observer: &mut dyn Observer) -> Option<Entry> {
-        match found {
-            Surveyed::Entry(entry) if self.wanted == Wanted::Everything => return Some(entry),
-            // Every name is streamed.
-            Surveyed::Entry(entry) => return entry.role.is_file().then_some(Entry { hard_link: None, ..entry }),
-            Surveyed::LeftOut(one) => survey.left_out.push(one),
-            Surveyed::Notice(Notice { jet, message, file }) => {
-                observer.warning(&Warning { jet, message, file: Some(file) });
-            }
-            Surveyed::Instance(facts) => survey.instance = Some(*facts),
-            Surveyed::UnusedPatterns(numbers) => survey.unused_patterns = Some(numbers),
-            Surveyed::Excluded(name, why) => {
-                survey.excluded += 1;
-                observer.decided(&format!("left out as asked: {} ({why})", printable(&name)));
-            }
-        }
-        None
-    }
 }
 
 /// The engine that surveys a storage for a backup of the logs after another one.

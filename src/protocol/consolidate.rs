@@ -10,7 +10,6 @@ use super::{Activity, Observer, Progress, Warning, heal};
 use crate::engine::Role;
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::hex::hex;
-use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
 use crate::repository::chain::{Chain, Part};
 use crate::repository::content::Contents;
@@ -21,6 +20,7 @@ use crate::repository::manifest::{BackupId, Manifest};
 use crate::repository::partial::{Owner, Partial};
 use crate::repository::seal::{Alone, Records, Sealing, Totals};
 use crate::repository::stored::damaged;
+use crate::repository::{Repository, require_locks};
 use crate::session::directory::{StateDirectory, new_session_id};
 use crate::session::event::{Kind, Phase};
 use crate::session::record::Who;
@@ -73,6 +73,7 @@ pub fn consolidate(
     observer: &mut dyn Observer,
     stop: &StopToken,
 ) -> Result<Answer> {
+    require_locks(repository.root())?;
     let manifest = backup.manifest.as_ref().map_err(Clone::clone)?;
     if manifest.parent.is_none() {
         return Ok(Answer::StandsAlone);

@@ -17,11 +17,13 @@ pub mod publish;
 pub mod read;
 mod read_ahead;
 pub mod records;
+pub mod rolled_back;
 pub mod sinks;
 pub mod spool;
 pub mod status;
 pub mod stop;
 pub mod store_sink;
+pub mod survey;
 pub mod truncate;
 pub mod unchanged;
 

@@ -10,9 +10,11 @@ use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
 use crate::repository::chain::Chain;
-use crate::repository::manifest::{Changes, Link};
+use crate::repository::in_use::InUse;
+use crate::repository::manifest::{BackupId, Changes, Link};
 use crate::session::event::{Kind, Outcome};
 use crate::session::record;
+use crate::stream::stop::StopToken;
 
 /// What to do where there is nothing to build on.
 const MAKE_A_FULL: &str = "Make a full backup first: `jetbak backup STORAGE --to REPO --kind full`.";
@@ -23,6 +25,8 @@ pub struct Parent {
     pub repository: Repository,
     /// The backup.
     pub backup: Backup,
+    /// Nobody removes it while the session begins; then the session's partial says that it needs it.
+    _in_use: InUse,
     /// It and all that it builds on itself, every link proven.
     pub chain: Chain,
     /// In which form the new backup holds what changed since.
@@ -56,7 +60,7 @@ pub fn changes(engine: EngineName, blocks: bool) -> Changes {
 }
 
 /// The backup that a new one of this kind builds on; none for a kind that stands alone. Nothing is made or changed.
-pub fn choose(options: &Options, engine: EngineName) -> Result<Option<Parent>> {
+pub fn choose(options: &Options, engine: EngineName, stop: &StopToken) -> Result<Option<Parent>> {
     let kind = options.kind;
     if !kind.has_parent() {
         return Ok(None);
@@ -71,15 +75,20 @@ pub fn choose(options: &Options, engine: EngineName) -> Result<Option<Parent>> {
         }
         opened => opened?,
     };
-    let (backup, passed_over) = repository.newest_parent(kind)?;
-    let Some(backup) = backup else { return Err(nothing_whole(&repository, kind, path)?) };
+    let mut passed_over = Vec::new();
+    let found = repository.choose_held(stop, &mut || {
+        let (newest, others) = repository.newest_parent(kind)?;
+        passed_over = others;
+        Ok(newest)
+    })?;
+    let Some((backup, in_use)) = found else { return Err(nothing_whole(&repository, kind, path)?) };
     let chain = repository.chain(&backup)?;
     let changes = changes(engine, options.blocks);
     let logs = match changes {
         Changes::Logs => Some(repository.log_parent(&backup, &chain, kind)?),
         Changes::Blocks => None,
     };
-    Ok(Some(Parent { repository, backup, chain, changes, logs, passed_over }))
+    Ok(Some(Parent { repository, backup, _in_use: in_use, chain, changes, logs, passed_over }))
 }
 
 /// Why a repository holds nothing to build on: the newest backup that would do is broken, or there is none.
@@ -110,6 +119,12 @@ fn missing(kind: Kind, repository: &Path) -> Error {
 /// The parent of a session as a manifest refers to it.
 pub fn link(parent: &record::Parent) -> Link {
     Link { id: parent.id.clone(), manifest_sha256: parent.manifest_sha256.clone() }
+}
+
+/// Holds the backup that a session builds on, so that nobody removes it; none where there is none, or not any more.
+pub fn hold(repository: &Repository, parent: Option<&record::Parent>, stop: &StopToken) -> Result<Option<InUse>> {
+    let id = parent.and_then(|parent| BackupId::parse(&parent.id));
+    Ok(id.map(|id| repository.hold(&id, stop)).transpose()?.flatten())
 }
 
 /// The chain that a session builds on, if all of it still stands; call it under the lock before publishing.

@@ -79,6 +79,7 @@ pub fn publish(
         return describe(context);
     }
     state.decide(Call::Publish, context.session.record().terms(), &context.session.live()?)?;
+    let _in_use = parent::hold(partial.repository(), context.session.record().parent.as_ref(), stop)?;
     let sealing = seal(context, partial, &state, observer)?;
     refuse_parted(context, &sealing.totals, how)?;
     stop.check()?;
@@ -177,6 +178,7 @@ pub fn prove_published(context: &Context, observer: &mut dyn Observer, stop: &St
     let Some(publication) = state.publication() else { return Ok(()) };
     let repository = context.require_partial()?.repository();
     let (backup, backups) = (repository.resolve(&publication.id)?, repository.backups()?);
+    let _in_use = repository.hold(&backup.id, stop)?;
     let total = backup.manifest.as_ref().map_or(0, |manifest| manifest.bytes);
     let (mut bad, nowhere) = (Vec::new(), HashSet::new());
     with_progress(

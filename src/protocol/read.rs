@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::claim::{Claims, Ledger, SharedLedger, Wanted, lock};
 use super::compare::compare_logs;
 use super::named::{Found, find_file, refuse_second_reader, select};
+use super::parent;
 use super::records::{Point, RecordFile, Syncs};
 use super::sinks::{OutSink, Output};
 use super::store_sink::StoreSink;
@@ -299,6 +300,7 @@ impl<'a> Reader<'a> {
         let partial = self.context.require_partial()?;
         let roots = self.context.session.record().roots();
         let repository = partial.repository();
+        let _in_use = parent::hold(repository, self.context.session.record().parent.as_ref(), self.stop)?;
         // Later backups build on this one, or it on an earlier one: blocks are told apart by their hashes.
         let kind = self.context.session.record().kind;
         let of_blocks = repository.shelf(false).filter(|_| kind != Kind::Copy);

@@ -24,7 +24,7 @@ pub struct Backup {
 impl Backup {
     /// Its folder, relative to the repository.
     pub fn folder(&self) -> PathBuf {
-        Path::new("backups").join(&self.id.text)
+        self.id.folder()
     }
 
     /// This backup as another one's manifest refers to it.
@@ -112,7 +112,8 @@ impl Repository {
     pub fn newest_parent(&self, kind: Kind) -> Result<(Option<Backup>, Vec<String>)> {
         let backups = self.backups()?;
         let mut order: Vec<usize> = (0..backups.len()).filter(|at| backups[*at].may_carry(kind)).collect();
-        order.sort_by_key(|at| Reverse(backups[*at].state()));
+        // Where two have one number (copies of a repository that were brought together) the last one is the newest.
+        order.sort_by_key(|at| Reverse((backups[*at].state(), *at)));
         let is_damaged = |id: &str| {
             let known = backups.iter().find(|backup| backup.id.text == id);
             known.and_then(|backup| self.verified(backup)).is_some_and(|verified| verified.damages > 0)
@@ -172,8 +173,23 @@ impl Repository {
         }
         let by_number = |backup: &Backup| name.parse() == Ok(backup.id.sequence);
         let mut named: Vec<_> = backups.into_iter().filter(|b| by_number(b) || b.id.text.starts_with(name)).collect();
-        if let Some(exact) = named.iter().position(|backup| by_number(backup) || backup.id.text == name) {
+        if let Some(exact) = named.iter().position(|backup| backup.id.text == name) {
             return Ok(named.swap_remove(exact));
+        }
+        let numbered: Vec<usize> = (0..named.len()).filter(|at| by_number(&named[*at])).collect();
+        match *numbered {
+            [] => {}
+            [only] => return Ok(named.swap_remove(only)),
+            _ => {
+                let ids: Vec<_> = numbered.iter().map(|at| &*named[*at].id.text).collect();
+                let message = format!(
+                    "{} backups have the number {}: {}",
+                    ids.len(),
+                    named[numbered[0]].id.sequence,
+                    ids.join(", ")
+                );
+                return Err(Error::jet(Jet::InvalidParameter, message).hint("Name one of them by its id."));
+            }
         }
         match (named.pop(), named.len()) {
             (Some(backup), 0) => Ok(backup),

@@ -18,6 +18,7 @@ use crate::attributes::modified;
 use crate::beneath::{self, Folders};
 use crate::durable::{self, Put};
 use crate::error::{Error, Jet, Result, printable};
+use crate::file_systems::FUSE;
 use crate::stream::buffer::BUFFER_ALIGNMENT;
 use crate::stream::source::{Attributes, Got};
 use crate::stream::sparse::{STAT_BLOCK_BYTES, SparseFile};
@@ -412,10 +413,19 @@ impl Store for LocalStore {
         let opened = rustix::fs::openat(&parent, name, flags, Mode::empty());
         let file = File::from(opened.map_err(|e| self.error("open", folder, e))?);
         match if alone { file.try_lock() } else { file.try_lock_shared() } {
-            Ok(()) => Ok(Some(Box::new(LocalLock(file)))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(Error::io("lock", &self.at(folder), &error)),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            // Where nothing can be locked nobody removes anything either.
+            Err(TryLockError::Error(error)) if !alone && has_no_locks(&error) => {}
+            Err(TryLockError::Error(error)) => return Err(Error::io("lock", &self.at(folder), &error)),
         }
+        // It may have been renamed while we were at it.
+        let look = || Ok((rustix::fs::fstat(&file)?, statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?));
+        let (held, named) = look().map_err(|e: io::Error| Error::io("look at", &self.at(folder), &e))?;
+        if (held.st_dev, held.st_ino) != (named.st_dev, named.st_ino) {
+            return Err(Error::io("lock", &self.at(folder), &io::ErrorKind::NotFound.into()));
+        }
+        Ok(Some(Box::new(LocalLock(file))))
     }
 
     fn free_bytes(&self) -> Result<Option<u64>> {
@@ -424,15 +434,18 @@ impl Store for LocalStore {
     }
 }
 
+/// Whether a file system has no locks at all.
+fn has_no_locks(error: &io::Error) -> bool {
+    const NONE: [Errno; 3] = [Errno::NOLCK, Errno::NOTSUP, Errno::NOSYS];
+    NONE.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
 /// `syncfs` reports failed write-back since Linux 5.8 only, and a file system in user space may never hear of it.
 fn syncs_whole(root: &Path) -> Result<bool> {
     let kind = rustix::fs::statfs(root).map_err(|e| Error::io("look at", root, &e.into()))?.f_type;
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    Ok(is_at_least(&release, (5, 8)) && u64::try_from(kind).unwrap_or(0) != FUSE_MAGIC)
+    Ok(is_at_least(&release, (5, 8)) && u64::try_from(kind).unwrap_or(0) != FUSE)
 }
-
-/// The kernel's number of file systems in user space.
-const FUSE_MAGIC: u64 = 0x6573_5546;
 
 /// Whether a kernel release such as `6.1.0-18-amd64` is at least this version.
 fn is_at_least(release: &str, version: (u32, u32)) -> bool {

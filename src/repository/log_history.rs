@@ -29,9 +29,14 @@ impl Repository {
         for backup in &backups {
             proven.insert(&backup.id.text, self.is_proven(backup));
         }
+        // A number that two backups have, in copies of a repository that were brought together, names none of them.
+        let is_alone = |id: &str| {
+            let of_number = |other: &&Backup| BackupId::parse(id).is_some_and(|id| id.sequence == other.id.sequence);
+            backups.iter().filter(of_number).count() == 1
+        };
         let is_proven = |backup: &Backup| {
             let parts = chain_among(backup, &backups).map(|chain| chain.parts().to_vec()).unwrap_or_default();
-            !parts.is_empty() && parts.iter().all(|part| proven.get(&*part.id) == Some(&true))
+            !parts.is_empty() && parts.iter().all(|part| proven.get(&*part.id) == Some(&true) && is_alone(&part.id))
         };
         let of_stream = |backup: &Backup| {
             let manifest = backup.manifest.as_ref().ok()?;
@@ -58,7 +63,13 @@ impl Repository {
     /// Why a backup cannot be relied on any more, if it cannot, where these logs are there: its databases and logs, or
     /// those that it builds on, are not all there, or its logs are of another time than those of the same number.
     pub fn log_doubt(&self, sequence: u64, present: &Present) -> Result<Option<String>> {
-        let backup = self.resolve(&sequence.to_string())?;
+        let backup = match self.resolve(&sequence.to_string()) {
+            // Removed meanwhile, or one of two that have its number.
+            Err(error) if error.jet_code() == Some(Jet::InvalidParameter) => {
+                return Ok(Some(error.message().to_owned()));
+            }
+            found => found?,
+        };
         let chain = match self.chain(&backup) {
             Err(error) if backup.manifest.is_ok() && error.exit_code() == ExitCode::Verification => {
                 return Ok(Some(error.message().to_owned()));

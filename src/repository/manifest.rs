@@ -1,6 +1,6 @@
 //! `manifest.json`: what a backup is, bound by hashes to its list of files and to the backup before it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -248,6 +248,11 @@ impl BackupId {
     /// The id of a new backup.
     pub fn new(sequence: u64, began: jiff::Timestamp, kind: Kind) -> Self {
         Self { sequence, text: format!("{sequence:06}-{}-{}", crate::times::compact(began), kind.name()) }
+    }
+
+    /// The backup's folder, relative to the repository.
+    pub fn folder(&self) -> PathBuf {
+        Path::new("backups").join(&self.text)
     }
 
     /// Takes a folder's name apart; none where it is not a backup's.

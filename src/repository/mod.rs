@@ -7,6 +7,7 @@ pub mod content;
 pub mod damage;
 pub mod file_list;
 mod held_lines;
+pub mod in_use;
 mod list_level;
 mod list_names;
 pub mod list_reader;
@@ -43,9 +44,9 @@ use crate::durable::{self, Put};
 use crate::engine::{EngineName, Mark};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::hex::hex;
-use crate::paths;
 use crate::stream::stop::StopToken;
 use crate::times;
+use crate::{file_systems, paths};
 
 /// The version of `repository.json` that this program writes, and the newest it reads.
 const FORMAT: u32 = 1;
@@ -324,6 +325,7 @@ impl Repository {
     /// The lock for publishing and pruning. Waits for the one who has it: a lock dies with its process, and hours of
     /// reading are worth more than a short wait; a stop ends it.
     pub fn lock(&self, stop: &StopToken) -> Result<Box<dyn Held>> {
+        require_locks(&self.root)?;
         loop {
             if let Some(held) = self.store.try_lock(Path::new("lock"))? {
                 return Ok(held);
@@ -331,6 +333,13 @@ impl Repository {
             stop.sleep(LOCK_POLL)?;
         }
     }
+}
+
+/// Refuses a place on a file system whose locks cannot be trusted, whether a repository is there or is to be made there.
+pub fn require_locks(path: &Path) -> Result<()> {
+    let hint = "Keep the repository on a local disk, and copy it elsewhere from there. What is there already can be read: \
+                list, show, cat, verify and restore need no locks.";
+    file_systems::require_locks("the repository", path, hint)
 }
 
 /// Makes a directory; another first backup may be quicker.

@@ -122,7 +122,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn try_lock(&self, path: &Path) -> Result<Option<Box<dyn Held>>>;
 
     /// Locks a folder as it stands, together with others who do the same, or, if it is to go, alone; nothing where
-    /// somebody holds it who stands in the way. Needs no right to write; -1812 where it is no directory.
+    /// somebody holds it who stands in the way. What is locked stands under that name, else the error is that it is not
+    /// there. Needs no right to write; -1812 where it is no directory.
     fn try_hold(&self, folder: &Path, alone: bool) -> Result<Option<Box<dyn Held>>>;
 
     /// Bytes that can still be written, where that is known.

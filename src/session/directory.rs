@@ -9,9 +9,9 @@ use super::event::Event;
 use super::journal::{Durability, Journal};
 use super::record::Record;
 use super::{Session, no_session};
-use crate::durable;
 use crate::error::{Error, ExitCode, Jet, Result};
 use crate::stream::stop::StopToken;
+use crate::{durable, file_systems};
 
 /// How often one that waits for another begin looks whether it is done.
 const LOCK_POLL: Duration = Duration::from_millis(2);
@@ -63,9 +63,8 @@ impl StateDirectory {
             Error::io("create the state directory", &self.0, &e)
                 .hint("Name another one with --state-dir or JETBAK_STATE_DIR.")
         })?;
-        let kind = rustix::fs::statfs(&self.0).map_err(|e| Error::io("look at", &self.0, &e.into()))?.f_type;
-        #[expect(clippy::cast_sign_loss, reason = "the kernel's numbers are bit patterns of 32 bits")]
-        refuse_network(&self.0, kind as u64 & 0xffff_ffff)
+        let hint = "Name a directory on a local disk with --state-dir or JETBAK_STATE_DIR.";
+        file_systems::require_locks("the state directory", &self.0, hint)
     }
 
     /// Holds off every other begin in this directory; waits for the one that runs, but not through a stop.
@@ -264,36 +263,6 @@ fn default_path(root: bool, xdg: Option<PathBuf>, home: Option<PathBuf>) -> Resu
     })
 }
 
-/// File systems whose locks or attributes another machine may contradict, by the kernel's magic number.
-const NETWORK_FILE_SYSTEMS: &[(u64, &str)] = &[
-    (0x6969, "NFS"),
-    (0x517b, "SMB"),
-    (0xff53_4d42, "CIFS"),
-    (0xfe53_4d42, "SMB2"),
-    (0x0102_1997, "9P"),
-    (0x6573_5546, "FUSE"),
-    (0x00c3_6400, "Ceph"),
-    (0x5346_414f, "AFS"),
-    (0x6b41_4653, "kAFS"),
-    (0x7375_7245, "Coda"),
-    (0x0bd0_0bd0, "Lustre"),
-    (0x4750_4653, "GPFS"),
-    (0x1983_0326, "BeeGFS"),
-    (0x786f_4256, "VirtualBox shared folder"),
-];
-
-fn refuse_network(path: &Path, magic: u64) -> Result<()> {
-    match NETWORK_FILE_SYSTEMS.iter().find(|(number, _)| *number == magic) {
-        None => Ok(()),
-        Some((_, name)) => Err(Error::new(
-            ExitCode::Failed,
-            format!("the state directory {} is on {name}, whose locks cannot be trusted", path.display()),
-        )
-        .file(path)
-        .hint("Name a directory on a local disk with --state-dir or JETBAK_STATE_DIR.")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -324,14 +293,5 @@ mod tests {
         let state = StateDirectory(state.path().to_owned());
         state.sweep(&state.lock_begin(&StopToken::never()).expect("locked")).expect("swept");
         assert!(state.0.join("Documents").exists() && !crashed.exists());
-    }
-
-    #[test]
-    fn a_network_file_system_is_refused_by_name_and_says_what_to_do() {
-        let error = refuse_network(Path::new("/mnt/state"), 0x6969).expect_err("NFS");
-        assert_eq!(error.to_string(), "the state directory /mnt/state is on NFS, whose locks cannot be trusted");
-        assert_eq!(error.exit_code().number(), 1);
-        assert!(error.advice().expect("advice").contains("--state-dir"));
-        assert!(refuse_network(Path::new("/"), 0xef53).is_ok(), "ext4 is fine");
     }
 }

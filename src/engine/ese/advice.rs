@@ -193,6 +193,7 @@ mod tests {
             engine_copy: false,
             required: required.map(|(low, high)| Span { low, high }),
             committed: required.map(|(_, high)| high),
+            dbtime: None,
         }
     }
 

@@ -21,6 +21,7 @@ use super::ranges::{Need, span};
 use super::recognise::{Claim, Content};
 use super::survey::patch_beside;
 use crate::engine::files::FilesEngine;
+use crate::engine::milestones::{KnownDatabase, Milestone};
 use crate::engine::walk::{Kind as FileKind, Seen};
 use crate::engine::{
     Deletion, Engine, EngineName, Entry, HeldLog, History, LeftOut, Mark, Needless, Notice, Role, Surveyed,
@@ -104,7 +105,7 @@ impl EseEngine {
     }
 
     /// What a file is called: relative to the storage, absolute elsewhere.
-    fn relative(&self, path: &Path) -> PathBuf {
+    pub(super) fn relative(&self, path: &Path) -> PathBuf {
         path.strip_prefix(&self.storage).unwrap_or(path).to_owned()
     }
 
@@ -501,6 +502,10 @@ impl Engine for EseEngine {
         let mark = story.mark.clone();
         *self.judged.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), story));
         Ok(mark)
+    }
+
+    fn milestones(&self, _: &[KnownDatabase], _: jiff::Timestamp, stop: &StopToken) -> Result<Vec<Milestone>> {
+        self.milestones_now(stop)
     }
 
     fn changed_since(&self, path: &Path, stamp: &Stamp) -> Result<Option<String>> {

@@ -141,6 +141,9 @@ pub struct DatabaseFacts {
     pub required: Option<Span>,
     /// The last log without which committed changes are lost.
     pub committed: Option<u32>,
+    /// Its time, which every change moves on, as its header had it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dbtime: Option<u64>,
 }
 
 impl DatabaseFacts {
@@ -155,6 +158,7 @@ impl DatabaseFacts {
             engine_copy: header.is_backup_copy(),
             required: None,
             committed: None,
+            dbtime: Some(header.dbtime),
         }
     }
 

@@ -28,6 +28,7 @@ pub mod instance;
 pub mod judge;
 pub mod log;
 pub mod log_story;
+mod milestones;
 pub mod opening;
 pub mod page;
 pub mod patch;

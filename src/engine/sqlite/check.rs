@@ -84,6 +84,7 @@ pub fn live(path: &Path, depth: Depth, scratch: &Path, stop: &StopToken) -> Resu
         page_size: u32::try_from(view.page_size).unwrap_or(u32::MAX),
         pages: view.pages,
         journal_mode: View::journal_mode(&first_page).name().to_owned(),
+        change_counter: None,
     };
     if !opened.keeps_writers_waiting() {
         view.believe_schema().map_err(|e| failure(path, path, &e))?;

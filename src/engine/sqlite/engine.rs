@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::connection::{Access, Trouble, busy, failure, interruptibly, open, patiently, trouble};
 use super::facts::Terms;
+use super::milestones::milestones_now;
 use super::recognise::{
     Companion, Content, HEAD_BYTES, is_named_as_database, looks_encrypted, may_be_database, recognise,
 };
@@ -15,6 +16,7 @@ use super::view::View;
 use crate::engine::ese::at_rest::is_at_rest;
 use crate::engine::ese::files;
 use crate::engine::files::{FilesEngine, Reached};
+use crate::engine::milestones::{KnownDatabase, Milestone};
 use crate::engine::{
     Deletion, Engine, EngineName, Entry, Going, HeldLog, History, LeftOut, Mark, Needless, Notice, Role, Surveyed,
     Witness,
@@ -282,6 +284,10 @@ pub fn head_of(file: &std::fs::File) -> Vec<u8> {
 }
 
 impl Engine for SqliteEngine {
+    fn milestones(&self, known: &[KnownDatabase], since: jiff::Timestamp, stop: &StopToken) -> Result<Vec<Milestone>> {
+        milestones_now(&self.storage, known, since, stop)
+    }
+
     fn name(&self) -> EngineName {
         EngineName::Sqlite
     }

@@ -41,4 +41,8 @@ pub struct CopyFacts {
     pub pages: u32,
     /// How the source protected its transactions: `wal` or `rollback`.
     pub journal_mode: String,
+    /// The change counter in the header of the source, or that of the copy where that is lower: at no later time is it lower
+    /// in the source, unless an older state was put back. None where the source's own was not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change_counter: Option<u32>,
 }

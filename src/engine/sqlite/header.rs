@@ -24,6 +24,8 @@
 
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 100;
+/// Where the change counter is.
+pub const CHANGE_COUNTER_OFFSET: usize = 24;
 /// What every database begins with.
 pub const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
@@ -113,7 +115,7 @@ impl Header {
             write_version: head[18],
             read_version: head[19],
             reserved: head[20],
-            change_counter: u32_at(head, 24),
+            change_counter: u32_at(head, CHANGE_COUNTER_OFFSET),
             pages: u32_at(head, 28),
             freelist_first: u32_at(head, 32),
             freelist_pages: u32_at(head, 36),

@@ -11,6 +11,7 @@ pub mod engine;
 pub mod facts;
 pub mod header;
 pub mod journal;
+mod milestones;
 pub mod private;
 pub mod recognise;
 pub mod source;

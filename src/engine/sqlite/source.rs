@@ -13,11 +13,13 @@ use std::time::{Duration, Instant};
 
 use super::connection::{Access, HOT_JOURNAL, Trouble, failure, patiently, trouble};
 use super::facts::{CopyFacts, Terms};
+use super::header::{CHANGE_COUNTER_OFFSET, HEADER_BYTES, JournalMode, u32_at};
 use super::private::{Scratch, copy_aside, drain};
 use super::recognise::Companion;
 use super::tidy::Tidy;
 use super::view::View;
 use crate::engine::ese::checksum::is_zero;
+use crate::engine::milestones::is_before;
 use crate::engine::watched::Watched;
 use crate::error::{Error, ExitCode, Result, printable};
 use crate::stream::source::{Copied, Got, Settled, Source};
@@ -97,6 +99,19 @@ impl Opened {
     fn bytes_in_file(&self) -> u64 {
         let metadata = self.file.as_ref().and_then(|file| file.metadata().ok());
         metadata.map_or(0, |metadata| metadata.len())
+    }
+
+    /// The change counter of this state, or that in the file where that is lower: what is in the write-ahead log comes into
+    /// the file later, if ever. And what a transaction in progress has written there may yet be taken back.
+    fn change_counter(&self, first_page: &[u8]) -> Option<u32> {
+        let of_view = first_page.get(CHANGE_COUNTER_OFFSET..HEADER_BYTES).map(|head| u32_at(head, 0))?;
+        let Some(file) = &self.file else {
+            return (View::journal_mode(first_page) == JournalMode::Rollback).then_some(of_view);
+        };
+        let mut head = [0; CHANGE_COUNTER_OFFSET + 4];
+        file.read_exact_at(&mut head, 0).ok()?;
+        let of_file = u32_at(&head, CHANGE_COUNTER_OFFSET);
+        Some(if is_before(of_file, of_view) { of_file } else { of_view })
     }
 
     /// Whether somebody cut the file, past all locks: SQLite gives zeros for what is missing.
@@ -435,6 +450,7 @@ impl Source for DatabaseSource {
                 page_size: u32::try_from(self.page_size).unwrap_or(u32::MAX),
                 pages: self.pages,
                 journal_mode: View::journal_mode(&self.first_page).name().to_owned(),
+                change_counter: opened.change_counter(&self.first_page),
             },
             told: self.told(opened),
             warning: opened.warning.clone(),
