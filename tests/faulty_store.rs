@@ -275,6 +275,7 @@ impl Machine {
             pattern_files: Vec::new(),
             keep_going: false,
             keep_partial: false,
+            tags: Vec::new(),
             retries: 0,
             replace_idle: None,
             one_shot: false,
