@@ -84,15 +84,17 @@ fn show(outlook: &Outlook, asked: &Asked, is_done: bool, ui: &mut Ui) {
         let verb = if is_done { "deleted" } else { "would delete" };
         ui.say(&format!("{verb} what is left of {what} {}: {}", printable(was), of_amount(*amount)));
     }
-    let (going, all) = (outlook.going() as u64, count(outlook.facts.len() as u64, "backup"));
+    let (going, facts) = (outlook.going(), outlook.facts.len());
+    let all = count(facts as u64, "backup");
     let freed = BinaryBytes(outlook.bytes_going());
     let is_idle = outlook.partials.iter().all(|left| left.stays.is_some()) && outlook.trash.is_empty();
     match (going, is_done) {
-        (0, _) => ui.say(&format!("all of {all} stay")),
+        (0, _) => ui.say(&format!("nothing to remove: {all} {}", if facts == 1 { "stays" } else { "stay" })),
         (_, true) => ui.say(&format!("removed {going} of {all}, {freed} stored in them")),
         (_, false) => ui.say(&format!("{going} of {all} would go, {freed} stored in them")),
     }
-    if !is_done && !(going == 0 && is_idle) {
+    let is_anything = going > 0 || !is_idle;
+    if is_anything && !is_done {
         ui.say("nothing was removed; repeat with --yes");
     }
 }

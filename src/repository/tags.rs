@@ -103,13 +103,10 @@ impl Repository {
             read => read.ok(),
         };
         let record = text.and_then(|text| serde_json::from_slice::<Record>(&text).ok());
-        match record.filter(|record| record.is_of(backup)) {
-            Some(record) => Labels { tags: record.tags, pinned: record.pinned, reason: record.reason, damaged: false },
-            None => {
-                let reason = Some(DAMAGED.to_owned());
-                Labels { tags: of_manifest(), pinned: true, reason, damaged: true }
-            }
-        }
+        let Some(record) = record.filter(|record| record.is_of(backup)) else {
+            return Labels { tags: of_manifest(), pinned: true, reason: Some(DAMAGED.to_owned()), damaged: true };
+        };
+        Labels { tags: record.tags, pinned: record.pinned, reason: record.reason, damaged: false }
     }
 
     /// Changes the tags or the pin of the backup that a person names; durable when this returns. No prune is between the

@@ -245,6 +245,7 @@ fn a_clock_that_jumped_makes_nothing_older_than_its_number() {
 // At random
 
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
 struct Seed {
     /// Hours since the one before; clocks jump.
     hours: i32,
@@ -388,9 +389,9 @@ proptest! {
     #[test]
     fn of_full_backups_exactly_those_stay_that_are_counted(facts in history(), rule in any_rule(), limit in 1..6usize) {
         let mut facts = facts;
-        for fact in &mut facts {
-            let time = fact.told.as_ref().map_or(Timestamp::UNIX_EPOCH, |told| told.time).to_string();
-            *fact = super::tests::fact(fact.id.sequence, &time);
+        for drawn in &mut facts {
+            let time = drawn.told.as_ref().map_or(Timestamp::UNIX_EPOCH, |told| told.time).to_string();
+            *drawn = fact(drawn.id.sequence, &time);
         }
         let mut expected = counted_slowly(&facts, rule, limit, &TimeZone::UTC);
         expected.dedup();
