@@ -329,7 +329,7 @@ fn what_dead_sessions_and_interrupted_prunes_left_is_swept_and_told() {
     let ran =
         ran.says(&format!("left what is there of the session {newest} of ")).says("the next backup goes on from it");
     ran.says(&format!("deleted what is left of the backup {gone}: 1 file, 5 B\n"));
-    assert_eq!(host.partials("repo"), [newest.clone()]);
+    assert_eq!(host.partials("repo"), std::slice::from_ref(&newest));
     assert_eq!(names(&host.path("repo/tags")), [""; 0], "what was known of it went as well");
     let done = host.ok(&["prune", "repo", "--keep-last", "9", "--discard-partials", "--yes", "--json"]).summary();
     assert_eq!((&done["partials"][0]["session"], &done["partials"][0]["removed"]), (&newest.into(), &true.into()));

@@ -44,7 +44,7 @@ pub struct Outlook {
     pub verdicts: Vec<Verdict>,
     /// The ids of those that were taken away, in that order.
     pub removed: Vec<String>,
-    /// What sessions left that are over.
+    /// What sessions are writing or have left.
     pub partials: Vec<Left>,
     /// What interrupted prunes and discards left: what it was, and how much of it there is.
     pub trash: Vec<(String, Amount)>,
@@ -53,7 +53,7 @@ pub struct Outlook {
     now: jiff::Timestamp,
 }
 
-/// A partial in which nobody works.
+/// What a session is writing, or has left.
 #[derive(Debug)]
 pub struct Left {
     /// The session's id.
