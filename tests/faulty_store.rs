@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use common::faulty::{Faults, FaultyStore, Manner};
 use jetbak::durable::Put;
-use jetbak::error::{Error, Jet, Result};
+use jetbak::error::{Jet, Result};
 use jetbak::protocol::begin::{self, Options};
 use jetbak::protocol::{Context, Observer, Progress, Warning, end, read, truncate};
 use jetbak::repository::Repository;
