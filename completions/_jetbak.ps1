@@ -45,6 +45,10 @@ Register-ArgumentCompleter -Native -CommandName 'jetbak' -ScriptBlock {
             [CompletionResult]::new('cat', 'cat', [CompletionResultType]::ParameterValue, 'Write one file of a backup to stdout, proven before the first byte')
             [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Prove backups: every hash, every size, nothing missing, nothing extra')
             [CompletionResult]::new('consolidate', 'consolidate', [CompletionResultType]::ParameterValue, 'Make a full backup out of one that builds on others, without the source')
+            [CompletionResult]::new('prune', 'prune', [CompletionResultType]::ParameterValue, 'Remove the backups that nothing is to keep, and what dead sessions left; without --yes only say which')
+            [CompletionResult]::new('tag', 'tag', [CompletionResultType]::ParameterValue, 'Give a backup tags, or take them away')
+            [CompletionResult]::new('pin', 'pin', [CompletionResultType]::ParameterValue, 'Keep a backup whatever a prune is asked for')
+            [CompletionResult]::new('unpin', 'unpin', [CompletionResultType]::ParameterValue, 'Take the pin of a backup away')
             [CompletionResult]::new('restore', 'restore', [CompletionResultType]::ParameterValue, 'Restore a backup into a directory that is empty or does not exist yet, or put one right')
             [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Prove databases of ESE and SQLite where they lie; no backup')
             [CompletionResult]::new('logs', 'logs', [CompletionResultType]::ParameterValue, 'Tell of each log of an ESE storage whether it is needed, and why')
@@ -67,6 +71,7 @@ Register-ArgumentCompleter -Native -CommandName 'jetbak' -ScriptBlock {
             [CompletionResult]::new('--max-lock', '--max-lock', [CompletionResultType]::ParameterName, 'Keep writers of a database with a rollback journal waiting no longer than this, such as 2s (SQLite)')
             [CompletionResult]::new('--exclude', '--exclude', [CompletionResultType]::ParameterName, 'Leave out what matches, and everything below a directory that matches')
             [CompletionResult]::new('--exclude-from', '--exclude-from', [CompletionResultType]::ParameterName, 'Leave out what the patterns in a file match: one a line, `#` begins a comment')
+            [CompletionResult]::new('--tag', '--tag', [CompletionResultType]::ParameterName, 'Give the backup this tag, by which `prune --keep-tag` keeps it and `list --tag` finds it')
             [CompletionResult]::new('--retries', '--retries', [CompletionResultType]::ParameterName, 'Read a file that changes while it is read so many times again')
             [CompletionResult]::new('--replace-idle', '--replace-idle', [CompletionResultType]::ParameterName, 'End an earlier session of this storage in which nothing has happened for so long, such as 30m or 12h')
             [CompletionResult]::new('--to', '--to', [CompletionResultType]::ParameterName, 'The repository; made if it is missing')
@@ -107,6 +112,7 @@ Register-ArgumentCompleter -Native -CommandName 'jetbak' -ScriptBlock {
             [CompletionResult]::new('--max-lock', '--max-lock', [CompletionResultType]::ParameterName, 'Keep writers of a database with a rollback journal waiting no longer than this, such as 2s (SQLite)')
             [CompletionResult]::new('--exclude', '--exclude', [CompletionResultType]::ParameterName, 'Leave out what matches, and everything below a directory that matches')
             [CompletionResult]::new('--exclude-from', '--exclude-from', [CompletionResultType]::ParameterName, 'Leave out what the patterns in a file match: one a line, `#` begins a comment')
+            [CompletionResult]::new('--tag', '--tag', [CompletionResultType]::ParameterName, 'Give the backup this tag, by which `prune --keep-tag` keeps it and `list --tag` finds it')
             [CompletionResult]::new('--retries', '--retries', [CompletionResultType]::ParameterName, 'Read a file that changes while it is read so many times again')
             [CompletionResult]::new('--replace-idle', '--replace-idle', [CompletionResultType]::ParameterName, 'End an earlier session of this storage in which nothing has happened for so long, such as 30m or 12h')
             [CompletionResult]::new('--to', '--to', [CompletionResultType]::ParameterName, 'The repository; made if it is missing')
@@ -217,6 +223,7 @@ Register-ArgumentCompleter -Native -CommandName 'jetbak' -ScriptBlock {
             break
         }
         'jetbak;list' {
+            [CompletionResult]::new('--tag', '--tag', [CompletionResultType]::ParameterName, 'Only those with this tag; can be given several times')
             [CompletionResult]::new('--state-dir', '--state-dir', [CompletionResultType]::ParameterName, 'Keep the state of sessions in this directory, on a local file system')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON: one document, or one object a line with the summary last')
@@ -268,6 +275,67 @@ Register-ArgumentCompleter -Native -CommandName 'jetbak' -ScriptBlock {
             break
         }
         'jetbak;consolidate' {
+            [CompletionResult]::new('--state-dir', '--state-dir', [CompletionResultType]::ParameterName, 'Keep the state of sessions in this directory, on a local file system')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON: one document, or one object a line with the summary last')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Print errors only')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print errors only')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say what was decided, and why')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say what was decided, and why')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'jetbak;prune' {
+            [CompletionResult]::new('--keep-last', '--keep-last', [CompletionResultType]::ParameterName, 'Keep the newest N backups')
+            [CompletionResult]::new('--keep-hourly', '--keep-hourly', [CompletionResultType]::ParameterName, 'Keep the newest backup of each of the newest N hours that have one')
+            [CompletionResult]::new('--keep-daily', '--keep-daily', [CompletionResultType]::ParameterName, 'The same for days')
+            [CompletionResult]::new('--keep-weekly', '--keep-weekly', [CompletionResultType]::ParameterName, 'The same for weeks')
+            [CompletionResult]::new('--keep-monthly', '--keep-monthly', [CompletionResultType]::ParameterName, 'The same for months')
+            [CompletionResult]::new('--keep-yearly', '--keep-yearly', [CompletionResultType]::ParameterName, 'The same for years')
+            [CompletionResult]::new('--keep-within', '--keep-within', [CompletionResultType]::ParameterName, 'Keep all backups of so long a time before the newest one, such as 12h, 30d or 1w 3d')
+            [CompletionResult]::new('--keep-tag', '--keep-tag', [CompletionResultType]::ParameterName, 'Keep all backups with this tag; can be given several times')
+            [CompletionResult]::new('--state-dir', '--state-dir', [CompletionResultType]::ParameterName, 'Keep the state of sessions in this directory, on a local file system')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb')
+            [CompletionResult]::new('--yes', '--yes', [CompletionResultType]::ParameterName, 'Do it')
+            [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Say what would be removed, and stop there; so it is without --yes')
+            [CompletionResult]::new('--discard-partials', '--discard-partials', [CompletionResultType]::ParameterName, 'Also remove what an interrupted or stopped session left from which the next backup would go on')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON: one document, or one object a line with the summary last')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Print errors only')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print errors only')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say what was decided, and why')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say what was decided, and why')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'jetbak;tag' {
+            [CompletionResult]::new('--state-dir', '--state-dir', [CompletionResultType]::ParameterName, 'Keep the state of sessions in this directory, on a local file system')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb')
+            [CompletionResult]::new('--remove', '--remove', [CompletionResultType]::ParameterName, 'Take these tags away instead; one that it has not is fine')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON: one document, or one object a line with the summary last')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Print errors only')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print errors only')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say what was decided, and why')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say what was decided, and why')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'jetbak;pin' {
+            [CompletionResult]::new('--reason', '--reason', [CompletionResultType]::ParameterName, 'Why; kept with the backup and shown')
+            [CompletionResult]::new('--state-dir', '--state-dir', [CompletionResultType]::ParameterName, 'Keep the state of sessions in this directory, on a local file system')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON: one document, or one object a line with the summary last')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Print errors only')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print errors only')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say what was decided, and why')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say what was decided, and why')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'jetbak;unpin' {
             [CompletionResult]::new('--state-dir', '--state-dir', [CompletionResultType]::ParameterName, 'Keep the state of sessions in this directory, on a local file system')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON: one document, or one object a line with the summary last')

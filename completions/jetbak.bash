@@ -52,6 +52,12 @@ _jetbak() {
             jetbak,man)
                 cmd="jetbak__subcmd__man"
                 ;;
+            jetbak,pin)
+                cmd="jetbak__subcmd__pin"
+                ;;
+            jetbak,prune)
+                cmd="jetbak__subcmd__prune"
+                ;;
             jetbak,read)
                 cmd="jetbak__subcmd__read"
                 ;;
@@ -67,8 +73,14 @@ _jetbak() {
             jetbak,stop)
                 cmd="jetbak__subcmd__stop"
                 ;;
+            jetbak,tag)
+                cmd="jetbak__subcmd__tag"
+                ;;
             jetbak,truncate)
                 cmd="jetbak__subcmd__truncate"
+                ;;
+            jetbak,unpin)
+                cmd="jetbak__subcmd__unpin"
                 ;;
             jetbak,verify)
                 cmd="jetbak__subcmd__verify"
@@ -80,7 +92,7 @@ _jetbak() {
 
     case "${cmd}" in
         jetbak)
-            opts="-q -v -h -V --state-dir --json --quiet --verbose --color --help --version backup begin files read truncate end stop status list show cat verify consolidate restore check logs inspect completions man"
+            opts="-q -v -h -V --state-dir --json --quiet --verbose --color --help --version backup begin files read truncate end stop status list show cat verify consolidate prune tag pin unpin restore check logs inspect completions man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -102,7 +114,7 @@ _jetbak() {
             return 0
             ;;
         jetbak__subcmd__backup)
-            opts="-q -v -h --kind --ignore-metadata --blocks --engine --name --log --snapshot --base --log-dir --checkpoint --live-log-dir --live-checkpoint --engine-files --accept-damage --accept-loss --busy-timeout --max-lock --exclude --exclude-from --exclude-caches --one-file-system --keep-going --keep-partial --retries --replace-idle --to --truncate --dry-run --state-dir --json --quiet --verbose --color --help"
+            opts="-q -v -h --kind --ignore-metadata --blocks --engine --name --log --snapshot --base --log-dir --checkpoint --live-log-dir --live-checkpoint --engine-files --accept-damage --accept-loss --busy-timeout --max-lock --exclude --exclude-from --exclude-caches --one-file-system --keep-going --keep-partial --tag --retries --replace-idle --to --truncate --dry-run --state-dir --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -157,6 +169,10 @@ _jetbak() {
                     return 0
                     ;;
                 --exclude-from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tag)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -188,7 +204,7 @@ _jetbak() {
             return 0
             ;;
         jetbak__subcmd__begin)
-            opts="-q -v -h --kind --ignore-metadata --blocks --engine --name --log --snapshot --base --log-dir --checkpoint --live-log-dir --live-checkpoint --engine-files --accept-damage --accept-loss --busy-timeout --max-lock --exclude --exclude-from --exclude-caches --one-file-system --keep-going --keep-partial --retries --replace-idle --to --no-repository --state-dir --json --quiet --verbose --color --help"
+            opts="-q -v -h --kind --ignore-metadata --blocks --engine --name --log --snapshot --base --log-dir --checkpoint --live-log-dir --live-checkpoint --engine-files --accept-damage --accept-loss --busy-timeout --max-lock --exclude --exclude-from --exclude-caches --one-file-system --keep-going --keep-partial --tag --retries --replace-idle --to --no-repository --state-dir --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -243,6 +259,10 @@ _jetbak() {
                     return 0
                     ;;
                 --exclude-from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tag)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -448,12 +468,16 @@ _jetbak() {
             return 0
             ;;
         jetbak__subcmd__list)
-            opts="-q -v -h --state-dir --json --quiet --verbose --color --help"
+            opts="-q -v -h --tag --state-dir --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --tag)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --state-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -514,6 +538,86 @@ _jetbak() {
                 return 0
             fi
             case "${prev}" in
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        jetbak__subcmd__pin)
+            opts="-q -v -h --reason --state-dir --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --reason)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        jetbak__subcmd__prune)
+            opts="-q -v -h --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly --keep-yearly --keep-within --keep-tag --yes --dry-run --discard-partials --state-dir --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --keep-last)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-hourly)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-daily)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-weekly)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-monthly)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-yearly)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-within)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-tag)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --state-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -679,6 +783,28 @@ _jetbak() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        jetbak__subcmd__tag)
+            opts="-q -v -h --remove --state-dir --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         jetbak__subcmd__truncate)
             opts="-q -v -h --session --dry-run --state-dir --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -690,6 +816,28 @@ _jetbak() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        jetbak__subcmd__unpin)
+            opts="-q -v -h --state-dir --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --state-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -46,6 +46,10 @@ complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "show" -d 'Show what a
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "cat" -d 'Write one file of a backup to stdout, proven before the first byte'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "verify" -d 'Prove backups: every hash, every size, nothing missing, nothing extra'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "consolidate" -d 'Make a full backup out of one that builds on others, without the source'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "prune" -d 'Remove the backups that nothing is to keep, and what dead sessions left; without --yes only say which'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "tag" -d 'Give a backup tags, or take them away'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "pin" -d 'Keep a backup whatever a prune is asked for'
+complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "unpin" -d 'Take the pin of a backup away'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "restore" -d 'Restore a backup into a directory that is empty or does not exist yet, or put one right'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "check" -d 'Prove databases of ESE and SQLite where they lie; no backup'
 complete -c jetbak -n "__fish_jetbak_needs_command" -f -a "logs" -d 'Tell of each log of an ESE storage whether it is needed, and why'
@@ -71,6 +75,7 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l busy-timeout -d
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l max-lock -d 'Keep writers of a database with a rollback journal waiting no longer than this, such as 2s (SQLite)' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l exclude -d 'Leave out what matches, and everything below a directory that matches' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l exclude-from -d 'Leave out what the patterns in a file match: one a line, `#` begins a comment' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l tag -d 'Give the backup this tag, by which `prune --keep-tag` keeps it and `list --tag` finds it' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l retries -d 'Read a file that changes while it is read so many times again' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l replace-idle -d 'End an earlier session of this storage in which nothing has happened for so long, such as 30m or 12h' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand backup" -l to -d 'The repository; made if it is missing' -r -F
@@ -113,6 +118,7 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l busy-timeout -d 
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l max-lock -d 'Keep writers of a database with a rollback journal waiting no longer than this, such as 2s (SQLite)' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l exclude -d 'Leave out what matches, and everything below a directory that matches' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l exclude-from -d 'Leave out what the patterns in a file match: one a line, `#` begins a comment' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l tag -d 'Give the backup this tag, by which `prune --keep-tag` keeps it and `list --tag` finds it' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l retries -d 'Read a file that changes while it is read so many times again' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l replace-idle -d 'End an earlier session of this storage in which nothing has happened for so long, such as 30m or 12h' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand begin" -l to -d 'The repository; made if it is missing' -r -F
@@ -195,6 +201,7 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand status" -l json -d 'Print 
 complete -c jetbak -n "__fish_jetbak_using_subcommand status" -s q -l quiet -d 'Print errors only'
 complete -c jetbak -n "__fish_jetbak_using_subcommand status" -s v -l verbose -d 'Say what was decided, and why'
 complete -c jetbak -n "__fish_jetbak_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_using_subcommand list" -l tag -d 'Only those with this tag; can be given several times' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand list" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand list" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
 always\t'Always'
@@ -238,6 +245,51 @@ complete -c jetbak -n "__fish_jetbak_using_subcommand consolidate" -l json -d 'P
 complete -c jetbak -n "__fish_jetbak_using_subcommand consolidate" -s q -l quiet -d 'Print errors only'
 complete -c jetbak -n "__fish_jetbak_using_subcommand consolidate" -s v -l verbose -d 'Say what was decided, and why'
 complete -c jetbak -n "__fish_jetbak_using_subcommand consolidate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_using_subcommand prune" -l keep-last -d 'Keep the newest N backups' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand prune" -l keep-hourly -d 'Keep the newest backup of each of the newest N hours that have one' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand prune" -l keep-daily -d 'The same for days' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand prune" -l keep-weekly -d 'The same for weeks' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand prune" -l keep-monthly -d 'The same for months' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand prune" -l keep-yearly -d 'The same for years' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand prune" -l keep-within -d 'Keep all backups of so long a time before the newest one, such as 12h, 30d or 1w 3d' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand prune" -l keep-tag -d 'Keep all backups with this tag; can be given several times' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand prune" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand prune" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand prune" -l yes -d 'Do it'
+complete -c jetbak -n "__fish_jetbak_using_subcommand prune" -l dry-run -d 'Say what would be removed, and stop there; so it is without --yes'
+complete -c jetbak -n "__fish_jetbak_using_subcommand prune" -l discard-partials -d 'Also remove what an interrupted or stopped session left from which the next backup would go on'
+complete -c jetbak -n "__fish_jetbak_using_subcommand prune" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_using_subcommand prune" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_using_subcommand prune" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_using_subcommand prune" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_using_subcommand tag" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand tag" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand tag" -l remove -d 'Take these tags away instead; one that it has not is fine'
+complete -c jetbak -n "__fish_jetbak_using_subcommand tag" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_using_subcommand tag" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_using_subcommand tag" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_using_subcommand tag" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_using_subcommand pin" -l reason -d 'Why; kept with the backup and shown' -r
+complete -c jetbak -n "__fish_jetbak_using_subcommand pin" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand pin" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand pin" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_using_subcommand pin" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_using_subcommand pin" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_using_subcommand pin" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jetbak -n "__fish_jetbak_using_subcommand unpin" -l state-dir -d 'Keep the state of sessions in this directory, on a local file system' -r -F
+complete -c jetbak -n "__fish_jetbak_using_subcommand unpin" -l color -d 'Use colour; `auto` honours `NO_COLOR` and TERM=dumb' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c jetbak -n "__fish_jetbak_using_subcommand unpin" -l json -d 'Print JSON: one document, or one object a line with the summary last'
+complete -c jetbak -n "__fish_jetbak_using_subcommand unpin" -s q -l quiet -d 'Print errors only'
+complete -c jetbak -n "__fish_jetbak_using_subcommand unpin" -s v -l verbose -d 'Say what was decided, and why'
+complete -c jetbak -n "__fish_jetbak_using_subcommand unpin" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l into -d 'The directory to restore into: empty, or not there yet; with --delta, one that is there' -r -F
 complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l map -d 'The directory to restore a root into whose files did not lie below the storage (`logs`, `checkpoint`)' -r
 complete -c jetbak -n "__fish_jetbak_using_subcommand restore" -l only -d 'Restore only these, with what lies below them and the directories above them' -r -F

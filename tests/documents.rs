@@ -57,7 +57,7 @@ fn every_command_and_option_explains_itself() {
     let host = Host::new();
     for command in [
         "backup", "begin", "files", "read", "truncate", "end", "stop", "status", "list", "show", "cat", "verify",
-        "check", "inspect", "restore",
+        "check", "inspect", "restore", "prune", "tag", "pin", "unpin",
     ] {
         let help = host.ok(&[command, "--help"]).stdout;
         assert!(help.contains("Usage: jetbak"), "{help}");

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint, value_parser};
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 use super::session_args::{InstanceArgs, SessionArgs};
+use crate::repository::tags::parse_tag;
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -110,6 +112,14 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Make a full backup out of one that builds on others, without the source
     Consolidate(ConsolidateArgs),
+    /// Remove the backups that nothing is to keep, and what dead sessions left; without --yes only say which
+    Prune(PruneArgs),
+    /// Give a backup tags, or take them away
+    Tag(TagArgs),
+    /// Keep a backup whatever a prune is asked for
+    Pin(PinArgs),
+    /// Take the pin of a backup away
+    Unpin(UnpinArgs),
     /// Restore a backup into a directory that is empty or does not exist yet, or put one right
     Restore(RestoreArgs),
     /// Prove databases of ESE and SQLite where they lie; no backup
@@ -272,6 +282,9 @@ pub struct ListArgs {
     /// The repository
     #[arg(value_name = "REPO", env = "JETBAK_REPOSITORY", hide_env_values = true)]
     pub repository: PathBuf,
+    /// Only those with this tag; can be given several times
+    #[arg(long = "tag", value_name = "TAG", value_parser = parse_tag)]
+    pub tags: Vec<String>,
 }
 
 /// show
@@ -342,6 +355,100 @@ pub struct ConsolidateArgs {
     /// The backup: a number, the beginning of an id, or `latest` [default: latest]
     #[arg(value_name = "ID")]
     pub id: Option<String>,
+}
+
+/// prune
+#[derive(Args, Debug)]
+#[command(
+    group = ArgGroup::new("policy").required(true).multiple(true),
+    after_help = "What is newest is told by the numbers of the backups, not by a clock. Whatever is asked for, these stay: the newest complete backup, the newest that was read back and found good, pinned ones, what cannot be read, and all that one which stays, or a session in progress, builds on. Incomplete backups count nowhere, and go when a newer complete one stays. A backup that is being read stays for now, with all that it builds on; then the rest goes, and the exit code is 5.\n\nHours, days, weeks (ISO 8601, from Monday), months and years are those of the time zone of this process (TZ). The newest backup of each is kept.\n\nA backup goes in one step. A prune that was interrupted leaves a repository in which each listed backup is whole; the next one, or the next backup, ends what it began.\n\nExamples:\n  jetbak prune /backup/app --keep-daily 7 --keep-weekly 5 --keep-monthly 12\n  jetbak prune /backup/app --keep-within 30d --keep-tag release --yes"
+)]
+pub struct PruneArgs {
+    /// The repository
+    #[arg(value_name = "REPO")]
+    pub repository: PathBuf,
+    /// Keep the newest N backups
+    #[arg(long, value_name = "N", group = "policy", value_parser = value_parser!(u32).range(1..))]
+    pub keep_last: Option<u32>,
+    /// Keep the newest backup of each of the newest N hours that have one
+    #[arg(long, value_name = "N", group = "policy", value_parser = value_parser!(u32).range(1..))]
+    pub keep_hourly: Option<u32>,
+    /// The same for days
+    #[arg(long, value_name = "N", group = "policy", value_parser = value_parser!(u32).range(1..))]
+    pub keep_daily: Option<u32>,
+    /// The same for weeks
+    #[arg(long, value_name = "N", group = "policy", value_parser = value_parser!(u32).range(1..))]
+    pub keep_weekly: Option<u32>,
+    /// The same for months
+    #[arg(long, value_name = "N", group = "policy", value_parser = value_parser!(u32).range(1..))]
+    pub keep_monthly: Option<u32>,
+    /// The same for years
+    #[arg(long, value_name = "N", group = "policy", value_parser = value_parser!(u32).range(1..))]
+    pub keep_yearly: Option<u32>,
+    /// Keep all backups of so long a time before the newest one, such as 12h, 30d or 1w 3d
+    ///
+    /// It counts back from the newest complete backup, or from now where that is earlier. A day has 24 hours. A backup whose
+    /// time is not what its number says (a clock had jumped) is taken for no older than the next one with a time that is.
+    #[arg(long, value_name = "DURATION", group = "policy", value_parser = parse_days)]
+    pub keep_within: Option<SignedDuration>,
+    /// Keep all backups with this tag; can be given several times
+    #[arg(long = "keep-tag", value_name = "TAG", group = "policy", value_parser = parse_tag)]
+    pub keep_tags: Vec<String>,
+    /// Do it
+    #[arg(long)]
+    pub yes: bool,
+    /// Say what would be removed, and stop there; so it is without --yes
+    #[arg(long, conflicts_with = "yes")]
+    pub dry_run: bool,
+    /// Also remove what an interrupted or stopped session left from which the next backup would go on
+    #[arg(long)]
+    pub discard_partials: bool,
+}
+
+/// tag
+#[derive(Args, Debug)]
+#[command(
+    after_help = "A tag is 1 to 64 letters (a-z, A-Z), digits and . _ - : /, not beginning with -. Tags lie beside the backups, which never change.\n\nExamples:\n  jetbak tag /backup/app latest release v1.2.3\n  jetbak tag /backup/app 12 release --remove"
+)]
+pub struct TagArgs {
+    /// The repository
+    #[arg(value_name = "REPO")]
+    pub repository: PathBuf,
+    /// The backup: a number, the beginning of an id, or `latest`
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// The tags
+    #[arg(value_name = "TAG", required = true, value_parser = parse_tag)]
+    pub tags: Vec<String>,
+    /// Take these tags away instead; one that it has not is fine
+    #[arg(long)]
+    pub remove: bool,
+}
+
+/// pin
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  jetbak pin /backup/app 12 --reason 'before the move to the new version'")]
+pub struct PinArgs {
+    /// The repository
+    #[arg(value_name = "REPO")]
+    pub repository: PathBuf,
+    /// The backup: a number, the beginning of an id, or `latest`
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Why; kept with the backup and shown
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// unpin
+#[derive(Args, Debug)]
+pub struct UnpinArgs {
+    /// The repository
+    #[arg(value_name = "REPO")]
+    pub repository: PathBuf,
+    /// The backup: a number, the beginning of an id, or `latest`
+    #[arg(value_name = "ID")]
+    pub id: String,
 }
 
 /// restore
@@ -478,8 +585,16 @@ fn any_path() -> impl TypedValueParser<Value = PathBuf> {
 
 /// `30m`, `12h`: a time span, as people write it.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let duration: jiff::SignedDuration = text.parse().map_err(|_| "write it as 90s, 30m or 12h".to_owned())?;
+    let duration: SignedDuration = text.parse().map_err(|_| "write it as 90s, 30m or 12h".to_owned())?;
     duration.try_into().map_err(|_| "it must not be negative".to_owned())
+}
+
+/// `30d`, `1w 3d`, `12h`: the same for longer ones; a day has 24 hours.
+fn parse_days(text: &str) -> Result<SignedDuration, String> {
+    let as_documented = || "write it as 12h, 30d or 1w 3d; months and years have no fixed length".to_owned();
+    let span: Span = text.parse().map_err(|_| as_documented())?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| as_documented())?;
+    if duration.is_negative() { Err("it must not be negative".to_owned()) } else { Ok(duration) }
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {
@@ -503,6 +618,10 @@ mod tests {
         assert_eq!(parse_duration("30m"), Ok(Duration::from_mins(30)));
         assert_eq!(parse_duration("12h"), Ok(Duration::from_hours(12)));
         assert!(parse_duration("-1s").is_err() && parse_duration("soon").is_err());
+        assert_eq!(parse_days("30d"), Ok(SignedDuration::from_hours(30 * 24)));
+        assert_eq!(parse_days("1w 3d"), Ok(SignedDuration::from_hours(10 * 24)));
+        assert_eq!(parse_days("90m"), Ok(SignedDuration::from_mins(90)));
+        assert!(parse_days("1mo").is_err() && parse_days("2y").is_err() && parse_days("-1d").is_err());
         assert_eq!(parse_seconds("0.5"), Ok(Duration::from_millis(500)));
         assert!(parse_seconds("-1").is_err() && parse_seconds("nan").is_err());
     }

@@ -15,6 +15,7 @@ use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::paths;
 use crate::protocol::begin::{self, Options};
 use crate::protocol::survey::Survey;
+use crate::repository::tags::tidy;
 use crate::session::Session;
 use crate::session::event::Kind;
 use crate::session::record::Exclusion;
@@ -60,10 +61,17 @@ impl SessionArgs {
             pattern_files,
             keep_going: self.keep_going,
             keep_partial: self.keep_partial,
+            tags: self.tags(),
             retries: self.retries,
             replace_idle: self.replace_idle,
             one_shot,
         })
+    }
+
+    fn tags(&self) -> Vec<String> {
+        let mut tags = self.tags.clone();
+        tidy(&mut tags);
+        tags
     }
 
     /// How databases of SQLite are to be read, where something was said about that.

@@ -6,23 +6,37 @@ use serde_json::{Value, json};
 use super::args::ListArgs;
 use super::show_tree::of_link;
 use crate::error::{Error, ExitCode, printable};
+use crate::protocol::{Observer, Warning};
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
 use crate::repository::manifest::Manifest;
+use crate::repository::tags::Labels;
 use crate::times;
 use crate::ui::table::{Align, table};
 use crate::ui::{Ui, json as objects};
 
+/// A backup with its tags.
+type Row<'a> = (&'a Backup, Labels);
+
 pub fn run(args: &ListArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let repository = Repository::open(&args.repository)?;
     let backups = repository.backups()?;
+    let rows: Vec<Row> = backups.iter().map(|backup| (backup, repository.labels(backup))).collect();
+    let is_meant = |(_, labels): &Row| args.tags.is_empty() || labels.tags.iter().any(|tag| args.tags.contains(tag));
+    let rows: Vec<Row> = rows.into_iter().filter(is_meant).collect();
     if ui.is_json() {
-        let backups: Vec<Value> = backups.iter().map(|backup| object(&repository, backup)).collect();
+        let backups: Vec<Value> = rows.iter().map(|row| object(&repository, row)).collect();
         ui.json(objects::object(json!({"type": "list", "backups": backups})));
     } else if backups.is_empty() {
         ui.say("no backups yet");
+    } else if rows.is_empty() {
+        ui.say(&format!("no backup has the tag {}", args.tags.join(" or ")));
     } else {
-        show(&repository, &backups, ui);
+        show(&repository, &rows, ui);
+    }
+    for (backup, _) in rows.iter().filter(|(_, labels)| labels.damaged) {
+        let message = format!("{}: its record in tags/ is damaged, so that it counts as pinned", backup.id.text);
+        ui.warning(&Warning { jet: None, message, file: None });
     }
     Ok(tell_unreadable(&repository, &backups, ui))
 }
@@ -55,11 +69,13 @@ pub fn tell_unreadable(repository: &Repository, backups: &[Backup], ui: &mut Ui)
 
 /// The column that is left out where no backup has a parent.
 const PARENT: usize = 2;
+/// The column that is left out where no backup has a tag.
+const TAGS: usize = 7;
 
-fn show(repository: &Repository, backups: &[Backup], ui: &mut Ui) {
+fn show(repository: &Repository, backups: &[Row], ui: &mut Ui) {
     let has_parent = |backup: &Backup| backup.manifest.as_ref().is_ok_and(|manifest| manifest.parent.is_some());
     // Where each backup stands alone, there is nothing to say of that.
-    let with_parents = backups.iter().any(has_parent);
+    let with_parents = backups.iter().any(|(backup, _)| has_parent(backup));
     let mut columns = vec![
         ("number", Align::Right),
         ("kind", Align::Left),
@@ -68,16 +84,27 @@ fn show(repository: &Repository, backups: &[Backup], ui: &mut Ui) {
         ("files", Align::Right),
         ("size", Align::Right),
         ("outcome", Align::Left),
+        ("tags", Align::Left),
         ("id", Align::Left),
     ];
     let mut rows: Vec<_> = backups
         .iter()
-        .map(|backup| {
+        .map(|(backup, labels)| {
             let id = (backup.id.sequence.to_string(), backup.id.text.clone());
             let Ok(manifest) = &backup.manifest else {
                 let unknown = || "?".to_owned();
                 let outcome = "unreadable".to_owned();
-                return vec![id.0, unknown(), unknown(), unknown(), unknown(), unknown(), outcome, id.1];
+                return vec![
+                    id.0,
+                    unknown(),
+                    unknown(),
+                    unknown(),
+                    unknown(),
+                    unknown(),
+                    outcome,
+                    labels.words(),
+                    id.1,
+                ];
             };
             vec![
                 id.0,
@@ -87,10 +114,17 @@ fn show(repository: &Repository, backups: &[Backup], ui: &mut Ui) {
                 HumanCount(manifest.files).to_string(),
                 BinaryBytes(manifest.bytes).to_string(),
                 outcome(manifest, repository.verified(backup).is_some_and(|verified| verified.damages > 0)),
+                labels.words(),
                 id.1,
             ]
         })
         .collect();
+    if backups.iter().all(|(_, labels)| labels.words().is_empty()) {
+        columns.remove(TAGS);
+        for row in &mut rows {
+            row.remove(TAGS);
+        }
+    }
     if !with_parents {
         columns.remove(PARENT);
         for row in &mut rows {
@@ -109,8 +143,8 @@ fn outcome(manifest: &Manifest, was_damaged: bool) -> String {
     words.join(", ")
 }
 
-fn object(repository: &Repository, backup: &Backup) -> Value {
-    match &backup.manifest {
+fn object(repository: &Repository, (backup, labels): &Row) -> Value {
+    let mut fields = objects::object(match &backup.manifest {
         Ok(manifest) => json!({
             "id": manifest.id,
             "sequence": manifest.sequence,
@@ -133,5 +167,7 @@ fn object(repository: &Repository, backup: &Backup) -> Value {
             "error": error.message(),
             "verified": null,
         }),
-    }
+    });
+    fields.extend(objects::labels(labels));
+    Value::Object(fields)
 }

@@ -13,6 +13,8 @@ mod files;
 mod inspect;
 mod list;
 mod logs;
+mod pin;
+mod prune;
 mod read;
 mod restore;
 mod restore_delta;
@@ -24,6 +26,7 @@ mod show_tree;
 mod status;
 mod stop;
 mod summary;
+mod tag;
 mod truncate;
 mod verify;
 
@@ -80,6 +83,10 @@ fn run(cli: &Cli) -> ExitCode {
         Command::Cat(args) => cat::run(args, &mut ui),
         Command::Verify(args) => verify::run(args, &mut ui),
         Command::Consolidate(args) => consolidate::run(global, args, &mut ui),
+        Command::Prune(args) => prune::run(global, args, &mut ui),
+        Command::Tag(args) => tag::run(args, &mut ui),
+        Command::Pin(args) => pin::pin(args, &mut ui),
+        Command::Unpin(args) => pin::unpin(args, &mut ui),
         Command::Restore(args) => restore::run(global, args, &mut ui),
         Command::Check(args) => check::run(args, &mut ui),
         Command::Logs(args) => logs::run(args, &mut ui),

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::args::parse_duration;
 use crate::engine::ese::instance::Options;
+use crate::repository::tags::parse_tag;
 
 /// What holds for a whole session.
 #[derive(Args, Clone, Debug)]
@@ -124,6 +125,12 @@ pub struct SessionArgs {
     /// Keep what was read of a session that is stopped, aborted or fails, until the next backup is published
     #[arg(long)]
     pub keep_partial: bool,
+    /// Give the backup this tag, by which `prune --keep-tag` keeps it and `list --tag` finds it
+    ///
+    /// 1 to 64 letters, digits and . _ - : /, not beginning with -. Can be given several times; `jetbak tag` changes the tags
+    /// of a backup later.
+    #[arg(long = "tag", value_name = "TAG", value_parser = parse_tag)]
+    pub tags: Vec<String>,
     /// Read a file that changes while it is read so many times again
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub retries: u32,

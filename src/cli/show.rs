@@ -21,6 +21,7 @@ use crate::repository::catalogue::{Backup, Standing};
 use crate::repository::list_reader::read_proven;
 use crate::repository::manifest::{Link, Manifest};
 use crate::repository::set::advice;
+use crate::repository::tags::Labels;
 use crate::repository::verified::Verified;
 use crate::session::event::Outcome;
 use crate::stream::stop::StopToken;
@@ -52,6 +53,7 @@ pub fn run(args: &ShowArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
         previous: standing(&manifest.previous)?,
         parent: standing(&manifest.parent)?,
         verified: repository.verified(&backup),
+        labels: repository.labels(&backup),
         not_kept: not_kept.as_ref().ok(),
         repository: &repository,
         manifest,
@@ -128,6 +130,7 @@ struct Shown<'a> {
     previous: Option<Standing>,
     parent: Option<Standing>,
     verified: Option<Verified>,
+    labels: Labels,
     /// None where the list of files cannot be believed.
     not_kept: Option<&'a NotKept>,
 }
@@ -158,6 +161,7 @@ impl Shown<'_> {
             "not_kept_first": self.not_kept.map(first),
         });
         fields.extend(objects::object(added));
+        fields.extend(objects::labels(&self.labels));
         fields.insert("excluded".to_owned(), Value::Array(excluded));
         paths::insert(&mut fields, "path", &self.place);
         fields
@@ -207,6 +211,13 @@ impl Shown<'_> {
             },
         );
         facts.add("verified", self.verification());
+        if !self.labels.tags.is_empty() {
+            facts.add("tags", self.labels.tags.iter().map(printable).collect::<Vec<_>>().join(", "));
+        }
+        if self.labels.pinned {
+            let why = self.labels.reason.as_ref().map(|reason| format!(": {}", printable(reason)));
+            facts.add("pinned", format!("no prune removes it{}", why.unwrap_or_default()));
+        }
         self.add_odd_things(&mut facts);
         facts.add("path", printable(&self.place));
         let repository = quoted(self.repository.root());

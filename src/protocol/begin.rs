@@ -67,6 +67,8 @@ pub struct Options {
     pub keep_going: bool,
     /// Keep the partial of a session that is stopped or aborted.
     pub keep_partial: bool,
+    /// What the backup is tagged with.
+    pub tags: Vec<String>,
     /// How often a file that changes while it is read is read again.
     pub retries: u32,
     /// End a session of this storage in which nothing has happened for so long.
@@ -222,7 +224,9 @@ pub fn begin(
     // The partial first: its lock may have to be waited for, and nobody else's begin should wait with us.
     let (partial, partial_lock) = match &repository {
         Some(repository) => {
-            let owner = Owner::new(&record.session, &state.path().join(&record.session), options.one_shot);
+            let mut owner = Owner::new(&record.session, &state.path().join(&record.session), options.one_shot);
+            // No prune takes away what this one builds on, as long as the partial stands.
+            owner.parent = record.parent.as_ref().map(parent::link);
             let (partial, lock) = repository.create_partial(&owner, stop)?;
             (Some(partial), lock)
         }
@@ -474,6 +478,7 @@ fn record_of(options: &Options, places: &Places, repository: Option<&Path>, sess
     record.exclusion = options.exclusion.clone();
     record.keep_going = options.keep_going;
     record.keep_partial = options.keep_partial;
+    record.tags.clone_from(&options.tags);
     record.retries = options.retries;
     record
 }

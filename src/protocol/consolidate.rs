@@ -86,7 +86,8 @@ pub fn consolidate(
     require_space(repository, manifest)?;
     let session = new_session_id(times::now());
     // Whoever sweeps finds that nobody holds it once this process is gone, and no session of that name.
-    let owner = Owner::new(&session, &state.path().join(&session), true);
+    let mut owner = Owner::new(&session, &state.path().join(&session), true);
+    owner.parent = Some(backup.link());
     let (partial, held) = repository.create_partial(&owner, stop)?;
     let work = Work { repository, backup, manifest, chain: &chain, partial: &partial, session: &session, stop };
     let made = work.make(observer);
@@ -259,6 +260,7 @@ impl Work<'_> {
             instance,
             proof: totals.proof,
             proven: true,
+            tags: repository.labels(self.backup).tags,
             tool: concat!("jetbak ", env!("CARGO_PKG_VERSION")).to_owned(),
             ..self.manifest.clone()
         })

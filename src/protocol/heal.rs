@@ -154,14 +154,19 @@ pub fn sweep(
     stop: &StopToken,
 ) -> Result<()> {
     repository.empty_trash()?;
-    for (swept, what) in [(repository.sweep_verified(), "verifications"), (repository.sweep_restored(), "restores")] {
+    let sweeps = [
+        (repository.sweep_verified(), "verifications"),
+        (repository.sweep_labels(), "changes of tags"),
+        (repository.sweep_restored(), "restores"),
+    ];
+    for (swept, what) in sweeps {
         if let Err(error) = swept {
             // Whoever verifies or restores may be another user, whose records are in nobody's way.
             observer.decided(&format!("left what interrupted {what} may have left alone: {}", error.message()));
         }
     }
     for found in repository.partials()? {
-        match fate(&found, state, published, stop)? {
+        match fate(&found, state, published, &|| found.partial.is_nobodys(stop))? {
             Fate::Lives => {}
             Fate::Unclear(why) => {
                 let place = repository.store().describe(&found.partial.backup());
@@ -179,16 +184,25 @@ pub fn sweep(
     Ok(())
 }
 
-enum Fate {
+/// What a sweep may do with a partial.
+pub(super) enum Fate {
+    /// Somebody works in it, or may go on.
     Lives,
+    /// Nobody can go on.
     Dead,
+    /// It stays, for this reason.
     Unclear(&'static str),
 }
 
-fn fate(found: &Found, state: &StateDirectory, published: bool, stop: &StopToken) -> Result<Fate> {
+/// What a sweep may do with a partial; `nobodys` says whether one that names no owner can get one any more.
+pub(super) fn fate(
+    found: &Found,
+    state: &StateDirectory,
+    published: bool,
+    nobodys: &dyn Fn() -> Result<bool>,
+) -> Result<Fate> {
     let Some(owner) = &found.owner else {
-        let nobodys = found.partial.is_nobodys(stop)?;
-        return Ok(if nobodys { Fate::Dead } else { Fate::Unclear("it does not say whose it is") });
+        return Ok(if nobodys()? { Fate::Dead } else { Fate::Unclear("it does not say whose it is") });
     };
     if owner.host != Owner::new("", state.path(), false).host {
         return Ok(Fate::Unclear("it belongs to another host"));

@@ -13,6 +13,7 @@ mod held_logs;
 pub mod named;
 mod nesting;
 pub mod parent;
+pub mod prune;
 pub mod publish;
 pub mod read;
 mod read_ahead;

@@ -538,6 +538,7 @@ fn manifest_of(
         left_out_as_asked: record.excluded,
         proven: how.prove,
         appeared: None,
+        tags: record.tags.clone(),
         tool: concat!("jetbak ", env!("CARGO_PKG_VERSION")).to_owned(),
     })
 }

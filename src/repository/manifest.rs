@@ -111,6 +111,9 @@ pub struct Manifest {
     /// Files that appeared in the storage after the lists were fixed and are not in the backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub appeared: Option<u64>,
+    /// The tags that it was given when it was made; a record in `tags/` counts in their place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// The program that made it.
     pub tool: String,
 }
@@ -313,6 +316,7 @@ pub(crate) mod tests {
             left_out_as_asked: 0,
             proven: false,
             appeared: None,
+            tags: Vec::new(),
             tool: "jetbak".to_owned(),
         }
     }

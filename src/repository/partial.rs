@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::manifest::Link;
+use super::prune::trash::{TRASH_PREFIX, trash_name};
 use super::seal::RecordFolder;
 use super::store::{Held, Item, ItemKind};
 use super::{Repository, read_small};
@@ -23,8 +25,6 @@ use crate::stream::stop::StopToken;
 
 /// What `owner.json` may hold at most, in bytes.
 const OWNER_BYTES_MAX: u64 = 64 * 1024;
-/// The beginning of the name of a partial that is being deleted.
-const TRASH_PREFIX: &str = "trash-";
 
 /// Which session a partial belongs to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,6 +41,9 @@ pub struct Owner {
     /// Kept on purpose (`--keep-partial`) until the next backup is published.
     #[serde(default)]
     pub kept: bool,
+    /// The backup that it builds on: no prune takes that away, or what it builds on itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Link>,
 }
 
 impl Owner {
@@ -48,7 +51,7 @@ impl Owner {
     pub fn new(session: &str, state: &Path, one_shot: bool) -> Self {
         let (state, state_base64) = paths::to_fields(state);
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        Self { session: session.to_owned(), host, state, state_base64, one_shot, kept: false }
+        Self { session: session.to_owned(), host, state, state_base64, one_shot, kept: false, parent: None }
     }
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -136,18 +139,6 @@ impl Repository {
         }
         Ok(found)
     }
-
-    /// Deletes what interrupted discards left; returns how many there were.
-    pub fn empty_trash(&self) -> Result<usize> {
-        let mut count = 0;
-        for Item { name, .. } in self.store().list(Path::new("partial"))? {
-            if name.as_encoded_bytes().starts_with(TRASH_PREFIX.as_bytes()) {
-                self.store().remove(&Path::new("partial").join(name))?;
-                count += 1;
-            }
-        }
-        Ok(count)
-    }
 }
 
 impl Partial {
@@ -190,6 +181,11 @@ impl Partial {
     /// Whether it was never said whose it is: its begin crashed before `owner.json`. Waits for one that is at it.
     pub fn is_nobodys(&self, stop: &StopToken) -> Result<bool> {
         let _making = self.repository.lock(stop)?;
+        self.has_no_owner()
+    }
+
+    /// The same for whoever has the lock of the repository.
+    pub fn has_no_owner(&self) -> Result<bool> {
         match self.repository.store().list(&self.folder) {
             Ok(items) => Ok(items.iter().all(|item| item.name != OsStr::new("owner.json"))),
             Err(error) if error.is_not_found() => Ok(false),
@@ -224,13 +220,22 @@ impl Partial {
     /// Gets it out of the way in one rename, then deletes it; a crash in between leaves trash that the next run empties.
     /// Says whether it was there.
     pub fn discard(&self) -> Result<bool> {
-        let name = self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let trash = Path::new("partial").join(format!("{TRASH_PREFIX}{name}-{:08x}", crate::durable::random() >> 32));
-        match self.repository.store().promote(&self.folder, &trash) {
-            Err(error) if error.is_not_found() => return Ok(false),
-            renamed => renamed?,
-        }
+        let Some(trash) = self.take_away()? else { return Ok(false) };
         self.repository.store().remove(&trash)?;
         Ok(true)
+    }
+
+    /// Gets it out of the way in one rename, for whoever empties the trash; says where it lies then, if it was there.
+    pub fn take_away(&self) -> Result<Option<PathBuf>> {
+        let trash = trash_name(&self.folder.file_name().unwrap_or_default().to_string_lossy());
+        match self.repository.store().promote(&self.folder, &trash) {
+            Err(error) if error.is_not_found() => Ok(None),
+            renamed => renamed.map(|()| Some(trash)),
+        }
+    }
+
+    /// Its folder, relative to the repository.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 }

@@ -52,6 +52,9 @@ pub struct Record {
     /// `--keep-partial`: a stop or an abort leaves the partial.
     #[serde(default)]
     pub keep_partial: bool,
+    /// `--tag`: what the backup is tagged with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// `--retries`: how often a file that changes while it is read is read again.
     pub retries: u32,
     /// When the session began (UTC).
@@ -227,6 +230,7 @@ impl Record {
             exclusion: Exclusion::default(),
             keep_going: false,
             keep_partial: false,
+            tags: Vec::new(),
             retries: 0,
             began: given.began,
             one_shot: given.one_shot,

@@ -8,6 +8,7 @@ use crate::error::{Error, Jet};
 use crate::paths;
 use crate::protocol::{Progress, Warning};
 use crate::repository::damage::Damage;
+use crate::repository::tags::Labels;
 use crate::repository::verified::Verified;
 use crate::session::event::Failure;
 
@@ -115,6 +116,11 @@ pub fn verified(verified: &Verified) -> Value {
         "host": verified.host,
         "tool": verified.tool,
     })
+}
+
+/// The tags of a backup, and whether it is pinned.
+pub fn labels(labels: &Labels) -> Map<String, Value> {
+    object(json!({ "tags": labels.tags, "pinned": labels.pinned, "pin_reason": labels.reason }))
 }
 
 fn insert_file(fields: &mut Map<String, Value>, file: Option<&Path>) {

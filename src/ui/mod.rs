@@ -54,6 +54,11 @@ impl Ui {
         self.manner.json
     }
 
+    /// Whether only errors are wanted.
+    pub fn is_quiet(&self) -> bool {
+        self.manner.quiet
+    }
+
     /// Whether everything is to be named that is odd, and not only the first of it.
     pub fn names_all(&self) -> bool {
         self.manner.json || self.manner.verbose

@@ -5,6 +5,7 @@ pub mod acceptance;
 pub mod chain;
 pub mod edits;
 pub mod ese;
+pub mod faulty;
 pub mod flickering;
 pub mod forge;
 pub mod mounts;
