@@ -17,6 +17,8 @@ pub mod publish;
 pub mod read;
 mod read_ahead;
 pub mod records;
+#[cfg(test)]
+mod shared_tests;
 pub mod sinks;
 pub mod spool;
 pub mod status;
