@@ -82,8 +82,7 @@ impl Place {
         let feed =
             OneFile { engine, job: Some(job), attempts: Arc::default(), event: Arc::clone(event), path: self.file() };
         let folder = Path::new("backups").join(backup);
-        let shelf = Some(self.shelf.clone());
-        let sink = StoreSink::new(Arc::clone(&self.shelf.store), folder, Roots::default(), shelf);
+        let sink = StoreSink::new(Arc::clone(&self.shelf.store), folder, Roots::default(), Some(self.shelf.clone()));
         let (gauge, policy) = (Arc::new(Gauge::default()), Policy { keep_going: true, retries: 1 });
         let mut reports = Vec::new();
         let mut hear = |report| {

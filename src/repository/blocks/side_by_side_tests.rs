@@ -34,6 +34,9 @@ fn shared(file: File, size: u64) -> SharedFile {
     SharedFile::new(file, Path::new("/storage").join(NAME), Path::new(NAME), size, true)
 }
 
+/// The facts of a file of blocks, and its bytes.
+type FileOfBlocks = (BlockFacts, Vec<u8>);
+
 /// A writer for the second backup of a chain.
 fn second(chain: &Chain) -> BlocksWriter {
     let earlier = chain.earlier.as_ref().expect("a backup");
@@ -48,7 +51,7 @@ fn compare(
     file: &SharedFile,
     segment_blocks: usize,
     took: &mut dyn FnMut(Got),
-) -> Result<(u64, Option<(BlockFacts, Vec<u8>)>)> {
+) -> Result<(u64, Option<FileOfBlocks>)> {
     let mut writer = second(chain);
     let read = writer.compare_in_segments(file, segment_blocks * BLOCK_BYTES, &StopToken::never(), took)??;
     let path = chain.shelf.store.describe(&super::path_of(&Chain::folder_of(2), Path::new(PLACE)));
@@ -82,9 +85,13 @@ proptest! {
         segment_blocks in 1..20usize,
     ) {
         let mut content = noise(1, BYTES / 2);
-        first.iter().for_each(|edit| edit.apply(&mut content));
+        for edit in &first {
+            edit.apply(&mut content);
+        }
         let (mut one, several) = (chain_of(&content), chain_of(&content));
-        second.iter().chain(&length.map(|bytes| Edit::Resize { bytes })).for_each(|edit| edit.apply(&mut content));
+        for edit in second.iter().chain(&length.map(|bytes| Edit::Resize { bytes })) {
+            edit.apply(&mut content);
+        }
 
         let is_stored = one.add(&whole(&content)).expect("stored");
         let mut took = 0;
