@@ -79,6 +79,9 @@ impl Patterns {
 
     /// The numbers of all that match.
     fn matching(&self, path: &Path) -> Vec<usize> {
+        if self.is_empty() {
+            return Vec::new();
+        }
         let mut numbers = path.file_name().map(|name| self.names.matching(Path::new(name))).unwrap_or_default();
         numbers.extend(self.paths.matching(path));
         numbers

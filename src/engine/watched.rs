@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use crate::attributes::stamp;
 use crate::beneath;
 use crate::error::{Error, Result};
+use crate::stream::shared::SharedFile;
 use crate::stream::source::{Attributes, Got, Settled, Source, Stamp};
 use crate::stream::sparse::SparseFile;
 
@@ -83,6 +84,15 @@ impl Source for PlainFile {
         // Never more than the file had at first: one that grows for ever ends here, and shows in `finish`.
         let next = self.content.next(buffer);
         next.map_err(|e| Error::io("read", &self.watched.absolute(), &e).file(&self.watched.path))
+    }
+
+    fn share(&self) -> Option<SharedFile> {
+        // Without another handle it is read by one thread.
+        self.content.share(self.watched.absolute(), &self.watched.path).ok()
+    }
+
+    fn was_read(&mut self, until: u64) {
+        self.content.was_read(until);
     }
 
     fn finish(self: Box<Self>) -> Result<Settled> {

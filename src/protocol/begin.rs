@@ -4,6 +4,8 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use super::compare::{self, Compared};
@@ -27,7 +29,7 @@ use crate::session::Session;
 use crate::session::directory::{StateDirectory, Which, new_session_id};
 use crate::session::event::Kind;
 use crate::session::record::{Exclusion, Given, Record};
-use crate::stream::stop::StopToken;
+use crate::stream::stop::{StopToken, WATCH_INTERVAL};
 use crate::times;
 
 /// How many entries that are left out are named one by one.
@@ -182,9 +184,6 @@ pub fn begin(
     }
     let log_parent = parent.as_ref().and_then(|parent| parent.logs.clone());
     let engine = with_parent(state, options, &places, log_parent.as_ref(), engine)?;
-    if options.repository.is_some() && options.kind != Kind::Copy && places.engine != EngineName::Ese {
-        settle(&places.storage);
-    }
     // A repository is made only for a storage that opens, and beside a state directory that can be written.
     let mut plan = Spool::create(state.path())?;
     let repository = match options.repository.as_ref().zip(identity) {
@@ -198,6 +197,8 @@ pub fn begin(
     let began = times::now();
     let mut record = record_of(options, &places, repository.as_ref().map(Repository::root), new_session_id(began));
     record.began = began;
+    let must_settle = options.repository.is_some() && options.kind != Kind::Copy && places.engine != EngineName::Ese;
+    let settled = if must_settle { Some(settle(&places.storage)?) } else { None };
     let wanted = if repository.is_some() { Wanted::Everything } else { Wanted::Content };
     let looking = Look { state: Some(state), options, roots: record.roots(), parent: parent.as_ref(), wanted };
     let (survey, compared) = looking.survey(&*engine, observer, stop, Some(&mut plan))?;
@@ -221,6 +222,9 @@ pub fn begin(
         "engine {}; files to read before the logs: {} ({} bytes), logs as of now: {}",
         places.engine, survey.files, survey.bytes, survey.logs
     ));
+    if let Some(settled) = settled {
+        wait_until(&settled, stop)?;
+    }
     // The partial first: its lock may have to be waited for, and nobody else's begin should wait with us.
     let (partial, partial_lock) = match &repository {
         Some(repository) => {
@@ -436,12 +440,30 @@ fn create(
     state.create(&held, record, files, databases)
 }
 
-/// Has the file system of a storage write what waits: only then does the next store into a mapped file change its times, by
-/// which a later backup tells that it changed.
-fn settle(storage: &Path) {
-    if let Ok(folder) = File::open(storage) {
-        let _ = rustix::fs::syncfs(&folder); // what is read-only, or has no such call, has nothing that waits
+/// Has the file system of a storage write what waits, beside the survey: only then does the next store into a mapped file
+/// change its times, by which a later backup tells that it changed. It must begin after the time that the session is said
+/// to have begun, and be over before a file is read: a store between those two makes the file one that a later backup reads.
+///
+/// The other end of the channel goes when that is done.
+fn settle(storage: &Path) -> Result<Receiver<()>> {
+    let (over, settled) = mpsc::channel();
+    let storage = storage.to_owned();
+    let spawned = thread::Builder::new().name("settle".to_owned()).spawn(move || {
+        if let Ok(folder) = File::open(storage) {
+            let _ = rustix::fs::syncfs(&folder); // what is read-only, or has no such call, has nothing that waits
+        }
+        drop(over);
+    });
+    spawned.map_err(|e| Error::new(ExitCode::Failed, format!("cannot start a thread: {e}")))?;
+    Ok(settled)
+}
+
+/// Waits until the other end of a channel goes, but not through a stop: who is stuck in the kernel is left behind.
+fn wait_until(over: &Receiver<()>, stop: &StopToken) -> Result<()> {
+    while over.recv_timeout(WATCH_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+        stop.check()?;
     }
+    Ok(())
 }
 
 fn resolve(options: &Options) -> Result<Places> {

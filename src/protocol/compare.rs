@@ -104,9 +104,9 @@ impl Comparison {
     /// The entry to read, with what the parent holds of it; none where it is unchanged.
     pub fn meet(&mut self, mut entry: Entry) -> Result<Option<Entry>> {
         match self.merge.meet(&entry)? {
-            Verdict::Same(line) => {
-                self.merge.ends.count(&line)?;
-                self.merge.ends.list.give_back(line);
+            Verdict::Same(known) => {
+                self.merge.ends.count(&known)?;
+                self.merge.ends.list.give_back(known);
                 Ok(None)
             }
             Verdict::Read { base, may_have_moved, is_parted } => {
@@ -162,11 +162,11 @@ impl Files {
         line.earlier(&self.naming.id).map(Arc::new)
     }
 
-    fn count(&mut self, line: &Resolved) -> Result<()> {
-        let of = &line.line;
+    fn count(&mut self, known: &Earlier) -> Result<()> {
+        let of = &known.line.line;
         match of.role {
             Role::Directory => {
-                self.unchanged.directories += u64::from(of.path().is_some_and(|path| !path.as_os_str().is_empty()));
+                self.unchanged.directories += u64::from(!of.is_root());
             }
             Role::Link => self.unchanged.links += 1,
             Role::Database | Role::Log | Role::Checkpoint | Role::Other => {
@@ -175,7 +175,7 @@ impl Files {
                 self.unchanged.hard_links += u64::from(is_another_name);
                 let bytes = if is_another_name { 0 } else { of.size };
                 self.unchanged.bytes = self.unchanged.bytes.saturating_add(bytes);
-                let hash = name_hash(&self.naming.name(line));
+                let hash = name_hash(&known.path);
                 self.names.write(&hash.to_le_bytes())?;
             }
         }
@@ -222,8 +222,8 @@ impl Ends<Box<Resolved>> for Files {
         self.hunks.write(&text)
     }
 
-    fn carried(&mut self, line: Box<Resolved>) -> Result<()> {
-        self.count(&line)
+    fn carried(&mut self, known: Earlier) -> Result<()> {
+        self.count(&known)
     }
 }
 

@@ -19,6 +19,8 @@ pub mod read;
 mod read_ahead;
 pub mod records;
 pub mod rolled_back;
+#[cfg(test)]
+mod shared_tests;
 pub mod sinks;
 pub mod spool;
 pub mod status;

@@ -14,8 +14,8 @@ use crate::roots::Roots;
 use crate::times;
 
 /// Lines that go from thread to thread at once.
-const BATCH_LINES: usize = 256;
-/// Batches that wait: a few MiB of lines.
+const BATCH_LINES: usize = 512;
+/// Batches that wait: several MiB of lines.
 const BATCHES: usize = 8;
 
 /// A line of the parent's list.
@@ -75,7 +75,7 @@ impl Naming {
 }
 
 /// Lines that nobody needs any more; they go back as they are, and are not copied once more.
-type Used = Vec<Box<Resolved>>;
+type Used = Vec<Earlier>;
 
 /// A list that is read ahead.
 pub struct ReadAhead {
@@ -118,7 +118,7 @@ impl ReadAhead {
     }
 
     /// Takes back a line that nobody needs any more.
-    pub fn give_back(&mut self, line: Box<Resolved>) {
+    pub fn give_back(&mut self, line: Earlier) {
         self.used.push(line);
         if self.used.len() >= BATCH_LINES {
             let _ = self.give_back.send(mem::take(&mut self.used)); // the thread may be done

@@ -11,7 +11,9 @@ use crate::repository::store::{Store, Writing};
 use crate::roots::{self, Roots};
 use crate::stream::earlier::{Earlier, Stored, Within};
 use crate::stream::pipeline::{Job, Sink};
-use crate::stream::source::Attributes;
+use crate::stream::shared::SharedFile;
+use crate::stream::source::{Attributes, Got};
+use crate::stream::stop::StopToken;
 
 /// Writes into the folder of a backup to be.
 pub struct StoreSink {
@@ -164,7 +166,7 @@ impl Sink for StoreSink {
     fn begin(&mut self, job: &Job) -> Result<()> {
         self.take_back()?;
         let place = self.place(&job.path)?;
-        let compared = job.earlier.as_ref().filter(|earlier| earlier.blocks.is_some() && !job.wants_hash);
+        let compared = job.earlier.as_ref().filter(|_| job.is_compared());
         let to = match (compared, &self.shelf) {
             (Some(earlier), Some(of_blocks)) => {
                 let changes = BlocksWriter::compare(of_blocks, &self.folder, &place, earlier, &job.path);
@@ -188,6 +190,19 @@ impl Sink for StoreSink {
     fn skip(&mut self, bytes: u64) -> Result<()> {
         self.grow(bytes)?;
         self.begun()?.to.skip(bytes)
+    }
+
+    fn compare(&mut self, file: &SharedFile, stop: &StopToken, took: &mut dyn FnMut(Got)) -> Result<Result<u64>> {
+        let Taking { size, to, .. } = self.begun()?;
+        *size = file.size();
+        match to {
+            To::Changes(changes) => changes.compare_shared(file, stop, took).map_err(explain),
+            To::Memory(_) | To::Plain(..) => Err(Error::new(ExitCode::Failed, "a file was compared with nothing")),
+        }
+    }
+
+    fn can_share(&self) -> bool {
+        true
     }
 
     fn finish(&mut self, job: &Job, attributes: &Attributes, sha256: Option<&[u8; 32]>) -> Result<Stored> {

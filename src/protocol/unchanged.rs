@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -48,7 +49,7 @@ pub struct Known<T> {
 #[derive(Clone, Debug)]
 pub enum Verdict<T> {
     /// It is as the line says, which is handed back.
-    Same(T),
+    Same(Known<T>),
     /// It is to be read, and compared with the line of the same path, where there is one.
     Read {
         /// That line.
@@ -96,7 +97,7 @@ pub trait Ends<T> {
     /// The next piece of the list to be.
     fn hunk(&mut self, hunk: Hunk) -> Result<()>;
     /// A line that is taken over although its file was not looked at.
-    fn carried(&mut self, line: T) -> Result<()>;
+    fn carried(&mut self, known: Known<T>) -> Result<()>;
 }
 
 /// A merge on its way; memory for one line, and eight bytes for each file that is read.
@@ -106,8 +107,8 @@ pub struct Merge<T, E> {
     terms: Terms,
     next: Option<Known<T>>,
     is_over: bool,
-    last_line: Option<PathBuf>,
-    last_entry: Option<PathBuf>,
+    lines: Ordered,
+    entries: Ordered,
     /// One of the lists is not in walk order: from there on nothing is taken as unchanged.
     is_out_of_order: bool,
     hunk: Hunk,
@@ -128,8 +129,8 @@ impl<T, E: Ends<T>> Merge<T, E> {
             terms,
             next: None,
             is_over: false,
-            last_line: None,
-            last_entry: None,
+            lines: Ordered::default(),
+            entries: Ordered::default(),
             is_out_of_order: false,
             hunk: Hunk::default(),
             keys: RandomState::new(),
@@ -160,10 +161,7 @@ impl<T, E: Ends<T>> Merge<T, E> {
 
     /// The next entry that the engine hands over.
     pub fn meet(&mut self, entry: &Entry) -> Result<Verdict<T>> {
-        if self.last_entry.as_ref().is_some_and(|last| walk_order(last, &entry.path).is_ge()) {
-            self.is_out_of_order = true;
-        }
-        self.last_entry = Some(entry.path.clone());
+        self.is_out_of_order |= !self.entries.is_next(&entry.path);
         if self.terms.carries_databases && entry.role == Role::Database {
             self.databases.insert(self.key(&entry.path));
         }
@@ -172,7 +170,7 @@ impl<T, E: Ends<T>> Merge<T, E> {
         if let Some(known) = known {
             if first_was_read != Some(true) && self.is_unchanged(entry, &known) {
                 self.same()?;
-                return Ok(Verdict::Same(known.line));
+                return Ok(Verdict::Same(known));
             }
             self.hunk.gone += 1;
             let may_have_moved = known.inode != entry.inode;
@@ -248,10 +246,7 @@ impl<T, E: Ends<T>> Merge<T, E> {
             self.is_over = true;
             return Ok(None);
         };
-        if self.last_line.as_ref().is_some_and(|last| walk_order(last, &known.path).is_ge()) {
-            self.is_out_of_order = true;
-        }
-        self.last_line = Some(known.path.clone());
+        self.is_out_of_order |= !self.lines.is_next(&known.path);
         Ok(Some(known))
     }
 
@@ -262,7 +257,7 @@ impl<T, E: Ends<T>> Merge<T, E> {
             && !self.databases.contains(&self.key(&known.path));
         if is_carried {
             self.same()?;
-            return self.ends.carried(known.line);
+            return self.ends.carried(known);
         }
         self.hunk.gone += 1;
         Ok(())
@@ -286,6 +281,25 @@ impl<T, E: Ends<T>> Merge<T, E> {
     }
 }
 
+/// Whether names come in walk order.
+#[derive(Debug, Default)]
+struct Ordered {
+    /// The last one, in memory that is used again.
+    last: OsString,
+    has_begun: bool,
+}
+
+impl Ordered {
+    /// Whether a name comes after the last one, whose place it takes.
+    fn is_next(&mut self, name: &Path) -> bool {
+        let is_next = !self.has_begun || walk_order(Path::new(&self.last), name).is_lt();
+        self.has_begun = true;
+        self.last.clear();
+        self.last.push(name);
+        is_next
+    }
+}
+
 /// A hash of a name, the same in every process. It is only counted by, or has a file read once more than it must be:
 /// nothing is taken for unchanged because of it.
 pub fn name_hash(path: &Path) -> u64 {
@@ -299,11 +313,12 @@ pub fn name_hash(path: &Path) -> u64 {
 pub fn walk_order(a: &Path, b: &Path) -> Ordering {
     // A slash ends a name, so that it comes before every byte that a name can have.
     let rank = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
-    let in_order = || {
-        let (a, b) = (a.as_os_str().as_bytes(), b.as_os_str().as_bytes());
-        a.iter().map(rank).cmp(b.iter().map(rank))
+    let (a, b) = (a.as_os_str().as_bytes(), b.as_os_str().as_bytes());
+    let in_order = || match a.iter().zip(b).find(|(a, b)| a != b) {
+        Some((a, b)) => rank(a).cmp(&rank(b)),
+        None => a.len().cmp(&b.len()),
     };
-    a.has_root().cmp(&b.has_root()).then_with(in_order)
+    a.starts_with(b"/").cmp(&b.starts_with(b"/")).then_with(in_order)
 }
 
 #[cfg(test)]

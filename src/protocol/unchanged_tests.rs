@@ -58,8 +58,8 @@ impl Ends<PathBuf> for Lists {
         Ok(())
     }
 
-    fn carried(&mut self, line: PathBuf) -> Result<()> {
-        self.carried.push(line);
+    fn carried(&mut self, known: Known<PathBuf>) -> Result<()> {
+        self.carried.push(known.line);
         Ok(())
     }
 }
@@ -82,7 +82,7 @@ fn merge(terms: Terms, lines: &[Known<PathBuf>], entries: &[Entry]) -> Merged {
     let (mut same, mut read, mut parted) = (Vec::new(), Vec::new(), Vec::new());
     for entry in entries {
         match merge.meet(entry).expect("memory") {
-            Verdict::Same(line) => same.push(line),
+            Verdict::Same(known) => same.push(known.line),
             Verdict::Read { base, is_parted, .. } => {
                 read.push((entry.path.clone(), base));
                 parted.extend(is_parted.then(|| entry.path.clone()));

@@ -236,13 +236,28 @@ impl FileLine {
         Self { path, path_base64, held, hard_link, hard_link_base64, ..first.clone() }
     }
 
+    /// Whether it is the root itself, in which everything else of it lies.
+    pub fn is_root(&self) -> bool {
+        self.path == ROOT && self.path_base64.is_none()
+    }
+
     /// The path below its root, if the line can be believed: relative, and never upwards. Empty for the root itself,
     /// which is a directory.
     pub fn path(&self) -> Option<PathBuf> {
-        if self.path == ROOT && self.path_base64.is_none() {
+        if self.is_root() {
             return (self.role == Role::Directory).then(PathBuf::new);
         }
         paths::from_fields(&self.path, self.path_base64.as_deref()).filter(|path| is_plain(path))
+    }
+
+    /// Whether there is a path below the backup's folder, without making it.
+    fn has_path(&self) -> bool {
+        let is_plain = match &self.path_base64 {
+            None if self.path == ROOT => self.role == Role::Directory,
+            None => is_plain(Path::new(&self.path)),
+            Some(_) => self.path().is_some(),
+        };
+        is_plain && (self.root == roots::DATA || roots::folder_of(&self.root).is_some())
     }
 
     /// The path below the backup's folder, if the line can be believed.
@@ -312,7 +327,7 @@ impl FileLine {
         });
         self.type_name == of_type
             && self.holes.len() <= HOLES_MAX
-            && self.stored_path().is_some()
+            && self.has_path()
             && (self.role == Role::Link) == self.target().is_some()
             && self.is_content_sound()
             && self.hard_link.is_some() == self.hard_link().is_some()
@@ -380,9 +395,10 @@ fn path_fields(path: &Path) -> (String, Option<String>) {
 /// Whether a path goes down and can be handed to the kernel.
 pub(crate) fn is_plain(path: &Path) -> bool {
     let bytes = path.as_os_str().as_bytes();
-    // Written as it is read: no second spelling of one path passes for another one.
-    let is_tidy = paths::tidy(path).as_os_str().as_bytes() == bytes;
-    bytes.len() <= paths::BYTES_MAX && paths::stays_below(path) && is_tidy && !bytes.contains(&0)
+    // Written as it is read, with nothing between two slashes but a name: no second spelling of one path passes for
+    // another one.
+    let is_name = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
+    bytes.len() <= paths::BYTES_MAX && bytes.split(|byte| *byte == b'/').all(is_name) && !bytes.contains(&0)
 }
 
 fn is_sha256(text: &str) -> bool {
@@ -437,6 +453,25 @@ pub fn sums_line(sha256: &str, path: &Path) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plain_path_has_one_spelling_and_stays_below() {
+        for plain in ["a", "a/b", "a b/.c/..d/...", "a/b.", "\u{e4}/\n"] {
+            assert!(is_plain(Path::new(plain)), "{plain}");
+        }
+        let long = "a/".repeat(paths::BYTES_MAX / 2) + "a";
+        for bad in ["", ".", "..", "/", "/a", "a/", "a//b", "./a", "a/.", "a/./b", "a/../b", "../a", "a\0b", &long] {
+            assert!(!is_plain(Path::new(bad)), "{bad:?}");
+        }
+        // The same as the standard library's idea of it.
+        let letters = ["a", ".", "/"];
+        for number in 0..3_usize.pow(6) {
+            let text: String = (0..6).map(|at| letters[number / 3_usize.pow(at) % 3]).collect();
+            let path = Path::new(&text);
+            let is_tidy = paths::tidy(path).as_os_str() == path.as_os_str();
+            assert_eq!(is_plain(path), paths::stays_below(path) && is_tidy, "{text}");
+        }
+    }
 
     #[test]
     fn sums_lines_are_escaped_as_coreutils_does() {

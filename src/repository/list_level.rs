@@ -1,7 +1,7 @@
 //! One `files.jsonl` of those that are read side by side: a chain of thousands needs neither thousands of open files nor
 //! much memory.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
@@ -96,10 +96,8 @@ impl Level {
                 break;
             }
             let rest = &self.buffer[self.taken..];
-            let rest = &rest[..rest.len().min(limit - text.len())];
-            let end = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1);
-            text.extend_from_slice(&rest[..end]);
-            self.taken += end;
+            let mut rest = &rest[..rest.len().min(limit - text.len())];
+            self.taken += rest.read_until(b'\n', &mut text).expect("memory can be read");
         }
         if text.is_empty() {
             return Ok(None);

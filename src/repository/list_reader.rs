@@ -114,7 +114,7 @@ pub struct ListReader {
     depth: usize,
     discards: Vec<usize>,
     bad: VecDeque<String>,
-    /// What `SHA256SUMS` should hold, as a running hash.
+    /// What `SHA256SUMS` should hold, as a running hash; not where little memory counts for more.
     sums: Sha256,
     files: u64,
     bytes: u64,
@@ -276,11 +276,9 @@ impl ListReader {
     fn judge(&mut self, depth: usize, offset: u64, text: &[u8]) -> Result<Resolved, String> {
         let line = serde_json::from_slice(text).ok().filter(FileLine::is_sound);
         let line = line.filter(|line| self.expected.roots.knows(&line.root));
-        let Some((mut line, path)) =
-            line.and_then(|line: FileLine| Some((line.stored_path()?, line))).map(|(p, l)| (l, p))
-        else {
-            return Err(String::new());
-        };
+        let Some(mut line) = line else { return Err(String::new()) };
+        // Only names that stand there twice and `SHA256SUMS` ask for it.
+        let path = if self.known.is_some() { line.stored_path() } else { None };
         match &line.held {
             Some(held) if !self.expected.is_cut && self.numbers.get(&held.by).is_none_or(|number| *number <= depth) => {
                 return Err(format!(": it builds on nothing of {}", printable(&held.by)));
@@ -298,21 +296,21 @@ impl ListReader {
             return Err(": another name of a file that no line before it has".to_owned());
         }
         let is_stored = depth == 0 && line.held.is_none();
-        if let Some(known) = &mut self.known {
-            if !known.may_stand(&path, &line) {
+        if let Some((known, path)) = self.known.as_mut().zip(path.as_deref()) {
+            if !known.may_stand(path, &line) {
                 return Err(format!(": {} and what is below it cannot both be", printable(path)));
             }
-            if !known.insert(&path, &line) {
+            if !known.insert(path, &line) {
                 return Err(format!(": {} is named twice", printable(path)));
             }
             if is_stored {
-                known.insert_stored(&path, &line);
+                known.insert_stored(path, &line);
             }
         }
         if line.role.is_file() {
             self.files += 1;
             self.bytes = self.bytes.saturating_add(if line.hard_link().is_some() { 0 } else { line.size });
-            if is_stored {
+            if let Some(path) = path.filter(|_| is_stored) {
                 self.add_sums(&path, &line);
             }
         }
@@ -373,7 +371,7 @@ impl ListReader {
         self.levels[0].sha256()
     }
 
-    /// The running hash of what `SHA256SUMS` should hold for the lines read.
+    /// The running hash of what `SHA256SUMS` should hold for the lines read; a stream keeps none.
     pub fn sums(&self) -> Sha256 {
         self.sums.clone()
     }

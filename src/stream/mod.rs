@@ -3,6 +3,7 @@
 pub mod buffer;
 pub mod earlier;
 pub mod pipeline;
+pub mod shared;
 pub mod source;
 pub mod sparse;
 pub mod stop;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::sqlite::facts::CopyFacts;
 use crate::error::Result;
+use crate::stream::shared::SharedFile;
 
 /// Who or what a file was when it was read, so that a later look can tell whether it is still the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -211,6 +212,15 @@ pub trait Source: Send {
 
     /// The next piece. An error says that bytes could not be read or are not sound.
     fn next(&mut self, buffer: &mut [u8]) -> Result<Got>;
+
+    /// The content for several threads that read it at once, instead of [`Source::next`]; none where that alone gives
+    /// what is proven. Whoever takes it says with [`Source::was_read`] how far they came.
+    fn share(&self) -> Option<SharedFile> {
+        None
+    }
+
+    /// Takes note that what was shared was read up to this byte.
+    fn was_read(&mut self, _until: u64) {}
 
     /// Proves that the file held still from open to now.
     fn finish(self: Box<Self>) -> Result<Settled>;

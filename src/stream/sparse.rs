@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
+use super::shared::SharedFile;
 use super::source::Got;
 
 /// Bytes of a block as `stat` counts them.
@@ -41,6 +43,16 @@ impl SparseFile {
     /// Bytes between here and the length that the file had at first.
     pub fn left(&self) -> u64 {
         self.end - self.position
+    }
+
+    /// A handle of the same file for several threads; `absolute` and `path` are what messages call it.
+    pub fn share(&self, absolute: PathBuf, path: &Path) -> io::Result<SharedFile> {
+        Ok(SharedFile::new(self.file.try_clone()?, absolute, path, self.end, self.data_end.is_some()))
+    }
+
+    /// Takes note that somebody else has read up to a byte.
+    pub fn was_read(&mut self, until: u64) {
+        self.position = until.min(self.end);
     }
 
     /// The next data, the next hole, or the end. A file that became shorter ends early.
@@ -80,27 +92,31 @@ impl SparseFile {
 
     /// Finds the next data and the next hole after it; the length of the hole that was passed over, if there was one.
     fn skip_hole(&mut self) -> io::Result<Option<u64>> {
-        let data = match rustix::fs::seek(&self.file, SeekFrom::Data(self.position)) {
-            Ok(data) => data.clamp(self.position, self.end),
-            Err(Errno::NXIO) => self.end, // no more data up to the end
-            // a file system that does not tell: read it all
-            Err(_) => {
-                self.data_end = None;
-                return Ok(None);
-            }
+        let Some((data, data_end)) = next_data(&self.file, self.position, self.end) else {
+            self.data_end = None;
+            return Ok(None);
         };
         let hole = data - self.position;
-        let data_end = if data < self.end {
-            rustix::fs::seek(&self.file, SeekFrom::Hole(data)).map_or(self.end, |end| end.clamp(data, self.end))
-        } else {
-            data
-        };
-        // A hole that begins where data should would never end: read on then.
-        self.data_end = (data_end > data || data == self.end).then_some(data_end);
+        self.data_end = data_end;
         rustix::fs::seek(&self.file, SeekFrom::Start(data))?;
         self.position = data;
         Ok((hole > 0).then_some(hole))
     }
+}
+
+/// Where the next data from a byte on begins and ends, at `end` where there is no more; none where the file system does not
+/// tell, which has to be read as a whole. The data has no end where a hole would begin with it, which would never end.
+pub(super) fn next_data(file: &File, position: u64, end: u64) -> Option<(u64, Option<u64>)> {
+    let data = match rustix::fs::seek(file, SeekFrom::Data(position)) {
+        Ok(data) => data.clamp(position, end),
+        Err(Errno::NXIO) => end, // no more data up to the end
+        Err(_) => return None,
+    };
+    if data == end {
+        return Some((data, Some(end)));
+    }
+    let data_end = rustix::fs::seek(file, SeekFrom::Hole(data)).map_or(end, |hole| hole.clamp(data, end));
+    Some((data, (data_end > data).then_some(data_end)))
 }
 
 #[cfg(test)]

@@ -9,9 +9,12 @@ mod format;
 mod input;
 mod key;
 mod reader;
+mod side_by_side;
 mod sources;
 mod writer;
 
+#[cfg(test)]
+mod side_by_side_tests;
 #[cfg(test)]
 mod tests;
 

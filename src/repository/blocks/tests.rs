@@ -17,25 +17,25 @@ use crate::stream::source::{Attributes, Got, Hole, Source, Stamp};
 use sha2::{Digest, Sha256};
 
 /// A repository of which only the content of one file exists, in backups 1, 2, ….
-struct Chain {
+pub(super) struct Chain {
     folder: TempDir,
-    shelf: Shelf,
+    pub(super) shelf: Shelf,
     /// The newest version that was stored, and how many backups there are.
-    earlier: Option<Earlier>,
+    pub(super) earlier: Option<Earlier>,
     backups: u64,
 }
 
 /// A piece of a version as a sink gets it.
 #[derive(Clone, Debug)]
-enum Piece {
+pub(super) enum Piece {
     Data(Vec<u8>),
     Hole(u64),
 }
 
-const PLACE: &str = "data/db/main.db";
+pub(super) const PLACE: &str = "data/db/main.db";
 
 impl Chain {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let memory = tempfile::tempdir_in("/dev/shm");
         let folder = memory.or_else(|_| tempfile::tempdir()).expect("a temporary directory");
         let store = Arc::new(LocalStore::open(folder.path()).expect("opened"));
@@ -47,7 +47,7 @@ impl Chain {
         format!("{number:06}-20261122T093015Z-{}", if number == 1 { "full" } else { "incremental" })
     }
 
-    fn folder_of(number: u64) -> PathBuf {
+    pub(super) fn folder_of(number: u64) -> PathBuf {
         Path::new("backups").join(Self::id(number))
     }
 
@@ -56,7 +56,7 @@ impl Chain {
     }
 
     /// The newest file of blocks.
-    fn blocks(&self) -> PathBuf {
+    pub(super) fn blocks(&self) -> PathBuf {
         self.path(path_of(&self.home(), Path::new(PLACE)))
     }
 
@@ -65,7 +65,7 @@ impl Chain {
     }
 
     /// Stores the next version, whole the first time; whether something was stored.
-    fn add(&mut self, pieces: &[Piece]) -> Result<bool> {
+    pub(super) fn add(&mut self, pieces: &[Piece]) -> Result<bool> {
         self.backups += 1;
         let (folder, place) = (Self::folder_of(self.backups), Path::new(PLACE));
         let mut writer = match &self.earlier {
@@ -149,12 +149,12 @@ impl Piece {
     }
 }
 
-fn whole(content: &[u8]) -> Vec<Piece> {
+pub(super) fn whole(content: &[u8]) -> Vec<Piece> {
     vec![Piece::Data(content.to_vec())]
 }
 
 /// Bytes that no two blocks have in common.
-fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+pub(super) fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2).wrapping_add(1);
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -180,7 +180,7 @@ fn cut(content: &[u8], sizes: &[usize]) -> Vec<Piece> {
 
 /// What happens to a file from one version to the next.
 #[derive(Clone, Debug)]
-enum Edit {
+pub(super) enum Edit {
     Write { at: usize, bytes: usize, seed: u64 },
     Zero { at: usize, bytes: usize },
     Resize { bytes: usize },
@@ -188,7 +188,7 @@ enum Edit {
 }
 
 impl Edit {
-    fn apply(&self, content: &mut Vec<u8>) {
+    pub(super) fn apply(&self, content: &mut Vec<u8>) {
         match self {
             Self::Write { at, bytes, seed } => {
                 content.resize(content.len().max(at + bytes), 0);
@@ -205,9 +205,9 @@ impl Edit {
     }
 }
 
-const BYTES: usize = 400_000;
+pub(super) const BYTES: usize = 400_000;
 
-fn edit() -> impl Strategy<Value = Edit> {
+pub(super) fn edit() -> impl Strategy<Value = Edit> {
     prop_oneof![
         4 => (0..BYTES, 0..9000usize, any::<u64>()).prop_map(|(at, bytes, seed)| Edit::Write { at, bytes, seed }),
         2 => (0..BYTES, 0..300_000usize).prop_map(|(at, bytes)| Edit::Zero { at, bytes }),

@@ -28,10 +28,10 @@ static ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
 /// Takes the content of a file, in pieces of any size, and writes its file of blocks. At most a group of blocks waits in
 /// memory, 4 MiB of content.
 pub struct BlocksWriter {
-    key: BlockKey,
+    pub(super) key: BlockKey,
     out: Out,
     /// What is compared with, and the first of its sources in this file's header.
-    earlier: Option<Compared>,
+    pub(super) earlier: Option<Compared>,
     /// A block that is not complete yet.
     part: Vec<u8>,
     group: Group,
@@ -42,10 +42,10 @@ pub struct BlocksWriter {
 }
 
 /// An earlier version of the file.
-struct Compared {
-    table: Cursor,
+pub(super) struct Compared {
+    pub(super) table: Cursor,
     /// Whether the header names sources; without, every block is stored here.
-    has_sources: bool,
+    pub(super) has_sources: bool,
     /// Whether everything was the same so far.
     is_same: bool,
 }
@@ -137,8 +137,14 @@ impl BlocksWriter {
             self.take_part(BLOCK_BYTES)?;
         }
         let rest = bytes % BLOCK_BYTES as u64;
-        self.zeros += bytes - rest;
-        self.size += bytes - rest;
+        let whole = bytes - rest;
+        if whole > 0 {
+            let is_same = match &mut self.earlier {
+                Some(earlier) => earlier.table.are_zeros(self.size / BLOCK_BYTES as u64, whole)?,
+                None => true,
+            };
+            self.put_zeros(whole, is_same);
+        }
         self.part.extend(&ZEROS[..usize::try_from(rest).unwrap_or(0)]);
         Ok(())
     }
@@ -180,25 +186,44 @@ impl BlocksWriter {
 
     #[inline]
     fn take(&mut self, block: &[u8]) -> Result<()> {
-        self.size += block.len() as u64;
-        if is_zero(block) {
-            self.zeros += block.len() as u64;
+        let judged = match &mut self.earlier {
+            None => Judged::of(block, &self.key, None, false),
+            Some(Compared { table, has_sources, .. }) => {
+                let earlier = table.find(self.size / BLOCK_BYTES as u64)?;
+                Judged::of(block, &self.key, earlier, *has_sources)
+            }
+        };
+        self.put(&judged, block.len(), block)
+    }
+
+    /// Takes the next block as it was judged, of so many bytes; they themselves matter only where it is stored here.
+    #[inline]
+    pub(super) fn put(&mut self, judged: &Judged, bytes: usize, content: &[u8]) -> Result<()> {
+        if judged.place == BlockPlace::Zeros {
+            self.put_zeros(bytes as u64, judged.is_same);
             return Ok(());
         }
         if self.zeros > 0 {
             self.end_zeros(false)?;
         }
-        let hash = self.key.hash(block);
-        let number = self.group.next();
-        let place = match &mut self.earlier {
-            None => BlockPlace::Here,
-            Some(earlier) => earlier.find(number, hash, block.len())?.unwrap_or(BlockPlace::Here),
-        };
-        if place == BlockPlace::Here && self.earlier.is_some() {
-            self.group.content.extend(block);
-            self.stored += block.len() as u64;
+        self.size += bytes as u64;
+        if let Some(earlier) = &mut self.earlier {
+            earlier.is_same &= judged.is_same;
+            if judged.place == BlockPlace::Here {
+                self.group.content.extend(content);
+                self.stored += bytes as u64;
+            }
         }
-        self.add(hash, place, block.len())
+        self.add(judged.hash, judged.place, bytes)
+    }
+
+    /// Takes zeros, from the begin of a block on; `is_same` says whether the earlier version has them too.
+    pub(super) fn put_zeros(&mut self, bytes: u64, is_same: bool) {
+        self.zeros += bytes;
+        self.size += bytes;
+        if let Some(earlier) = &mut self.earlier {
+            earlier.is_same &= is_same;
+        }
     }
 
     fn add(&mut self, hash: BlockHash, place: BlockPlace, bytes: usize) -> Result<()> {
@@ -213,11 +238,6 @@ impl BlocksWriter {
         let bytes = std::mem::take(&mut self.zeros);
         if bytes == 0 {
             return Ok(());
-        }
-        if let Some(earlier) = &mut self.earlier
-            && earlier.is_same
-        {
-            earlier.is_same = earlier.table.are_zeros(self.group.next(), bytes)?;
         }
         let blocks = bytes.div_ceil(BLOCK_BYTES as u64);
         if blocks >= RUN_BLOCKS_MIN || is_last {
@@ -248,29 +268,38 @@ impl BlocksWriter {
     }
 }
 
-impl Group {
-    /// The number of the next block.
-    fn next(&self) -> u64 {
-        self.first + self.hashes.len() as u64
-    }
+/// What a block is beside the one that an earlier version has in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Judged {
+    /// Nothing where it is all zeros.
+    pub(super) hash: BlockHash,
+    /// Where it is: here too where the earlier version has the same, but cannot be named.
+    pub(super) place: BlockPlace,
+    /// The earlier version has the same.
+    pub(super) is_same: bool,
 }
 
-impl Compared {
-    /// Where the same block is in the earlier backup; none where it has another one there.
+impl Judged {
+    /// Compares a block with the one of the same number; `has_sources` says whether that can be named as its place.
     #[inline]
-    fn find(&mut self, number: u64, hash: BlockHash, bytes: usize) -> Result<Option<BlockPlace>> {
-        let found = match self.table.find(number)? {
+    pub(super) fn of(block: &[u8], key: &BlockKey, earlier: Option<Entry>, has_sources: bool) -> Self {
+        if is_zero(block) {
+            let is_same = earlier.is_some_and(|earlier| earlier.place == BlockPlace::Zeros);
+            return Self { hash: BlockHash::default(), place: BlockPlace::Zeros, is_same };
+        }
+        let hash = key.hash(block);
+        let same = match earlier {
             // Bytes too: a short last block is never a whole one.
-            Some(entry @ Entry { place, .. }) if entry == (Entry { hash, place, bytes }) => place,
+            Some(entry @ Entry { place, .. }) if entry == (Entry { hash, place, bytes: block.len() }) => place,
             _ => BlockPlace::Zeros,
         };
-        let place = match found {
-            BlockPlace::Zeros => None,
-            BlockPlace::Here => Some(BlockPlace::Source(0)),
-            BlockPlace::Source(index) => Some(BlockPlace::Source(index + 1)),
+        let place = match same {
+            BlockPlace::Zeros => return Self { hash, place: BlockPlace::Here, is_same: false },
+            _ if !has_sources => BlockPlace::Here,
+            BlockPlace::Here => BlockPlace::Source(0),
+            BlockPlace::Source(index) => BlockPlace::Source(index + 1),
         };
-        self.is_same &= place.is_some();
-        Ok(place.filter(|_| self.has_sources))
+        Self { hash, place, is_same: true }
     }
 }
 

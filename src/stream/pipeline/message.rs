@@ -1,19 +1,31 @@
 //! What flows from stage to stage.
 
 use std::path::PathBuf;
+use std::sync::mpsc::SyncSender;
 
 use super::Job;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::stream::buffer::Buffer;
+use crate::stream::shared::SharedFile;
 use crate::stream::source::Attributes;
 
 /// What flows from stage to stage.
 pub(super) enum Message {
     Piece(Piece),
+    /// All of a file that the sink compares by itself; the end follows as a piece.
+    Shared(Shared),
     Directory(Job, Attributes),
     Link(Job, Attributes, PathBuf),
     HardLink(Job, Attributes, PathBuf),
     Failed(Job, Error),
+}
+
+/// A file that the sink reads itself, on as many threads as it likes; the reading thread waits for the answer.
+pub(super) struct Shared {
+    pub(super) job: Job,
+    pub(super) file: SharedFile,
+    /// How far it could be read, or why not.
+    pub(super) answer: SyncSender<Result<u64>>,
 }
 
 /// A chunk of a file; the first one begins it, the last one ends it, and a small file is one piece.

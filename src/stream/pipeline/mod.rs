@@ -18,10 +18,11 @@ use std::time::{Duration, Instant};
 
 use self::hash::hash;
 pub use self::hash::hash_zeros;
-use self::reader::Reader;
+use self::reader::{Abilities, Reader};
 use self::writer::Writer;
 use super::earlier::{Earlier, Stored};
-use super::source::{Attributes, Hole, Opened};
+use super::shared::SharedFile;
+use super::source::{Attributes, Got, Hole, Opened};
 use super::stop::{StopToken, WATCH_INTERVAL};
 use crate::error::{Error, ExitCode, Result};
 
@@ -33,6 +34,8 @@ const BUFFERS: usize = 16;
 const REPORT_BATCHES: usize = 64;
 /// Bytes of a hole that pass as one message: a few hundredths of a second of hashing.
 pub const HOLE_BYTES: u64 = 64 * 1024 * 1024;
+/// Files with at least so many bytes are compared on several threads: for less they are not worth starting.
+const SHARED_BYTES_MIN: u64 = 4 * 1024 * 1024;
 /// Holes of one file that are remembered; a file with more has its holes only where its copy has them.
 pub const HOLES_MAX: usize = 65_536;
 /// How long threads get to see a stop before they are left behind.
@@ -58,6 +61,12 @@ pub trait Sink: Send {
     /// Adds so many zeros, as a hole where there can be one.
     fn skip(&mut self, bytes: u64) -> Result<()>;
 
+    /// Takes all of the file that was begun, which is compared with an earlier version, and reads it itself: how far that
+    /// came, or why the file cannot be read. `took` hears of each piece, in order. Asked only of who [`Sink::can_share`].
+    fn compare(&mut self, _file: &SharedFile, _stop: &StopToken, _took: &mut dyn FnMut(Got)) -> Result<Result<u64>> {
+        Err(Error::new(ExitCode::Failed, "a file was given to a sink that does not read"))
+    }
+
     /// Ends the file that was begun; the hash is of all its bytes, where the job wants one. Says how it was stored.
     fn finish(&mut self, job: &Job, attributes: &Attributes, sha256: Option<&[u8; 32]>) -> Result<Stored>;
 
@@ -77,6 +86,11 @@ pub trait Sink: Send {
     fn can_restart(&self) -> bool {
         true
     }
+
+    /// Whether files that are compared block by block can be given to [`Sink::compare`].
+    fn can_share(&self) -> bool {
+        false
+    }
 }
 
 /// One thing to read.
@@ -95,6 +109,11 @@ pub struct Job {
 }
 
 impl Job {
+    /// Whether it is compared with an earlier version block by block.
+    pub fn is_compared(&self) -> bool {
+        !self.wants_hash && self.earlier.as_ref().is_some_and(|earlier| earlier.blocks.is_some())
+    }
+
     /// Something to read as a whole.
     pub fn new(ticket: u64, path: Arc<Path>, has_content: bool) -> Self {
         Self { ticket, path, has_content, earlier: None, wants_hash: true }
@@ -197,7 +216,8 @@ pub fn run(
     let (to_sink, from_hash) = mpsc::sync_channel(BUFFERS);
     let (to_caller, reports) = mpsc::sync_channel(REPORT_BATCHES);
     let (give_back, buffers) = mpsc::channel();
-    let reader = Reader::new(stop.clone(), policy, sink.can_restart(), to_hash, buffers, to_caller.clone());
+    let abilities = Abilities { restart: sink.can_restart(), share: sink.can_share() };
+    let reader = Reader::new(stop.clone(), policy, abilities, to_hash, buffers, to_caller.clone());
     let writer = Writer::new(sink, stop.clone(), Arc::clone(gauge), to_caller, give_back);
     let threads = [
         spawn("source", move || reader.run(feed))?,

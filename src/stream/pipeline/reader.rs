@@ -2,13 +2,14 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
-use super::message::{Bytes, End, Message, Piece};
-use super::{BUFFERS, CHUNK_BYTES, Feed, HOLE_BYTES, Job, News, Policy, Report};
+use super::message::{Bytes, End, Message, Piece, Shared};
+use super::{BUFFERS, CHUNK_BYTES, Feed, HOLE_BYTES, Job, News, Policy, Report, SHARED_BYTES_MIN};
 use crate::error::{Error, ExitCode, Result};
 use crate::stream::buffer::Buffer;
+use crate::stream::shared::SharedFile;
 use crate::stream::source::{Attributes, Got, Opened, Settled, Source};
 use crate::stream::stop::StopToken;
 
@@ -24,7 +25,7 @@ const BATCH_WAIT: Duration = Duration::from_millis(2);
 pub(super) struct Reader {
     stop: StopToken,
     policy: Policy,
-    restartable: bool,
+    abilities: Abilities,
     out: SyncSender<Vec<Message>>,
     batch: Batch,
     buffers: Receiver<Buffer>,
@@ -32,6 +33,15 @@ pub(super) struct Reader {
     spare: Option<Buffer>,
     allocated: usize,
     reports: SyncSender<News>,
+}
+
+/// What the sink can do.
+#[derive(Clone, Copy)]
+pub(super) struct Abilities {
+    /// A file whose beginning was sent can be begun anew.
+    pub(super) restart: bool,
+    /// It reads files by itself that are compared.
+    pub(super) share: bool,
 }
 
 /// Messages that wait for company.
@@ -48,16 +58,15 @@ impl Default for Batch {
 }
 
 impl Reader {
-    /// `restartable` says that a file whose beginning was sent can be begun anew.
     pub(super) fn new(
         stop: StopToken,
         policy: Policy,
-        restartable: bool,
+        abilities: Abilities,
         out: SyncSender<Vec<Message>>,
         buffers: Receiver<Buffer>,
         reports: SyncSender<News>,
     ) -> Self {
-        Self { stop, policy, restartable, out, batch: Batch::default(), buffers, spare: None, allocated: 0, reports }
+        Self { stop, policy, abilities, out, batch: Batch::default(), buffers, spare: None, allocated: 0, reports }
     }
 
     /// Works until the feed ends, a stage behind goes or a stop comes.
@@ -90,7 +99,7 @@ impl Reader {
     /// Reads one job into the pipeline, again if it changes meanwhile; false where it failed.
     fn read(&mut self, feed: &mut impl Feed, job: &Job) -> Result<bool, Gone> {
         for attempt in 0.. {
-            let is_last = attempt >= self.policy.retries || !self.restartable;
+            let is_last = attempt >= self.policy.retries || !self.abilities.restart;
             let source = match feed.open(job) {
                 Ok(Opened::Data(mut source)) if is_last => match source.insist() {
                     Ok(()) => source,
@@ -122,7 +131,7 @@ impl Reader {
             let (what, is_usual) = match what {
                 Trouble::Failed => return Ok(false),
                 Trouble::Changed { what, sent, is_usual } => {
-                    if attempt >= self.policy.retries || (sent && !self.restartable) {
+                    if attempt >= self.policy.retries || (sent && !self.abilities.restart) {
                         let error = changed(job, &what, attempt);
                         let message = if sent {
                             Message::Piece(Piece { end: Some(End::Failed(error)), ..Piece::empty(job, false) })
@@ -146,6 +155,9 @@ impl Reader {
 
     /// Streams one attempt; what went wrong, if anything did.
     fn stream(&mut self, mut source: Box<dyn Source>, job: &Job) -> Result<Option<Trouble>, Gone> {
+        if let Some(file) = self.to_share(&*source, job) {
+            return self.share(source, file, job);
+        }
         let mut sent = false;
         loop {
             let mut buffer = self.buffer()?;
@@ -176,17 +188,12 @@ impl Reader {
                 sent = true;
                 continue;
             }
-            let end = match source.finish() {
-                Ok(Settled::Still(attributes)) => End::Still(attributes, None),
-                Ok(Settled::Changed(what)) => {
+            let end = match ended(source, sent) {
+                Ok(end) => end,
+                Err(changed) => {
                     self.spare = Some(buffer);
-                    return Ok(Some(Trouble::Changed { what, sent, is_usual: false }));
+                    return Ok(Some(changed));
                 }
-                Ok(Settled::Disturbed(what)) => {
-                    self.spare = Some(buffer);
-                    return Ok(Some(Trouble::Changed { what, sent, is_usual: true }));
-                }
-                Err(error) => End::Failed(error),
             };
             let failed = matches!(end, End::Failed(_));
             let bytes = if !sent && length <= SMALL_BYTES {
@@ -200,6 +207,33 @@ impl Reader {
             self.send(Message::Piece(piece))?;
             return Ok(failed.then_some(Trouble::Failed));
         }
+    }
+
+    /// The file, where the sink should read it by itself.
+    fn to_share(&self, source: &dyn Source, job: &Job) -> Option<SharedFile> {
+        let can_share = self.abilities.share && job.is_compared();
+        let file = if can_share { source.share() } else { None };
+        file.filter(|file| file.size() >= SHARED_BYTES_MIN)
+    }
+
+    /// Lets the sink read one attempt; what went wrong, if anything did.
+    fn share(&mut self, mut source: Box<dyn Source>, file: SharedFile, job: &Job) -> Result<Option<Trouble>, Gone> {
+        let (answer, read) = mpsc::sync_channel(1);
+        self.send(Message::Shared(Shared { job: job.clone(), file, answer }))?;
+        self.flush()?;
+        let end = match read.recv().map_err(|_| Gone)? {
+            Err(error) => End::Failed(error),
+            Ok(until) => {
+                source.was_read(until);
+                match ended(source, true) {
+                    Ok(end) => end,
+                    Err(changed) => return Ok(Some(changed)),
+                }
+            }
+        };
+        let failed = matches!(end, End::Failed(_));
+        self.send(Message::Piece(Piece { end: Some(end), ..Piece::empty(job, false) }))?;
+        Ok(failed.then_some(Trouble::Failed))
     }
 
     /// Fills a buffer as far as the data goes, and says what follows.
@@ -239,7 +273,7 @@ impl Reader {
             }
             Message::Directory(_, attributes) | Message::Link(_, attributes, _) => weight_of(attributes),
             Message::HardLink(..) => 0,
-            Message::Piece(_) | Message::Failed(..) => BATCH_BYTES, // nobody waits for these
+            Message::Piece(_) | Message::Shared(_) | Message::Failed(..) => BATCH_BYTES, // nobody waits for these
         };
         if self.batch.messages.is_empty() {
             self.batch.begun = Instant::now();
@@ -278,6 +312,16 @@ enum Trouble {
     Failed,
     /// It did not hold still; whether a part of it was sent downstream, and whether that is to be expected.
     Changed { what: String, sent: bool, is_usual: bool },
+}
+
+/// Looks whether a file that was read to its end held still; what is wrong is that it did not.
+fn ended(source: Box<dyn Source>, sent: bool) -> Result<End, Trouble> {
+    match source.finish() {
+        Ok(Settled::Still(attributes)) => Ok(End::Still(attributes, None)),
+        Ok(Settled::Changed(what)) => Err(Trouble::Changed { what, sent, is_usual: false }),
+        Ok(Settled::Disturbed(what)) => Err(Trouble::Changed { what, sent, is_usual: true }),
+        Err(error) => Ok(End::Failed(error)),
+    }
 }
 
 fn changed(job: &Job, what: &str, retries: u32) -> Error {

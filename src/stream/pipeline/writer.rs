@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
 
-use super::message::{Bytes, End, Message, Piece};
+use super::message::{Bytes, End, Message, Piece, Shared};
 use super::{Finished, Gauge, HOLES_MAX, Job, News, Report, Sink};
 use crate::error::{Error, ExitCode, Result};
 use crate::stream::buffer::Buffer;
 use crate::stream::earlier::Stored;
-use crate::stream::source::Hole;
+use crate::stream::source::{Got, Hole};
 use crate::stream::stop::StopToken;
 
 /// Hands what comes to the sink; the last stage.
@@ -116,16 +116,37 @@ impl<S: Sink> Writer<S> {
                 Ok(Some(Report::Failed { ticket: job.ticket, error }))
             }
             Message::Piece(piece) => self.take_piece(piece, progress),
+            Message::Shared(shared) => self.take_shared(&shared, progress).map(|()| None),
         }
+    }
+
+    fn begin(&mut self, job: &Job, progress: &mut Progress) -> Result<()> {
+        self.gauge.begin(&job.path);
+        self.gauge.bytes.fetch_sub(progress.bytes, Ordering::Relaxed); // an attempt that came to nothing
+        *progress = Progress { bytes: 0, holes: Some(Vec::new()) };
+        self.sink.begin(job)
+    }
+
+    fn take_shared(&mut self, shared: &Shared, progress: &mut Progress) -> Result<()> {
+        self.begin(&shared.job, progress)?;
+        let gauge = Arc::clone(&self.gauge);
+        let read = self.sink.compare(&shared.file, &self.stop, &mut |took| {
+            let before = progress.bytes;
+            match took {
+                Got::Data(bytes) => progress.bytes += bytes as u64,
+                Got::Hole(bytes) => progress.add_hole(bytes),
+                Got::End => {}
+            }
+            gauge.bytes.fetch_add(progress.bytes - before, Ordering::Relaxed);
+        })?;
+        let _ = shared.answer.send(read); // the reader may have gone
+        Ok(())
     }
 
     fn take_piece(&mut self, piece: Piece, progress: &mut Progress) -> Result<Option<Report>> {
         let job = &piece.job;
         if piece.begins {
-            self.gauge.begin(&job.path);
-            self.gauge.bytes.fetch_sub(progress.bytes, Ordering::Relaxed); // an attempt that came to nothing
-            *progress = Progress { bytes: 0, holes: Some(Vec::new()) };
-            self.sink.begin(job)?;
+            self.begin(job, progress)?;
         }
         let chunk = piece.bytes.as_slice();
         if !chunk.is_empty() {
