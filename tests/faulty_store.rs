@@ -177,6 +177,9 @@ impl Store for FaultyStore {
     fn make_hard_link(&self, first: &Path, path: &Path) -> Result<bool> {
         self.call("create the link", path, || self.inner.make_hard_link(first, path))
     }
+    fn size(&self, path: &Path) -> Result<Option<u64>> {
+        self.call("look at", path, || self.inner.size(path))
+    }
     fn is_same_file(&self, first: &Path, path: &Path) -> Result<bool> {
         self.call("look at", path, || self.inner.is_same_file(first, path))
     }
@@ -275,6 +278,7 @@ impl Machine {
             pattern_files: Vec::new(),
             keep_going: false,
             keep_partial: false,
+            resume: true,
             retries: 0,
             replace_idle: None,
             one_shot: false,
@@ -576,6 +580,9 @@ impl Store for LyingStore {
     }
     fn make_hard_link(&self, first: &Path, path: &Path) -> Result<bool> {
         self.inner.make_hard_link(first, path)
+    }
+    fn size(&self, path: &Path) -> Result<Option<u64>> {
+        self.inner.size(path)
     }
     fn is_same_file(&self, first: &Path, path: &Path) -> Result<bool> {
         self.inner.is_same_file(first, path)

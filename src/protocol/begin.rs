@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::compare::{self, Compared, Comparison};
 use super::nesting::{refuse_nesting, refuse_nesting_of_root, refuse_state};
 use super::parent::{self, Parent};
+use super::resume::{self, Candidate, Heir, Inheritance};
 use super::spool::Spool;
 use super::unchanged;
 use super::{Context, Observer, Silent, Warning, heal, open_engine, open_files};
@@ -21,13 +22,13 @@ use crate::engine::sqlite::facts::Terms as SqliteTerms;
 use crate::engine::{Engine, EngineName, Entry, LeftOut, Notice, Role, Surveyed};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::repository::manifest::Changes;
-use crate::repository::partial::Owner;
+use crate::repository::partial::{self, Owner, Partial};
 use crate::repository::store::Held;
 use crate::repository::{Identity, Repository};
 use crate::roots::Roots;
 use crate::session::Session;
 use crate::session::directory::{StateDirectory, Which, new_session_id};
-use crate::session::event::Kind;
+use crate::session::event::{Event, Kind};
 use crate::session::record::{Counts, Exclusion, Given, Record};
 use crate::stream::stop::StopToken;
 use crate::times;
@@ -69,6 +70,8 @@ pub struct Options {
     pub keep_going: bool,
     /// Keep the partial of a session that is stopped or aborted.
     pub keep_partial: bool,
+    /// Go on from what an earlier session had read that came to nothing.
+    pub resume: bool,
     /// How often a file that changes while it is read is read again.
     pub retries: u32,
     /// End a session of this storage in which nothing has happened for so long.
@@ -182,7 +185,11 @@ pub fn begin(
     let engine = choose(state, options, &mut places, stop)?;
     let which = Which::Storage(options.storage.clone());
     if let Some(session) = state.find(&which)? {
-        heal::make_way(state, session, options.replace_idle, observer, stop)?;
+        let same = |path: PathBuf| {
+            options.repository.as_ref().is_some_and(|own| own.canonicalize().is_ok_and(|own| own == path))
+        };
+        let goes_on = options.resume && session.record().repository().is_some_and(same);
+        heal::make_way(state, session, options.replace_idle, goes_on, observer, stop)?;
     }
     // Before anything is made: an unfit storage leaves no trace.
     let identity = match &options.repository {
@@ -201,6 +208,7 @@ pub fn begin(
     if let Some(parent) = &parent {
         parent.warn(observer);
     }
+    let parent_link = parent.as_ref().map(|parent| parent.backup.link());
     let log_parent = parent.as_ref().and_then(|parent| parent.logs.clone());
     let engine = with_parent(state, options, &places, log_parent.as_ref(), engine)?;
     if options.repository.is_some() && options.kind != Kind::Copy && places.engine != EngineName::Ese {
@@ -211,7 +219,9 @@ pub fn begin(
     let repository = match options.repository.as_ref().zip(identity) {
         Some((path, identity)) => {
             let repository = Repository::open_or_create(path, &identity, places.engine)?;
-            heal::sweep(&repository, state, false, observer, stop)?;
+            let terms = partial_terms(&repository, options, &places, parent.as_ref());
+            let fitting = options.resume.then_some((&terms, parent_link.as_ref()));
+            heal::sweep(&repository, state, heal::Mercy::Fitting(fitting), observer, stop)?;
             Some(repository)
         }
         None => None,
@@ -235,27 +245,38 @@ pub fn begin(
         let message = format!("no file matches --log {}", printable(options.logs.join(" --log ")));
         observer.warning(&Warning { jet: None, message, file: None });
     }
-    if let Some(repository) = &repository {
-        require_space(repository, survey.allocated)?;
-    }
     observer.decided(&format!(
         "engine {}; files to read before the logs: {} ({} bytes), logs as of now: {}",
         places.engine, survey.files, survey.bytes, survey.logs
     ));
     // The partial first: its lock may have to be waited for, and nobody else's begin should wait with us.
-    let (partial, partial_lock) = match &repository {
+    let (partial, partial_lock, candidates, mut inheritance) = match &repository {
         Some(repository) => {
-            let owner = Owner::new(&record.session, &state.path().join(&record.session), options.one_shot);
+            let terms = partial_terms(repository, options, &places, parent.as_ref());
+            let mut owner = Owner::new(&record.session, &state.path().join(&record.session), options.one_shot);
+            (owner.parent, owner.terms, owner.began) = (parent_link.clone(), Some(terms), Some(began));
             let (partial, lock) = repository.create_partial(&owner, stop)?;
-            (Some(partial), lock)
+            let taken = inherit(state, options, &owner, &mut record, (&partial, plan.path()), stop);
+            let taken = taken.and_then(|taken| {
+                require_space(repository, survey.allocated.saturating_sub(taken.1.allocated))?;
+                Ok(taken)
+            });
+            match taken {
+                Ok((candidates, inheritance)) => (Some(partial), lock, candidates, inheritance),
+                Err(error) => {
+                    let _ = partial.discard(); // the first error is the one to report; the next run sweeps
+                    return Err(error);
+                }
+            }
         }
-        None => (None, None),
+        None => (None, None, Vec::new(), Inheritance::default()),
     };
     let mut files = vec![(plan.path(), "databases.jsonl")];
     if let Some(Compared { hunks, names, logs, .. }) = &compared {
         files.extend([(hunks.path(), compare::HUNKS), (names.path(), compare::NAMES), (logs.path(), compare::LOGS)]);
     }
-    let created = create(state, &which, record, &files, survey.entries, stop);
+    let events = std::mem::take(&mut inheritance.events);
+    let created = create(state, &which, record, &files, (survey.entries, events), stop);
     let (session, owner) = match created {
         Ok(created) => created,
         Err(error) => {
@@ -265,9 +286,11 @@ pub fn begin(
             return Err(error);
         }
     };
+    inheritance.settle(candidates, observer);
     // Now that the session exists, a sweep can ask it; only a one-shot keeps the lock of its partial.
     let owner = owner.map(|file| OwnerLocks { _session: file, _partial: partial_lock });
-    Ok(Begun { context: Context { state: state.clone(), session, partial: Ok(partial) }, survey, owner })
+    let context = Context { state: state.clone(), session, partial: Ok(partial), leaves_partial: false };
+    Ok(Begun { context, survey, owner })
 }
 
 /// Opens the engine: the one that was named, or the one that the content asks for.
@@ -422,7 +445,7 @@ fn create(
     which: &Which,
     record: Record,
     files: &[(&Path, &str)],
-    databases: u64,
+    (databases, inherited): (u64, Vec<Event>),
     stop: &StopToken,
 ) -> Result<(Session, Option<File>)> {
     let held = state.lock_begin(stop)?;
@@ -431,7 +454,46 @@ fn create(
         return Err(heal::in_progress(&session)?);
     }
     state.sweep(&held)?;
-    state.create(&held, record, files, databases)
+    state.create(&held, record, files, databases, inherited)
+}
+
+/// What the partial of a session is to say of what it reads.
+fn partial_terms(
+    repository: &Repository,
+    options: &Options,
+    places: &Places,
+    parent: Option<&Parent>,
+) -> partial::Terms {
+    let by_logs = parent.is_some_and(|parent| parent.changes == Changes::Logs);
+    partial::Terms::new(repository, places.engine, options.kind, by_logs)
+}
+
+/// Takes over what earlier sessions had read that came to nothing.
+fn inherit(
+    state: &StateDirectory,
+    options: &Options,
+    owner: &Owner,
+    record: &mut Record,
+    (partial, plan): (&Partial, &Path),
+    stop: &StopToken,
+) -> Result<(Vec<Candidate>, Inheritance)> {
+    let Some(terms) = owner.terms.as_ref().filter(|_| options.resume) else {
+        return Ok((Vec::new(), Inheritance::default()));
+    };
+    let repository = partial.repository();
+    let candidates = resume::candidates(repository, state, terms, owner.parent.as_ref(), stop)?;
+    if candidates.is_empty() {
+        return Ok((candidates, Inheritance::default()));
+    }
+    let files = open_files(record, state)?;
+    let accepts_damage = record.ese.as_ref().is_some_and(|terms| terms.accept_damage);
+    let heir = Heir { partial, plan, files: &files, roots: &record.roots(), accepts_damage };
+    let inheritance = resume::take_over(&candidates, &heir, stop)?;
+    if !inheritance.is_empty() {
+        record.keep_partial |= inheritance.is_kept;
+        record.resumed = Some(inheritance.resumed.clone());
+    }
+    Ok((candidates, inheritance))
 }
 
 /// Has the file system of a storage write what waits: only then does the next store into a mapped file change its times, by

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::engine::plan::PlanReader;
 use crate::engine::{Engine, Entry};
 use crate::error::{Error, Jet, Result};
-use crate::repository::seal::RecordFolder;
+use crate::repository::read_records::{RecordFolder, RecordLine};
 use crate::session::Session;
 use crate::session::event::{Batch, Event, Phase};
 use crate::session::journal::Durability;
@@ -20,9 +20,9 @@ use crate::stream::source::Opened;
 use crate::stream::stop::StopToken;
 
 /// Entries of one batch at most: many small files cost few events.
-const BATCH_ENTRIES: u64 = 1024;
+pub const BATCH_ENTRIES: u64 = 1024;
 /// Bytes after which a batch takes no further entry, so that several readers share large files evenly.
-const BATCH_BYTES: u64 = 256 * 1024 * 1024;
+pub const BATCH_BYTES: u64 = 256 * 1024 * 1024;
 
 /// What the reading thread has taken and the calling thread has not yet closed.
 #[derive(Debug, Default)]
@@ -173,7 +173,8 @@ impl Claims {
     fn proven_in(&self, state: &State, batch: &Batch) -> Result<HashSet<u64>> {
         let mut found = HashSet::new();
         for (reader, proven) in state.proven() {
-            self.records.read(*reader, proven.records, &mut |_, record| {
+            self.records.read(*reader, proven.records, &mut |_, line| {
+                let RecordLine::Read(record) = line else { return Ok(()) };
                 if record.phase == self.phase && (batch.first..batch.next()).contains(&record.index) {
                     found.insert(record.index);
                 }

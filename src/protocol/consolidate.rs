@@ -81,7 +81,7 @@ pub fn consolidate(
         return Ok(Answer::Before(made));
     }
     let chain = repository.chain(backup)?;
-    heal::sweep(repository, state, false, observer, stop)?;
+    heal::sweep(repository, state, heal::Mercy::All, observer, stop)?;
     require_space(repository, manifest)?;
     let session = new_session_id(times::now());
     // Whoever sweeps finds that nobody holds it once this process is gone, and no session of that name.
@@ -330,7 +330,14 @@ fn record_of(index: u64, mut line: FileLine, finished: &Finished) -> Result<Read
         line.sha256 = computed;
     }
     line.stands_here(&finished.stored);
-    Ok(ReadRecord { phase: Phase::Databases, index, stamp: attributes.stamp, mode: attributes.mode, line })
+    Ok(ReadRecord {
+        phase: Phase::Databases,
+        index,
+        stamp: attributes.stamp,
+        mode: attributes.mode,
+        began_ns: None,
+        line,
+    })
 }
 
 fn bad_list(chain: &Chain, what: &str) -> Error {

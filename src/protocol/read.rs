@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::adopt::AdoptedLogs;
 use super::claim::{Claims, Ledger, SharedLedger, Wanted, lock};
 use super::compare::compare_logs;
 use super::named::{Found, find_file, refuse_second_reader, select};
@@ -17,7 +18,7 @@ use crate::durable::{self, Put};
 use crate::engine::plan::write_entry;
 use crate::engine::{Engine, Entry, Role};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
-use crate::repository::seal::RecordFolder;
+use crate::repository::read_records::RecordFolder;
 use crate::session::StopAnswer;
 use crate::session::event::{Event, Failure, Kind, Outcome, Phase};
 use crate::session::journal::Durability;
@@ -278,17 +279,23 @@ impl<'a> Reader<'a> {
         if self.context.session.record().parent.is_some() {
             compare_logs(self.context.session.folder(), &mut logs)?;
         }
-        let mut text = Vec::new();
+        let (mut text, mut offsets) = (Vec::new(), vec![0]);
         for log in &logs {
             write_entry(&mut text, log).expect("memory takes every write");
+            offsets.push(text.len() as u64);
         }
+        let adopted = AdoptedLogs::find(self.context, &logs, &offsets)?;
         let plan = format!("logs-{}.jsonl", self.slot.number);
         durable::write(&self.context.session.folder().join(&plan), &text, Put::Replace)?;
         let (terms, live) = (self.context.session.record().terms(), self.context.session.live()?);
         self.context.session.append(Durability::Lazy, |state| {
             state.decide(Call::ListLogs, terms, &live)?;
+            if state.phase() == Phase::Logs {
+                return Ok(Vec::new());
+            }
+            adopted.clear(self.context)?;
             let listed = Event::LogsListed { plan, logs: logs.len() as u64 };
-            Ok::<_, Error>(if state.phase() == Phase::Logs { Vec::new() } else { vec![listed] })
+            Ok::<_, Error>([vec![listed], adopted.events].concat())
         })?;
         self.total_bytes = logs.iter().fold(self.total_bytes, |sum, log| sum.saturating_add(log.size));
         Ok(())
@@ -485,8 +492,8 @@ impl<'a> Reader<'a> {
 
     fn record_proven(&mut self, phase: Phase, point: Point) -> Result<()> {
         let reader = self.slot.number;
-        let Point { records, files, bytes, complete } = point;
-        self.out.proven = records;
+        self.out.note_proven(&point)?;
+        let Point { records, files, bytes, complete, .. } = point;
         let mut events = vec![Event::Synced { reader, records, files, bytes }];
         events.extend(complete.into_iter().map(|first| Event::Closed { reader, phase, first }));
         self.context.session.append(Durability::Lazy, |state| {

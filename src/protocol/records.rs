@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::engine::Entry;
 use crate::error::{Error, ExitCode, Result, printable};
 use crate::repository::file_list::{FileLine, ReadRecord};
-use crate::repository::seal::RecordFolder;
+use crate::repository::read_records::{HalfRecord, RecordFolder, RecordLine};
 use crate::repository::store::{Store, Writing};
 use crate::roots::Roots;
 use crate::session::event::Phase;
@@ -27,15 +27,16 @@ pub struct RecordFile {
     written: u64,
     files: u64,
     bytes: u64,
-    /// Bytes that a sync has proven.
-    pub proven: u64,
+    /// Lines of all kinds, but for those that say what is proven, and how many of them are proven.
+    lines: u64,
+    proven_lines: u64,
 }
 
 impl RecordFile {
     /// Begins the record file of a reader of a session with these further roots.
     pub fn create(home: &RecordFolder, reader: u32, roots: Roots) -> Result<Self> {
         let out = home.store.create(&home.file(reader))?;
-        Ok(Self { out, roots, pending: Vec::new(), written: 0, files: 0, bytes: 0, proven: 0 })
+        Ok(Self { out, roots, pending: Vec::new(), written: 0, files: 0, bytes: 0, lines: 0, proven_lines: 0 })
     }
 
     /// Records an entry that was read.
@@ -46,6 +47,7 @@ impl RecordFile {
             index: finished.ticket,
             stamp: finished.attributes.stamp,
             mode: finished.attributes.mode,
+            began_ns: None,
             line,
         };
         self.add_record(&record, finished.bytes)
@@ -53,10 +55,17 @@ impl RecordFile {
 
     /// Adds a record of an entry with so many bytes of content.
     pub fn add_record(&mut self, record: &ReadRecord, bytes: u64) -> Result<()> {
-        serde_json::to_writer(&mut self.pending, record).expect("memory takes every write");
-        self.pending.push(b'\n');
+        RecordLine::write_read(&mut self.pending, record);
         self.files += 1;
+        self.lines += 1;
         self.bytes += bytes;
+        if self.pending.len() > 256 * 1024 { self.flush() } else { Ok(()) }
+    }
+
+    /// Records how far an entry is read that is not done.
+    pub fn add_half(&mut self, half: &HalfRecord) -> Result<()> {
+        RecordLine::write_half(&mut self.pending, half);
+        self.lines += 1;
         if self.pending.len() > 256 * 1024 { self.flush() } else { Ok(()) }
     }
 
@@ -71,12 +80,20 @@ impl RecordFile {
 
     /// Whether something was recorded that no sync has proven.
     pub fn has_unproven(&self) -> bool {
-        self.written + self.pending.len() as u64 > self.proven
+        self.lines > self.proven_lines
+    }
+
+    /// Says in the file itself that a sync has proven so many bytes of it, for a session that takes over from this one.
+    pub fn note_proven(&mut self, point: &Point) -> Result<()> {
+        RecordLine::write_proven(&mut self.pending, point.records);
+        self.flush()?;
+        self.proven_lines = point.lines;
+        Ok(())
     }
 
     /// What a sync that starts now will prove.
     pub fn point(&self, complete: Vec<u64>) -> Point {
-        Point { records: self.written, files: self.files, bytes: self.bytes, complete }
+        Point { records: self.written, files: self.files, bytes: self.bytes, lines: self.lines, complete }
     }
 }
 
@@ -95,6 +112,7 @@ pub struct Point {
     pub files: u64,
     /// Bytes of data that those entries hold.
     pub bytes: u64,
+    lines: u64,
     /// First indices of the batches that are complete with it.
     pub complete: Vec<u64>,
 }

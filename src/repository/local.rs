@@ -299,6 +299,14 @@ impl Store for LocalStore {
         }
     }
 
+    fn size(&self, path: &Path) -> Result<Option<u64>> {
+        match self.stat(path) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => Ok(u64::try_from(stat.st_size).ok()),
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(errno) => Err(self.error("look at", path, errno)),
+        }
+    }
+
     fn is_same_file(&self, first: &Path, path: &Path) -> Result<bool> {
         let beside = beneath::stat(self.folders.root(), first);
         let other = self.stat(path).map_err(|e| self.error("look at", path, e))?;

@@ -15,6 +15,7 @@ pub mod log_history;
 pub mod log_parent;
 pub mod manifest;
 pub mod partial;
+pub mod read_records;
 pub mod restore;
 pub mod restored;
 pub mod seal;

@@ -94,6 +94,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Gives the file `first` another name, replacing what stands there; false where it can have no more names.
     fn make_hard_link(&self, first: &Path, path: &Path) -> Result<bool>;
 
+    /// Bytes of a regular file; none where there is no such file.
+    fn size(&self, path: &Path) -> Result<Option<u64>>;
+
     /// Whether two names are known to be one file, so that only one of them has to be read.
     fn is_same_file(&self, first: &Path, path: &Path) -> Result<bool>;
 
