@@ -161,6 +161,10 @@ impl Store for FaultyStore {
         let inner = Some(self.call("create", path, || self.inner.create(path))?);
         Ok(Box::new(FaultyFile { inner, path: self.describe(path), faults: Arc::clone(&self.faults) }))
     }
+    fn go_on(&self, path: &Path, bytes: u64) -> Result<Box<dyn Writing>> {
+        let inner = Some(self.call("open", path, || self.inner.go_on(path, bytes))?);
+        Ok(Box::new(FaultyFile { inner, path: self.describe(path), faults: Arc::clone(&self.faults) }))
+    }
     fn open(&self, path: &Path, offset: u64, fresh: bool) -> Result<Box<dyn Reading>> {
         let inner = self.call("open", path, || self.inner.open(path, offset, fresh))?;
         Ok(Box::new(FaultyRead { inner, faults: Arc::clone(&self.faults) }))
@@ -565,6 +569,9 @@ impl Store for LyingStore {
             return Ok(inner);
         }
         Ok(Box::new(LyingFile { inner, lie: self.lie, lied: Arc::clone(&self.lied) }))
+    }
+    fn go_on(&self, path: &Path, bytes: u64) -> Result<Box<dyn Writing>> {
+        self.inner.go_on(path, bytes)
     }
     fn open(&self, path: &Path, offset: u64, fresh: bool) -> Result<Box<dyn Reading>> {
         self.inner.open(path, offset, fresh)

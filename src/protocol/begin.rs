@@ -185,10 +185,7 @@ pub fn begin(
     let engine = choose(state, options, &mut places, stop)?;
     let which = Which::Storage(options.storage.clone());
     if let Some(session) = state.find(&which)? {
-        let same = |path: PathBuf| {
-            options.repository.as_ref().is_some_and(|own| own.canonicalize().is_ok_and(|own| own == path))
-        };
-        let goes_on = options.resume && session.record().repository().is_some_and(same);
+        let goes_on = options.resume && reads_into(&session, options);
         heal::make_way(state, session, options.replace_idle, goes_on, observer, stop)?;
     }
     // Before anything is made: an unfit storage leaves no trace.
@@ -250,27 +247,16 @@ pub fn begin(
         places.engine, survey.files, survey.bytes, survey.logs
     ));
     // The partial first: its lock may have to be waited for, and nobody else's begin should wait with us.
-    let (partial, partial_lock, candidates, mut inheritance) = match &repository {
+    let made = match &repository {
         Some(repository) => {
-            let terms = partial_terms(repository, options, &places, parent.as_ref());
             let mut owner = Owner::new(&record.session, &state.path().join(&record.session), options.one_shot);
-            (owner.parent, owner.terms, owner.began) = (parent_link.clone(), Some(terms), Some(began));
-            let (partial, lock) = repository.create_partial(&owner, stop)?;
-            let taken = inherit(state, options, &owner, &mut record, (&partial, plan.path()), stop);
-            let taken = taken.and_then(|taken| {
-                require_space(repository, survey.allocated.saturating_sub(taken.1.allocated))?;
-                Ok(taken)
-            });
-            match taken {
-                Ok((candidates, inheritance)) => (Some(partial), lock, candidates, inheritance),
-                Err(error) => {
-                    let _ = partial.discard(); // the first error is the one to report; the next run sweeps
-                    return Err(error);
-                }
-            }
+            let terms = partial_terms(repository, options, &places, parent.as_ref());
+            (owner.parent, owner.terms, owner.began) = (parent_link, Some(terms), Some(began));
+            Some(make_partial(repository, state, options, &owner, &mut record, (&survey, plan.path()), stop)?)
         }
-        None => (None, None, Vec::new(), Inheritance::default()),
+        None => None,
     };
+    let (partial, partial_lock, candidates, mut inheritance) = made.unwrap_or_default();
     let mut files = vec![(plan.path(), "databases.jsonl")];
     if let Some(Compared { hunks, names, logs, .. }) = &compared {
         files.extend([(hunks.path(), compare::HUNKS), (names.path(), compare::NAMES), (logs.path(), compare::LOGS)]);
@@ -291,6 +277,12 @@ pub fn begin(
     let owner = owner.map(|file| OwnerLocks { _session: file, _partial: partial_lock });
     let context = Context { state: state.clone(), session, partial: Ok(partial), leaves_partial: false };
     Ok(Begun { context, survey, owner })
+}
+
+/// Whether a session reads into the repository that was named.
+fn reads_into(session: &Session, options: &Options) -> bool {
+    let named = options.repository.as_ref().and_then(|path| path.canonicalize().ok());
+    named.is_some() && named == session.record().repository()
 }
 
 /// Opens the engine: the one that was named, or the one that the content asks for.
@@ -466,6 +458,33 @@ fn partial_terms(
 ) -> partial::Terms {
     let by_logs = parent.is_some_and(|parent| parent.changes == Changes::Logs);
     partial::Terms::new(repository, places.engine, options.kind, by_logs)
+}
+
+/// What begin has made in a repository: the partial and its lock, and what it takes over from whom.
+type Made = (Option<Partial>, Option<Box<dyn Held>>, Vec<Candidate>, Inheritance);
+
+/// Makes the partial of a session, with what earlier ones had read that came to nothing.
+fn make_partial(
+    repository: &Repository,
+    state: &StateDirectory,
+    options: &Options,
+    owner: &Owner,
+    record: &mut Record,
+    (survey, plan): (&Survey, &Path),
+    stop: &StopToken,
+) -> Result<Made> {
+    let (partial, lock) = repository.create_partial(owner, stop)?;
+    let taken = inherit(state, options, owner, record, (&partial, plan), stop).and_then(|(candidates, inheritance)| {
+        require_space(repository, survey.allocated.saturating_sub(inheritance.allocated))?;
+        Ok((candidates, inheritance))
+    });
+    match taken {
+        Ok((candidates, inheritance)) => Ok((Some(partial), lock, candidates, inheritance)),
+        Err(error) => {
+            let _ = partial.discard(); // the first error is the one to report; the next run sweeps
+            Err(error)
+        }
+    }
 }
 
 /// Takes over what earlier sessions had read that came to nothing.

@@ -185,7 +185,7 @@ impl Work<'_> {
                         return Err(error.hint(DAMAGE_HINT));
                     }
                     Report::Failed { error, .. } => return Err(error),
-                    Report::Repeating { .. } => return Ok(()),
+                    Report::Repeating { .. } | Report::Reached { .. } => return Ok(()),
                 };
                 let line = lines.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                 let line = line.ok_or_else(|| Error::new(ExitCode::Failed, "an entry was reported out of order"))?;

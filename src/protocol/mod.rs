@@ -11,6 +11,7 @@ pub mod end;
 pub mod files;
 pub mod heal;
 mod held_logs;
+mod kept_file;
 pub mod named;
 mod nesting;
 pub mod parent;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::adopt::AdoptedLogs;
 use super::claim::{Claims, Ledger, SharedLedger, Wanted, lock};
 use super::compare::compare_logs;
+use super::kept_file::Copies;
 use super::named::{Found, find_file, refuse_second_reader, select};
 use super::records::{Point, RecordFile, Syncs};
 use super::sinks::{OutSink, Output};
@@ -18,7 +19,7 @@ use crate::durable::{self, Put};
 use crate::engine::plan::write_entry;
 use crate::engine::{Engine, Entry, Role};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
-use crate::repository::read_records::RecordFolder;
+use crate::repository::read_records::{HalfRecord, RecordFolder};
 use crate::session::StopAnswer;
 use crate::session::event::{Event, Failure, Kind, Outcome, Phase};
 use crate::session::journal::Durability;
@@ -129,7 +130,7 @@ fn look(
         match one {
             Report::Done(done) => (report.files, report.bytes) = (1, done.bytes),
             Report::Failed { error, .. } => failed = Some(error),
-            Report::Repeating { .. } => {}
+            Report::Repeating { .. } | Report::Reached { .. } => {}
         }
         Ok(())
     };
@@ -313,6 +314,16 @@ impl<'a> Reader<'a> {
         self.run(phase, wanted, sink, observer)
     }
 
+    /// Where the copies are of what another reader has begun; none in a session without a repository.
+    fn copies(&self) -> Result<Option<Copies>> {
+        let roots = self.context.session.record().roots();
+        Ok(self.context.partial()?.map(|partial| Copies {
+            store: Arc::clone(partial.repository().store()),
+            folder: partial.backup(),
+            roots,
+        }))
+    }
+
     fn run(
         &mut self,
         phase: Phase,
@@ -333,6 +344,7 @@ impl<'a> Reader<'a> {
             stop: self.stop.clone(),
             ledger: Arc::clone(&ledger),
             current: None,
+            copies: self.copies()?,
         };
         let keep_going = self.context.session.record().keep_going && phase == Phase::Databases;
         let policy = Policy { keep_going, retries: self.context.session.record().retries };
@@ -358,7 +370,14 @@ impl<'a> Reader<'a> {
                 },
             );
             let (reader, observer, syncs, _) = cell.into_inner();
-            ran.and_then(|()| reader.sync_all(phase, &ledger, syncs, observer))
+            if let Err(error) = ran {
+                if error.jet_code() == Some(Jet::DiskFull) {
+                    // What is there counts for the next one, as far as its records still fit.
+                    let _ = reader.sync_all(phase, &ledger, syncs, observer);
+                }
+                return Err(error);
+            }
+            reader.sync_all(phase, &ledger, syncs, observer)
         };
         result?;
         match failed {
@@ -377,7 +396,16 @@ impl<'a> Reader<'a> {
         failed: &mut Option<Error>,
     ) -> Result<()> {
         match report {
+            Report::Reached { ticket, reached } => {
+                let roots = self.context.session.record().roots();
+                let half = lock(ledger)
+                    .next(ticket)
+                    .and_then(|entry| Some(HalfRecord::new((phase, ticket), roots.place(&entry.path)?, &reached)));
+                self.out.note_half(half);
+                Ok(())
+            }
             Report::Done(finished) => {
+                self.out.note_half(None);
                 let entry = arrived(ledger, finished.ticket)?;
                 for what in &finished.attributes.not_kept {
                     let message = format!("{}: not kept: {what}", printable(&entry.path));
@@ -392,6 +420,7 @@ impl<'a> Reader<'a> {
                 self.out.add(phase, &entry, &finished)
             }
             Report::Failed { ticket, error } => {
+                self.out.note_half(None);
                 let entry = arrived(ledger, ticket)?;
                 let excluded = self.context.session.record().keep_going && phase == Phase::Databases;
                 let failure = failure(&entry.path, &error);
@@ -405,10 +434,12 @@ impl<'a> Reader<'a> {
                 Ok(())
             }
             Report::Repeating { path, what, is_usual: true } => {
+                self.out.note_half(None);
                 observer.decided(&format!("{}: {what}; reading it again", printable(&*path)));
                 Ok(())
             }
             Report::Repeating { path, what, is_usual: false } => {
+                self.out.note_half(None);
                 let message = format!("{} changed while it was read ({what}); reading it again", printable(&*path));
                 observer.warning(&Warning { jet: None, message, file: Some(path.to_path_buf()) });
                 Ok(())
@@ -451,6 +482,7 @@ impl<'a> Reader<'a> {
             self.record_proven(phase, proven)?;
         }
         if syncs.is_due(&self.out, &self.gauge) {
+            self.out.record_half()?;
             self.out.flush()?;
             syncs.start(&self.records.store, self.out.point(lock(ledger).take_complete()), self.gauge.bytes())?;
         }
@@ -469,6 +501,7 @@ impl<'a> Reader<'a> {
             let proven = self.wait_for(&mut syncs, observer)?;
             self.record_proven(phase, proven)?;
         }
+        self.out.record_half()?;
         self.out.flush()?;
         let complete = lock(ledger).take_complete();
         if complete.is_empty() && !self.out.has_unproven() {

@@ -30,13 +30,25 @@ pub struct RecordFile {
     /// Lines of all kinds, but for those that say what is proven, and how many of them are proven.
     lines: u64,
     proven_lines: u64,
+    /// How far the entry is that is being read; recorded when a sync starts that will prove it.
+    half: Option<HalfRecord>,
 }
 
 impl RecordFile {
     /// Begins the record file of a reader of a session with these further roots.
     pub fn create(home: &RecordFolder, reader: u32, roots: Roots) -> Result<Self> {
         let out = home.store.create(&home.file(reader))?;
-        Ok(Self { out, roots, pending: Vec::new(), written: 0, files: 0, bytes: 0, lines: 0, proven_lines: 0 })
+        Ok(Self {
+            out,
+            roots,
+            pending: Vec::new(),
+            written: 0,
+            files: 0,
+            bytes: 0,
+            lines: 0,
+            proven_lines: 0,
+            half: None,
+        })
     }
 
     /// Records an entry that was read.
@@ -62,6 +74,16 @@ impl RecordFile {
         if self.pending.len() > 256 * 1024 { self.flush() } else { Ok(()) }
     }
 
+    /// Takes note how far the entry is that is being read; of none, once it is done or begun anew.
+    pub fn note_half(&mut self, half: Option<HalfRecord>) {
+        self.half = half;
+    }
+
+    /// Records that, before a sync starts.
+    pub fn record_half(&mut self) -> Result<()> {
+        self.half.take().map_or(Ok(()), |half| self.add_half(&half))
+    }
+
     /// Records how far an entry is read that is not done.
     pub fn add_half(&mut self, half: &HalfRecord) -> Result<()> {
         RecordLine::write_half(&mut self.pending, half);
@@ -80,7 +102,7 @@ impl RecordFile {
 
     /// Whether something was recorded that no sync has proven.
     pub fn has_unproven(&self) -> bool {
-        self.lines > self.proven_lines
+        self.lines > self.proven_lines || self.half.is_some()
     }
 
     /// Says in the file itself that a sync has proven so many bytes of it, for a session that takes over from this one.

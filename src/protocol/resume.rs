@@ -110,7 +110,7 @@ pub struct Inheritance {
 struct Known {
     lookup: Lookup,
     whole: HashMap<u64, Place>,
-    half: HashMap<u64, HalfRecord>,
+    half: HashMap<u64, Box<HalfRecord>>,
     logs: Vec<Place>,
 }
 
@@ -141,7 +141,7 @@ pub fn take_over(candidates: &[Candidate], heir: &Heir<'_>, stop: &StopToken) ->
         out: RecordFile::create(&heir.partial.records(), HEIR, heir.roots.clone())?,
         inheritance: Inheritance { used: vec![false; candidates.len()], ..Inheritance::default() },
     };
-    let mut known = candidates.iter().map(|candidate| work.known(candidate)).collect::<Result<Vec<_>>>()?;
+    let mut known = candidates.iter().map(|candidate| work.known(candidate)).collect::<Vec<_>>();
     let mut batches = Batches::new(Phase::Databases, HEIR);
     let mut plan = PlanReader::open(heir.plan, 0)?;
     loop {
@@ -165,8 +165,8 @@ pub fn take_over(candidates: &[Candidate], heir: &Heir<'_>, stop: &StopToken) ->
     inheritance.events = batches.finish(&point);
     let first = inheritance.used.iter().position(|used| *used);
     inheritance.resumed.session = first.map(|first| candidates[first].owner.session.clone()).unwrap_or_default();
-    let used = candidates.iter().zip(&inheritance.used).filter(|(_, used)| **used);
-    inheritance.is_kept = used.map(|(candidate, _)| candidate.owner.kept).any(|kept| kept);
+    let mut used = candidates.iter().zip(&inheritance.used).filter(|(_, used)| **used);
+    inheritance.is_kept = used.any(|(candidate, _)| candidate.owner.kept);
     Ok(inheritance)
 }
 
@@ -218,9 +218,9 @@ impl Work<'_> {
     }
 
     /// What a candidate has. Records that cannot be read are none: nothing depends on them.
-    fn known(&self, candidate: &Candidate) -> Result<Known> {
+    fn known(&self, candidate: &Candidate) -> Known {
         let home = candidate.found.partial.records();
-        let (mut whole, mut half, mut logs) = (HashMap::new(), HashMap::<u64, HalfRecord>::new(), Vec::new());
+        let (mut whole, mut half, mut logs) = (HashMap::new(), HashMap::<u64, Box<HalfRecord>>::new(), Vec::new());
         for (reader, proven) in home.proven().unwrap_or_default() {
             let read = home.read(reader, proven, &mut |offset, line| {
                 match line {
@@ -247,7 +247,7 @@ impl Work<'_> {
                 break;
             }
         }
-        Ok(Known { lookup: Lookup::new(&home), whole, half, logs })
+        Known { lookup: Lookup::new(&home), whole, half, logs }
     }
 
     /// Takes over what there is of an entry; whether it is all of it, or a part, or nothing.
@@ -276,7 +276,7 @@ impl Work<'_> {
             }
             let half = known.half.get(&key);
             let is_it = |half: &&HalfRecord| half.root == root && half.path().as_deref() == Some(path);
-            if let Some(half) = half.filter(is_it).filter(|_| entry.earlier.is_none()) {
+            if let Some(half) = half.map(|half| &**half).filter(is_it).filter(|_| entry.earlier.is_none()) {
                 match self.half(candidate, half, &entry.path)? {
                     Answer::No => {}
                     Answer::Changed => has_changed = true,
@@ -322,7 +322,7 @@ impl Work<'_> {
         if !may_be {
             return Ok(Answer::No);
         }
-        if !self.is_still(name, &record.stamp, Some(record.mode), record.began_ns.unwrap_or(candidate.began_ns))? {
+        if !self.is_still(name, &record.stamp, Some(record.mode), record.began_ns.unwrap_or(candidate.began_ns)) {
             return Ok(Answer::Changed);
         }
         let Some(place) = line.stored_path() else { return Ok(Answer::No) };
@@ -343,7 +343,7 @@ impl Work<'_> {
 
     /// Takes over a file that was begun.
     fn half(&self, candidate: &Candidate, half: &HalfRecord, name: &Path) -> Result<Answer> {
-        if !self.is_still(name, &half.stamp, None, half.began_ns.unwrap_or(candidate.began_ns))? {
+        if !self.is_still(name, &half.stamp, None, half.began_ns.unwrap_or(candidate.began_ns)) {
             return Ok(Answer::Changed);
         }
         let Some(place) = place_of(&half.root, half.path()) else { return Ok(Answer::No) };
@@ -353,10 +353,10 @@ impl Work<'_> {
     }
 
     /// Whether a file of the storage is what it was when it was read.
-    fn is_still(&self, name: &Path, stamp: &Stamp, mode: Option<u32>, began_ns: i128) -> Result<bool> {
+    fn is_still(&self, name: &Path, stamp: &Stamp, mode: Option<u32>, began_ns: i128) -> bool {
         let now = self.heir.files.stamp_and_mode(name);
         let is_same = now.is_some_and(|(now, its_mode)| now == *stamp && mode.is_none_or(|mode| mode == its_mode));
-        Ok(is_same && is_settled(stamp.changed_ns, began_ns))
+        is_same && is_settled(stamp.changed_ns, began_ns)
     }
 
     /// Gives a copy of so many bytes its name in the new partial; false where there is no such copy.
@@ -385,12 +385,11 @@ impl Work<'_> {
                 {
                     continue;
                 }
-                let out = match &mut out {
-                    Some(out) => out,
-                    None => {
-                        let home = self.heir.partial.records();
-                        out.insert(RecordFile::create(&home, LOGS, self.heir.roots.clone())?)
-                    }
+                let out = if let Some(out) = &mut out {
+                    out
+                } else {
+                    let home = self.heir.partial.records();
+                    out.insert(RecordFile::create(&home, LOGS, self.heir.roots.clone())?)
                 };
                 let size = record.line.size;
                 let began_ns = record.began_ns.or(Some(candidate.began_ns));

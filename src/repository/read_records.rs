@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::file_list::{LINE_BYTES_MAX, ReadRecord, is_plain};
 use super::store::{Reading, Store};
 use crate::error::{Error, ExitCode, Result, printable};
+use crate::hex::hex;
 use crate::paths;
 use crate::session::event::Phase;
+use crate::stream::kept::Reached;
 use crate::stream::source::Stamp;
 
 /// Bytes that are gathered before they are written, or read at once.
@@ -57,10 +59,24 @@ pub struct HalfRecord {
 
 impl HalfRecord {
     /// The record of an entry below a root.
-    pub fn new((phase, index): (Phase, u64), (root, path): (&str, &Path), stamp: Stamp) -> Self {
+    pub fn new((phase, index): (Phase, u64), (root, path): (&str, &Path), reached: &Reached) -> Self {
         let (path, path_base64) = paths::to_fields(path);
-        let (root, sha256) = (root.to_owned(), String::new());
-        Self { phase, index, stamp, began_ns: None, root, path, path_base64, bytes: 0, sha256 }
+        let (root, sha256) = (root.to_owned(), hex(&reached.sha256));
+        let Reached { stamp, bytes, .. } = *reached;
+        Self { phase, index, stamp, began_ns: None, root, path, path_base64, bytes, sha256 }
+    }
+
+    /// How far that is; none where its hash is none.
+    pub fn reached(&self) -> Option<Reached> {
+        let mut sha256 = [0; 32];
+        let digits = self.sha256.as_bytes();
+        if digits.len() != 64 {
+            return None;
+        }
+        for (byte, pair) in sha256.iter_mut().zip(digits.chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some(Reached { stamp: self.stamp, bytes: self.bytes, sha256 })
     }
 
     /// The path below its root, if it can be believed.
@@ -87,7 +103,7 @@ pub enum RecordLine {
     /// An entry that was read.
     Read(Box<ReadRecord>),
     /// One that is not done.
-    Half(HalfRecord),
+    Half(Box<HalfRecord>),
     /// So many bytes of the file are proven.
     Proven(u64),
 }
@@ -113,7 +129,9 @@ impl RecordLine {
             return serde_json::from_slice::<ProvenLine>(text).ok().map(|line| Self::Proven(line.proven));
         }
         if text.starts_with(HALF) {
-            return serde_json::from_slice::<HalfLine<HalfRecord>>(text).ok().map(|line| Self::Half(line.half));
+            return serde_json::from_slice::<HalfLine<HalfRecord>>(text)
+                .ok()
+                .map(|line| Self::Half(Box::new(line.half)));
         }
         serde_json::from_slice(text).ok().map(|record| Self::Read(Box::new(record)))
     }
@@ -238,7 +256,7 @@ mod tests {
     fn half(index: u64) -> HalfRecord {
         let stamp = Stamp { device: 1, inode: 2, size: 3, modified_ns: -4, changed_ns: 5 };
         let place = ("data", Path::new("a\n\"b"));
-        HalfRecord { bytes: 7, sha256: "00ff".to_owned(), ..HalfRecord::new((Phase::Databases, index), place, stamp) }
+        HalfRecord::new((Phase::Databases, index), place, &Reached { stamp, bytes: 7, sha256: [0xa5; 32] })
     }
 
     fn folder_with(text: &[u8]) -> (tempfile::TempDir, RecordFolder) {
@@ -254,7 +272,8 @@ mod tests {
         let mut text = Vec::new();
         RecordLine::write_half(&mut text, &half(9));
         let Some(RecordLine::Half(read)) = RecordLine::parse(&text) else { panic!("a half") };
-        assert_eq!((read.path().expect("a path"), read), (PathBuf::from("a\n\"b"), half(9)));
+        assert_eq!(read.reached().expect("a hash").sha256, [0xa5; 32]);
+        assert_eq!((read.path().expect("a path"), *read), (PathBuf::from("a\n\"b"), half(9)));
     }
 
     #[test]

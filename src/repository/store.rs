@@ -49,6 +49,11 @@ pub trait Writing: Send {
     /// Hands what was written to the store, so that the next sync covers it.
     fn flush(&mut self) -> Result<()>;
 
+    /// Whether a sync of the store covers what was written so far without a [`Writing::flush`].
+    fn is_covered(&self) -> bool {
+        false
+    }
+
     /// Ends the file; with attributes it gets their mode (the owner keeps access) and modification time.
     fn finish(self: Box<Self>, attributes: Option<&Attributes>) -> Result<()>;
 }
@@ -76,6 +81,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Creates or replaces a file of bulk data; directories above it are made.
     fn create(&self, path: &Path) -> Result<Box<dyn Writing>>;
+
+    /// Goes on with a file of bulk data behind its first bytes; whatever it has beyond them goes.
+    fn go_on(&self, path: &Path, bytes: u64) -> Result<Box<dyn Writing>>;
 
     /// Opens a file for reading from a byte on; `fresh` asks for the medium's own bytes instead of a cache's.
     ///

@@ -2,6 +2,7 @@
 
 pub mod buffer;
 pub mod earlier;
+pub mod kept;
 pub mod pipeline;
 pub mod source;
 pub mod sparse;
