@@ -252,7 +252,8 @@ pub fn begin(
             let mut owner = Owner::new(&record.session, &state.path().join(&record.session), options.one_shot);
             let terms = partial_terms(repository, options, &places, parent.as_ref());
             (owner.parent, owner.terms, owner.began) = (parent_link, Some(terms), Some(began));
-            Some(make_partial(repository, state, options, &owner, &mut record, (&survey, plan.path()), stop)?)
+            let made = make_partial(repository, state, options, &owner, &mut record, (&survey, plan.path()), stop);
+            Some(made.map_err(advise_on_full_disk)?)
         }
         None => None,
     };
@@ -485,6 +486,14 @@ fn make_partial(
             Err(error)
         }
     }
+}
+
+/// What to do where a disk is so full that not even a session can begin.
+fn advise_on_full_disk(error: Error) -> Error {
+    if error.jet_code() != Some(Jet::DiskFull) || error.advice().is_some() {
+        return error;
+    }
+    error.hint("Free space there. --no-resume removes what an earlier session has left, and reads everything.")
 }
 
 /// Takes over what earlier sessions had read that came to nothing.

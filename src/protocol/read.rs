@@ -11,7 +11,7 @@ use super::claim::{Claims, Ledger, SharedLedger, Wanted, lock};
 use super::compare::compare_logs;
 use super::kept_file::Copies;
 use super::named::{Found, find_file, refuse_second_reader, select};
-use super::records::{Point, RecordFile, Syncs};
+use super::records::{Point, RecordFile, Spare, Syncs};
 use super::sinks::{OutSink, Output};
 use super::store_sink::StoreSink;
 use super::{Context, Observer, Progress, Silent, Warning, failure, heal};
@@ -187,6 +187,8 @@ struct Reader<'a> {
     slot: ReaderSlot,
     records: RecordFolder,
     out: RecordFile,
+    /// None in a session without a repository, from which nobody goes on.
+    spare: Option<Spare>,
     report: ReadReport,
     gauge: Arc<Gauge>,
     /// Bytes of data that this reader has proven or left for others to show.
@@ -202,6 +204,7 @@ impl<'a> Reader<'a> {
         let slot = ReaderSlot::take(context.session.folder())?;
         let state = context.session.state()?;
         let out = RecordFile::create(&records, slot.number, context.session.record().roots())?;
+        let spare = context.partial()?.and_then(|_| Spare::create(&records, slot.number));
         Ok(Self {
             context,
             engine,
@@ -209,6 +212,7 @@ impl<'a> Reader<'a> {
             slot,
             records,
             out,
+            spare,
             report: ReadReport::default(),
             gauge: Arc::default(),
             others_bytes: state.proven_total().bytes,
@@ -373,7 +377,9 @@ impl<'a> Reader<'a> {
             if let Err(error) = ran {
                 if error.jet_code() == Some(Jet::DiskFull) {
                     // What is there counts for the next one, as far as its records still fit.
-                    let _ = reader.sync_all(phase, &ledger, syncs, observer);
+                    let _ = reader.spare.as_ref().map_or(Ok(()), Spare::give_back);
+                    let again = reader.out.begin_again();
+                    let _ = again.and_then(|()| reader.sync_all(phase, &ledger, syncs, observer));
                 }
                 return Err(error);
             }

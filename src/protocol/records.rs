@@ -1,6 +1,6 @@
 //! What a reader records of the entries it has read, and the syncs that prove it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
@@ -19,8 +19,41 @@ use crate::stream::pipeline::{Finished, Gauge};
 const SYNC_EVERY_BYTES: u64 = 256 * 1024 * 1024;
 /// The longest that proven data waits for its sync.
 const SYNC_EVERY: Duration = Duration::from_secs(5);
+/// Records that wait in memory, in bytes, roughly.
+const PENDING_BYTES: usize = 32 * 1024;
+/// Space that is set aside for the last records before a disk is full, in bytes.
+const SPARE_BYTES: usize = 2 * PENDING_BYTES;
+
+/// Space for the last records of a reader, for when there is no other; it goes with the partial.
+pub struct Spare {
+    home: RecordFolder,
+    path: PathBuf,
+}
+
+impl Spare {
+    /// Sets some aside; none where there is none.
+    pub fn create(home: &RecordFolder, reader: u32) -> Option<Self> {
+        let spare = Self { home: home.clone(), path: home.folder.join(format!("{reader}.spare")) };
+        let made = home.store.create(&spare.path).and_then(|mut out| {
+            out.write(&vec![0; SPARE_BYTES])?;
+            out.finish(None)
+        });
+        if made.is_err() {
+            let _ = spare.give_back(); // whoever writes next says what is wrong
+        }
+        made.is_ok().then_some(spare)
+    }
+
+    /// Gives it back.
+    pub fn give_back(&self) -> Result<()> {
+        self.home.store.remove(&self.path)
+    }
+}
+
 /// The file in which a reader records what it has read.
 pub struct RecordFile {
+    home: RecordFolder,
+    reader: u32,
     out: Box<dyn Writing>,
     roots: Roots,
     pending: Vec<u8>,
@@ -39,6 +72,8 @@ impl RecordFile {
     pub fn create(home: &RecordFolder, reader: u32, roots: Roots) -> Result<Self> {
         let out = home.store.create(&home.file(reader))?;
         Ok(Self {
+            home: home.clone(),
+            reader,
             out,
             roots,
             pending: Vec::new(),
@@ -71,7 +106,7 @@ impl RecordFile {
         self.files += 1;
         self.lines += 1;
         self.bytes += bytes;
-        if self.pending.len() > 256 * 1024 { self.flush() } else { Ok(()) }
+        self.flush_if_much()
     }
 
     /// Takes note how far the entry is that is being read; of none, once it is done or begun anew.
@@ -88,7 +123,11 @@ impl RecordFile {
     pub fn add_half(&mut self, half: &HalfRecord) -> Result<()> {
         RecordLine::write_half(&mut self.pending, half);
         self.lines += 1;
-        if self.pending.len() > 256 * 1024 { self.flush() } else { Ok(()) }
+        self.flush_if_much()
+    }
+
+    fn flush_if_much(&mut self) -> Result<()> {
+        if self.pending.len() > PENDING_BYTES { self.flush() } else { Ok(()) }
     }
 
     /// Hands everything recorded so far to the store.
@@ -97,6 +136,12 @@ impl RecordFile {
         self.out.flush()?;
         self.written += self.pending.len() as u64;
         self.pending.clear();
+        Ok(())
+    }
+
+    /// Goes on behind what was written whole, after a write that was not.
+    pub fn begin_again(&mut self) -> Result<()> {
+        self.out = self.home.store.go_on(&self.home.file(self.reader), self.written)?;
         Ok(())
     }
 

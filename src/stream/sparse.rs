@@ -184,8 +184,8 @@ mod tests {
     #[test]
     fn the_beginning_comes_from_a_copy_and_the_holes_from_the_file() {
         let file = tempfile::tempfile().expect("temporary file");
-        file.write_all_at(&[7; 3 << 20], 0).expect("written");
-        file.write_all_at(&[7; 1 << 20], 5 << 20).expect("written");
+        file.write_all_at(&vec![7; 3 << 20], 0).expect("written");
+        file.write_all_at(&vec![7; 1 << 20], 5 << 20).expect("written");
         let allocated = file.metadata().expect("metadata").blocks() * STAT_BLOCK_BYTES;
         let end = 6 << 20;
         for bytes in [1, 1 << 20, 3 << 20, (5 << 20) + 9, end] {
