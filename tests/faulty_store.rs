@@ -92,6 +92,7 @@ impl Machine {
             pattern_files: Vec::new(),
             keep_going: false,
             keep_partial: false,
+            resume: true,
             tags: Vec::new(),
             retries: 0,
             replace_idle: None,
@@ -380,6 +381,9 @@ impl Store for LyingStore {
         }
         Ok(Box::new(LyingFile { inner, lie: self.lie, lied: Arc::clone(&self.lied) }))
     }
+    fn go_on(&self, path: &Path, bytes: u64) -> Result<Box<dyn Writing>> {
+        self.inner.go_on(path, bytes)
+    }
     fn open(&self, path: &Path, offset: u64, fresh: bool) -> Result<Box<dyn Reading>> {
         self.inner.open(path, offset, fresh)
     }
@@ -394,6 +398,9 @@ impl Store for LyingStore {
     }
     fn make_hard_link(&self, first: &Path, path: &Path) -> Result<bool> {
         self.inner.make_hard_link(first, path)
+    }
+    fn size(&self, path: &Path) -> Result<Option<u64>> {
+        self.inner.size(path)
     }
     fn is_same_file(&self, first: &Path, path: &Path) -> Result<bool> {
         self.inner.is_same_file(first, path)

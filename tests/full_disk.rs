@@ -132,8 +132,8 @@ fn a_full_repository_disk_is_no_reason_not_to_end() {
 }
 
 #[test]
-fn a_one_shot_on_a_disk_that_turns_out_too_small_publishes_nothing_and_leaves_nothing() {
-    if !in_own_mounts("a_one_shot_on_a_disk_that_turns_out_too_small_publishes_nothing_and_leaves_nothing") {
+fn a_one_shot_on_a_disk_that_turns_out_too_small_publishes_nothing() {
+    if !in_own_mounts("a_one_shot_on_a_disk_that_turns_out_too_small_publishes_nothing") {
         return;
     }
     // Two thousand files of one byte need two thousand bytes by their sizes and two thousand pages on this disk.
@@ -141,22 +141,49 @@ fn a_one_shot_on_a_disk_that_turns_out_too_small_publishes_nothing_and_leaves_no
     for number in 0..2000 {
         host.write(&format!("app/{number}"), "x");
     }
-    let disk = Disk::mount(&host, "disk", 2 * 1024);
+    let _disk = Disk::mount(&host, "disk", 2 * 1024);
     let summary = host.run_soon(&["backup", "app", "--to", "disk/repo", "--json"]).exits(1).summary();
     assert_eq!((&summary["outcome"], &summary["code"]), (&"failed".into(), &(-1808).into()));
     assert_eq!(host.backups("disk/repo").len(), 0);
-    host.is_tidy("disk/repo");
-    assert!(disk.free() > 1 << 20, "the space was given back");
+    assert_eq!(host.session_folders().len(), 0, "the session is over");
 
     // What stood there before is as good as ever, and a smaller storage still fits.
     fs::remove_dir_all(host.path("app")).expect("removed");
     host.write("app/only", "x");
-    host.ok(&["backup", "app", "--to", "disk/repo"]);
+    host.ok(&["backup", "app", "--to", "disk/repo", "--no-resume"]);
+    host.is_tidy("disk/repo");
     for number in 0..2000 {
         host.write(&format!("app/{number}"), "x");
     }
     host.run_soon(&["backup", "app", "--to", "disk/repo"]).exits(1).says("[JET_errDiskFull, -1808]");
     assert_eq!(host.backups("disk/repo").len(), 1);
+    host.verifies("disk/repo");
+}
+
+#[test]
+fn a_backup_goes_on_where_a_disk_was_full_once_there_is_room() {
+    if !in_own_mounts("a_backup_goes_on_where_a_disk_was_full_once_there_is_room") {
+        return;
+    }
+    // Two thousand files of one byte take two thousand pages, which nobody can know before.
+    let host = Host::new();
+    host.write("app/a-large.db", vec![7; 6 << 20]);
+    for number in 0..2000 {
+        host.write(&format!("app/{number}"), "x");
+    }
+    host.settles("app");
+    let disk = Disk::mount(&host, "disk", 8 * 1024);
+    let ran = host.run_soon(&["backup", "app", "--to", "disk/repo"]).exits(1).says("[JET_errDiskFull, -1808]");
+    ran.says("what was read so far (").says("the next backup goes on from it, or removes it with --no-resume");
+    assert_eq!((host.backups("disk/repo").len(), host.partials("disk/repo").len()), (0, 1));
+    assert_eq!(host.session_folders().len(), 0, "the session is over");
+
+    let mut remount = std::process::Command::new("mount");
+    remount.args(["-o", "remount,size=64m"]).arg(disk.path());
+    assert!(remount.status().expect("mount runs").success());
+    let summary = host.ok(&["backup", "app", "--to", "disk/repo", "--json"]).summary();
+    assert!(summary["resumed"]["files"].as_u64().expect("files") >= 1000, "{summary}");
+    assert_eq!(summary["files"], 2001);
     host.is_tidy("disk/repo");
     host.verifies("disk/repo");
 }

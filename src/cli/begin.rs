@@ -62,6 +62,7 @@ impl SessionArgs {
             keep_going: self.keep_going,
             keep_partial: self.keep_partial,
             tags: self.tags(),
+            resume: !self.no_resume,
             retries: self.retries,
             replace_idle: self.replace_idle,
             one_shot,
@@ -155,6 +156,7 @@ pub fn show(session: &Session, survey: &Survey, ui: &mut Ui) {
         "parent": survey.parent.as_ref().map(|(id, _)| id),
         "unchanged": survey.parent.as_ref().map(|(_, unchanged)| unchanged.files),
         "unused_patterns": unused_patterns(survey, &record.exclusion),
+        "resumed": record.resumed,
     }));
     paths::insert(&mut object, "storage", &record.storage());
     if let Some(repository) = record.repository() {

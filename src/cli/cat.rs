@@ -152,7 +152,7 @@ impl Wanted<'_> {
             match report {
                 Report::Done(done) => written = done.sha256.map(|sha256| (hex(&sha256), done.bytes)),
                 Report::Failed { error, .. } => failed = Some(error),
-                Report::Repeating { .. } => {}
+                Report::Repeating { .. } | Report::Reached { .. } => {}
             }
             Ok(())
         };

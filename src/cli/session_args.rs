@@ -123,6 +123,8 @@ pub struct SessionArgs {
     #[arg(long)]
     pub keep_going: bool,
     /// Keep what was read of a session that is stopped, aborted or fails, until the next backup is published
+    ///
+    /// The next session goes on from it.
     #[arg(long)]
     pub keep_partial: bool,
     /// Give the backup this tag, by which `prune --keep-tag` keeps it and `list --tag` finds it
@@ -131,6 +133,12 @@ pub struct SessionArgs {
     /// of a backup later.
     #[arg(long = "tag", value_name = "TAG", value_parser = parse_tag)]
     pub tags: Vec<String>,
+    /// Read everything, also what an earlier session has read that came to nothing
+    ///
+    /// Otherwise a session goes on from what the one before it has proven, where that was killed, was to keep it, or ran
+    /// out of space: a file that is what it was then is not read again.
+    #[arg(long)]
+    pub no_resume: bool,
     /// Read a file that changes while it is read so many times again
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub retries: u32,

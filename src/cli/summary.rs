@@ -57,6 +57,7 @@ impl Summary<'_> {
             "id": published.map(|published| published.id.clone()),
             "sequence": published.map(|published| published.sequence),
             "session": self.record.map(|record| record.session.clone()),
+            "resumed": self.record.and_then(|record| record.resumed.as_ref()),
             "files": self.files,
             "bytes": self.bytes,
             "bytes_stored": match published {

@@ -282,6 +282,13 @@ impl FilesEngine {
         }
     }
 
+    /// What a regular file is now, with its mode; none where there is none, or it cannot be looked at.
+    pub fn stamp_and_mode(&self, path: &Path) -> Option<(Stamp, u32)> {
+        let stat = self.stat(path).ok()?;
+        let is_file = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
+        is_file.then(|| (stamp(&stat), stat.st_mode & 0o7777))
+    }
+
     /// What a file that is there is now.
     pub(super) fn stamp_of(&self, path: &Path) -> Result<Stamp> {
         self.stat(path).map(|stat| stamp(&stat)).map_err(|e| self.cannot_read(path, &e))

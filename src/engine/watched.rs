@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use crate::attributes::stamp;
 use crate::beneath;
 use crate::error::{Error, Result};
+use crate::stream::kept::KeptCopy;
 use crate::stream::shared::SharedFile;
 use crate::stream::source::{Attributes, Got, Settled, Source, Stamp};
 use crate::stream::sparse::SparseFile;
@@ -80,6 +81,14 @@ pub struct PlainFile {
 }
 
 impl Source for PlainFile {
+    fn stamp(&self) -> Option<Stamp> {
+        Some(self.watched.before.stamp)
+    }
+
+    fn begin_with(&mut self, copy: Box<dyn KeptCopy>, bytes: u64) -> bool {
+        self.content.begin_with(copy, bytes)
+    }
+
     fn next(&mut self, buffer: &mut [u8]) -> Result<Got> {
         // Never more than the file had at first: one that grows for ever ends here, and shows in `finish`.
         let next = self.content.next(buffer);

@@ -6,8 +6,10 @@ use super::begin::{self, Options};
 use super::end::{self, Ended};
 use super::survey::Survey;
 use super::truncate::{self, Truncated};
-use super::{Observer, read};
-use crate::error::{Error, Result};
+use super::{Context, Observer, read};
+use crate::error::{Error, Jet, Result, printable};
+use indicatif::BinaryBytes;
+
 use crate::session::Session;
 use crate::session::event::Outcome;
 use crate::stream::stop::{Cause, StopToken, WATCH_INTERVAL};
@@ -54,7 +56,7 @@ fn run(
     report: &mut BackupReport,
 ) -> Result<()> {
     let begun = begin::begin(state, options, observer, signals)?;
-    let context = begun.context;
+    let mut context = begun.context;
     report.session = Some(context.session.record().session.clone());
     let stop = context.session.stop_token()?;
     let mut work = || -> Result<Option<Error>> {
@@ -80,6 +82,7 @@ fn run(
         Ok(failure) => {
             report.ended = Some(end::end(&context, observer, &stop).or_else(|error| {
                 // Whatever stands in the way of publishing, a one-shot leaves no session behind.
+                leave_on_full_disk(&mut context, &error, observer)?;
                 report.error = Some(error);
                 give_up(&context, &stop, observer)
             })?);
@@ -90,6 +93,7 @@ fn run(
             }
         }
         Err(error) => {
+            leave_on_full_disk(&mut context, &error, observer)?;
             let ended = give_up(&context, &stop, observer)?;
             let stopped = ended.outcome == Outcome::Stopped && !options.keep_partial;
             let nothing_left = "Nothing was published, and nothing of it is left behind.";
@@ -101,8 +105,27 @@ fn run(
     Ok(())
 }
 
+/// A disk that is full may have room tomorrow: what was read so far stays for the next backup to go on from.
+fn leave_on_full_disk(context: &mut Context, error: &Error, observer: &mut dyn Observer) -> Result<()> {
+    if error.jet_code() != Some(Jet::DiskFull) || context.session.record().keep_partial {
+        return Ok(());
+    }
+    let Some(partial) = context.partial()? else { return Ok(()) };
+    let proven = context.session.state()?.proven_total();
+    if partial.records().proven().is_ok_and(|readers| readers.is_empty()) {
+        return Ok(()); // nobody could go on from there
+    }
+    let place = printable(partial.repository().store().describe(&partial.backup()));
+    let size = BinaryBytes(proven.bytes);
+    observer.said(&format!(
+        "what was read so far ({size}) stays in {place}: the next backup goes on from it, or removes it with --no-resume"
+    ));
+    context.leaves_partial = true;
+    Ok(())
+}
+
 /// Ends a session that came to nothing: stopped, if somebody stopped it, else failed.
-fn give_up(context: &super::Context, stop: &StopToken, observer: &mut dyn Observer) -> Result<Ended> {
+fn give_up(context: &Context, stop: &StopToken, observer: &mut dyn Observer) -> Result<Ended> {
     if let Some(Cause::Signal(number)) = stop.cause() {
         context.session.stop_by_signal(number)?;
     }

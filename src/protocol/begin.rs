@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use super::compare::{self, Compared};
 use super::nesting::{refuse_nesting, refuse_nesting_of_root, refuse_state};
-use super::parent;
+use super::parent::{self, Parent};
+use super::resume::{self, Candidate, Heir, Inheritance};
 use super::spool::Spool;
 use super::survey::{Look, Survey, Wanted};
 use super::{Context, Observer, Warning, heal, open_engine, open_files, rolled_back};
@@ -21,13 +22,14 @@ use crate::engine::files::PERMISSION_HINT;
 use crate::engine::sqlite::facts::Terms as SqliteTerms;
 use crate::engine::{Engine, EngineName, LeftOut};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
-use crate::repository::partial::Owner;
+use crate::repository::manifest::Changes;
+use crate::repository::partial::{self, Owner, Partial};
 use crate::repository::store::Held;
 use crate::repository::{Identity, Repository, require_locks};
 use crate::roots::Roots;
 use crate::session::Session;
 use crate::session::directory::{StateDirectory, Which, new_session_id};
-use crate::session::event::Kind;
+use crate::session::event::{Event, Kind};
 use crate::session::record::{Exclusion, Given, Record};
 use crate::stream::stop::{StopToken, WATCH_INTERVAL};
 use crate::times;
@@ -71,6 +73,8 @@ pub struct Options {
     pub keep_partial: bool,
     /// What the backup is tagged with.
     pub tags: Vec<String>,
+    /// Go on from what an earlier session had read that came to nothing.
+    pub resume: bool,
     /// How often a file that changes while it is read is read again.
     pub retries: u32,
     /// End a session of this storage in which nothing has happened for so long.
@@ -163,7 +167,8 @@ pub fn begin(
     let options = full.as_ref().unwrap_or(options);
     let which = Which::Storage(options.storage.clone());
     if let Some(session) = state.find(&which)? {
-        heal::make_way(state, session, options.replace_idle, observer, stop)?;
+        let goes_on = options.resume && reads_into(&session, options);
+        heal::make_way(state, session, options.replace_idle, goes_on, observer, stop)?;
     }
     // Before anything is made: an unfit storage leaves no trace.
     let identity = match &options.repository {
@@ -182,6 +187,7 @@ pub fn begin(
     if let Some(parent) = &parent {
         parent.warn(observer);
     }
+    let parent_link = parent.as_ref().map(|parent| parent.backup.link());
     let log_parent = parent.as_ref().and_then(|parent| parent.logs.clone());
     let engine = with_parent(state, options, &places, log_parent.as_ref(), engine)?;
     // A repository is made only for a storage that opens, and beside a state directory that can be written.
@@ -189,7 +195,9 @@ pub fn begin(
     let repository = match options.repository.as_ref().zip(identity) {
         Some((path, identity)) => {
             let repository = Repository::open_or_create(path, &identity, places.engine)?;
-            heal::sweep(&repository, state, false, observer, stop)?;
+            let terms = partial_terms(&repository, options, &places, parent.as_ref());
+            let fitting = options.resume.then_some((&terms, parent_link.as_ref()));
+            heal::sweep(&repository, state, heal::Mercy::Fitting(fitting), observer, stop)?;
             Some(repository)
         }
         None => None,
@@ -209,38 +217,28 @@ pub fn begin(
     record.left_out.clone_from(&survey.left_out);
     record.excluded = survey.excluded;
     record.instance.clone_from(&survey.instance);
-    warn_of_left_out(&survey.left_out, observer);
-    tell_of_unused_patterns(options, &survey, observer);
-    if survey.logs == 0 && !options.logs.is_empty() && places.engine == EngineName::Files {
-        let message = format!("no file matches --log {}", printable(options.logs.join(" --log ")));
-        observer.warning(&Warning { jet: None, message, file: None });
-    }
-    if let Some(repository) = &repository {
-        require_space(repository, survey.allocated)?;
-    }
-    observer.decided(&format!(
-        "engine {}; files to read before the logs: {} ({} bytes), logs as of now: {}",
-        places.engine, survey.files, survey.bytes, survey.logs
-    ));
+    tell_of_survey(options, places.engine, &survey, observer);
     if let Some(settled) = settled {
         wait_until(&settled, stop)?;
     }
     // The partial first: its lock may have to be waited for, and nobody else's begin should wait with us.
-    let (partial, partial_lock) = match &repository {
+    let made = match &repository {
         Some(repository) => {
             let mut owner = Owner::new(&record.session, &state.path().join(&record.session), options.one_shot);
-            // No prune takes away what this one builds on, as long as the partial stands.
-            owner.parent = record.parent.as_ref().map(parent::link);
-            let (partial, lock) = repository.create_partial(&owner, stop)?;
-            (Some(partial), lock)
+            let terms = partial_terms(repository, options, &places, parent.as_ref());
+            (owner.parent, owner.terms, owner.began) = (parent_link, Some(terms), Some(began));
+            let made = make_partial(repository, state, options, &owner, &mut record, (&survey, plan.path()), stop);
+            Some(made.map_err(advise_on_full_disk)?)
         }
-        None => (None, None),
+        None => None,
     };
+    let (partial, partial_lock, candidates, mut inheritance) = made.unwrap_or_default();
     let mut files = vec![(plan.path(), "databases.jsonl")];
     if let Some(Compared { hunks, names, logs, .. }) = &compared {
         files.extend([(hunks.path(), compare::HUNKS), (names.path(), compare::NAMES), (logs.path(), compare::LOGS)]);
     }
-    let created = create(state, &which, record, &files, survey.entries, stop);
+    let events = std::mem::take(&mut inheritance.events);
+    let created = create(state, &which, record, &files, (survey.entries, events), stop);
     let (session, owner) = match created {
         Ok(created) => created,
         Err(error) => {
@@ -250,9 +248,17 @@ pub fn begin(
             return Err(error);
         }
     };
+    inheritance.settle(candidates, observer);
     // Now that the session exists, a sweep can ask it; only a one-shot keeps the lock of its partial.
     let owner = owner.map(|file| OwnerLocks { _session: file, _partial: partial_lock });
-    Ok(Begun { context: Context { state: state.clone(), session, partial: Ok(partial) }, survey, owner })
+    let context = Context { state: state.clone(), session, partial: Ok(partial), leaves_partial: false };
+    Ok(Begun { context, survey, owner })
+}
+
+/// Whether a session reads into the repository that was named.
+fn reads_into(session: &Session, options: &Options) -> bool {
+    let named = options.repository.as_ref().and_then(|path| path.canonicalize().ok());
+    named.is_some() && named == session.record().repository()
 }
 
 /// Opens the engine: the one that was named, or the one that the content asks for.
@@ -422,13 +428,27 @@ fn some_of(names: &[String], between: &str) -> String {
     }
 }
 
+/// Says what there is to say of what was found.
+fn tell_of_survey(options: &Options, engine: EngineName, survey: &Survey, observer: &mut dyn Observer) {
+    warn_of_left_out(&survey.left_out, observer);
+    tell_of_unused_patterns(options, survey, observer);
+    if survey.logs == 0 && !options.logs.is_empty() && engine == EngineName::Files {
+        let message = format!("no file matches --log {}", printable(options.logs.join(" --log ")));
+        observer.warning(&Warning { jet: None, message, file: None });
+    }
+    observer.decided(&format!(
+        "engine {engine}; files to read before the logs: {} ({} bytes), logs as of now: {}",
+        survey.files, survey.bytes, survey.logs
+    ));
+}
+
 /// Makes the session, unless somebody else was quicker.
 fn create(
     state: &StateDirectory,
     which: &Which,
     record: Record,
     files: &[(&Path, &str)],
-    databases: u64,
+    (databases, inherited): (u64, Vec<Event>),
     stop: &StopToken,
 ) -> Result<(Session, Option<File>)> {
     let held = state.lock_begin(stop)?;
@@ -437,7 +457,81 @@ fn create(
         return Err(heal::in_progress(&session)?);
     }
     state.sweep(&held)?;
-    state.create(&held, record, files, databases)
+    state.create(&held, record, files, databases, inherited)
+}
+
+/// What the partial of a session is to say of what it reads.
+fn partial_terms(
+    repository: &Repository,
+    options: &Options,
+    places: &Places,
+    parent: Option<&Parent>,
+) -> partial::Terms {
+    let by_logs = parent.is_some_and(|parent| parent.changes == Changes::Logs);
+    partial::Terms::new(repository, places.engine, options.kind, by_logs)
+}
+
+/// What begin has made in a repository: the partial and its lock, and what it takes over from whom.
+type Made = (Option<Partial>, Option<Box<dyn Held>>, Vec<Candidate>, Inheritance);
+
+/// Makes the partial of a session, with what earlier ones had read that came to nothing.
+fn make_partial(
+    repository: &Repository,
+    state: &StateDirectory,
+    options: &Options,
+    owner: &Owner,
+    record: &mut Record,
+    (survey, plan): (&Survey, &Path),
+    stop: &StopToken,
+) -> Result<Made> {
+    let (partial, lock) = repository.create_partial(owner, stop)?;
+    let taken = inherit(state, options, owner, record, (&partial, plan), stop).and_then(|(candidates, inheritance)| {
+        require_space(repository, survey.allocated.saturating_sub(inheritance.allocated))?;
+        Ok((candidates, inheritance))
+    });
+    match taken {
+        Ok((candidates, inheritance)) => Ok((Some(partial), lock, candidates, inheritance)),
+        Err(error) => {
+            let _ = partial.discard(); // the first error is the one to report; the next run sweeps
+            Err(error)
+        }
+    }
+}
+
+/// What to do where a disk is so full that not even a session can begin.
+fn advise_on_full_disk(error: Error) -> Error {
+    if error.jet_code() != Some(Jet::DiskFull) || error.advice().is_some() {
+        return error;
+    }
+    error.hint("Free space there. --no-resume removes what an earlier session has left, and reads everything.")
+}
+
+/// Takes over what earlier sessions had read that came to nothing.
+fn inherit(
+    state: &StateDirectory,
+    options: &Options,
+    owner: &Owner,
+    record: &mut Record,
+    (partial, plan): (&Partial, &Path),
+    stop: &StopToken,
+) -> Result<(Vec<Candidate>, Inheritance)> {
+    let Some(terms) = owner.terms.as_ref().filter(|_| options.resume) else {
+        return Ok((Vec::new(), Inheritance::default()));
+    };
+    let repository = partial.repository();
+    let candidates = resume::candidates(repository, state, terms, owner.parent.as_ref(), stop)?;
+    if candidates.is_empty() {
+        return Ok((candidates, Inheritance::default()));
+    }
+    let files = open_files(record, state)?;
+    let accepts_damage = record.ese.as_ref().is_some_and(|terms| terms.accept_damage);
+    let heir = Heir { partial, plan, files: &files, roots: &record.roots(), accepts_damage };
+    let inheritance = resume::take_over(&candidates, &heir, stop)?;
+    if !inheritance.is_empty() {
+        record.keep_partial |= inheritance.is_kept;
+        record.resumed = Some(inheritance.resumed.clone());
+    }
+    Ok((candidates, inheritance))
 }
 
 /// Has the file system of a storage write what waits, beside the survey: only then does the next store into a mapped file

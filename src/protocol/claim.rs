@@ -3,26 +3,29 @@
 //! A reader takes a batch of entries by an event in the journal, reads it, and closes it when all of it is proven. What
 //! a dead reader left open is taken over, without what it had proven.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::kept_file::Copies;
+use super::unchanged::is_settled;
 use crate::engine::plan::PlanReader;
 use crate::engine::{Engine, Entry};
 use crate::error::{Error, Jet, Result};
-use crate::repository::seal::RecordFolder;
+use crate::repository::read_records::{RecordFolder, RecordLine};
 use crate::session::Session;
 use crate::session::event::{Batch, Event, Phase};
 use crate::session::journal::Durability;
 use crate::session::state::{Call, EntryState, Live, State, Takeable};
+use crate::stream::kept::{KeptCopy, Reached};
 use crate::stream::pipeline::{Feed, Job};
 use crate::stream::source::Opened;
 use crate::stream::stop::StopToken;
 
 /// Entries of one batch at most: many small files cost few events.
-const BATCH_ENTRIES: u64 = 1024;
+pub const BATCH_ENTRIES: u64 = 1024;
 /// Bytes after which a batch takes no further entry, so that several readers share large files evenly.
-const BATCH_BYTES: u64 = 256 * 1024 * 1024;
+pub const BATCH_BYTES: u64 = 256 * 1024 * 1024;
 
 /// What the reading thread has taken and the calling thread has not yet closed.
 #[derive(Debug, Default)]
@@ -41,6 +44,11 @@ impl Ledger {
             *outstanding -= 1;
         }
         (expected == ticket).then_some(entry)
+    }
+
+    /// The entry that will be reported next, if it has this ticket.
+    pub fn next(&self, ticket: u64) -> Option<&Entry> {
+        self.underway.front().filter(|(index, ..)| *index == ticket).map(|(_, entry, _)| entry)
     }
 
     /// Takes out the batches of which every entry has arrived.
@@ -102,6 +110,8 @@ pub struct Claims {
     pub ledger: SharedLedger,
     /// The batch that is being handed out.
     pub current: Option<Current>,
+    /// Where the copies are of what another reader has begun.
+    pub copies: Option<Copies>,
 }
 
 /// A batch that is being handed out.
@@ -109,7 +119,16 @@ pub struct Current {
     batch: Batch,
     next: u64,
     plan: PlanReader,
+    known: Known,
+}
+
+/// What dead readers have left of a batch.
+#[derive(Default)]
+struct Known {
+    /// Entries that are proven.
     proven: HashSet<u64>,
+    /// How far others are.
+    half: HashMap<u64, Reached>,
 }
 
 impl Claims {
@@ -149,10 +168,10 @@ impl Claims {
                 Ok::<_, Error>(if taken { vec![opened] } else { Vec::new() })
             })?;
             if taken {
-                let proven = if abandoned { self.proven_in(&state, &batch)? } else { HashSet::new() };
+                let known = if abandoned { self.known_of(&state, &batch)? } else { Known::default() };
                 let plan = PlanReader::open(&self.plan, batch.offset)?;
                 lock(&self.ledger).batches.insert(batch.first, (0, false));
-                return Ok(Some(Current { next: batch.first, batch, plan, proven }));
+                return Ok(Some(Current { next: batch.first, batch, plan, known }));
             }
         }
     }
@@ -169,18 +188,30 @@ impl Claims {
         Ok(Batch { first, count, offset, end: plan.offset() })
     }
 
-    /// The entries of a batch that its dead reader had proven.
-    fn proven_in(&self, state: &State, batch: &Batch) -> Result<HashSet<u64>> {
-        let mut found = HashSet::new();
+    /// What its dead readers have left of a batch.
+    fn known_of(&self, state: &State, batch: &Batch) -> Result<Known> {
+        let mut known = Known::default();
+        let began = self.session.record().began.as_nanosecond();
+        let is_ours = |phase, index| phase == self.phase && (batch.first..batch.next()).contains(&index);
         for (reader, proven) in state.proven() {
-            self.records.read(*reader, proven.records, &mut |_, record| {
-                if record.phase == self.phase && (batch.first..batch.next()).contains(&record.index) {
-                    found.insert(record.index);
+            self.records.read(*reader, proven.records, &mut |_, line| {
+                match line {
+                    RecordLine::Read(record) if is_ours(record.phase, record.index) => {
+                        known.proven.insert(record.index);
+                    }
+                    RecordLine::Half(half) if is_ours(half.phase, half.index) => {
+                        let is_further = known.half.get(&half.index).is_none_or(|known| known.bytes < half.bytes);
+                        let is_settled = is_settled(half.stamp.changed_ns, half.began_ns.unwrap_or(began));
+                        if let Some(reached) = half.reached().filter(|_| is_further && is_settled) {
+                            known.half.insert(half.index, reached);
+                        }
+                    }
+                    _ => {}
                 }
                 Ok(())
             })?;
         }
-        Ok(found)
+        Ok(known)
     }
 }
 
@@ -226,9 +257,10 @@ impl Feed for Claims {
             let index = current.next;
             current.next += 1;
             let entry = current.plan.next_entry()?.ok_or_else(|| short(&self.plan))?;
-            if current.proven.contains(&index) {
+            if current.known.proven.contains(&index) {
                 continue;
             }
+            let reached = current.known.half.get(&index).copied().map(Arc::new);
             let (path, has_content) = (Arc::from(entry.path.as_path()), entry.role.is_file());
             let (earlier, is_generation) = (entry.earlier.clone(), entry.generation.is_some());
             lock(&self.ledger).send(index, entry, current.batch.first);
@@ -236,7 +268,7 @@ impl Feed for Claims {
             // A log of generations is told from another one by its hash when it is to be deleted.
             let is_compared = earlier.as_ref().is_some_and(|earlier| earlier.blocks.is_some());
             let wants_hash = !is_compared || is_generation;
-            return Ok(Some(Job { earlier, wants_hash, ..Job::new(index, path, has_content) }));
+            return Ok(Some(Job { earlier, reached, wants_hash, ..Job::new(index, path, has_content) }));
         }
     }
 
@@ -251,6 +283,10 @@ impl Feed for Claims {
             Some(entry) => self.engine.open(&entry, &self.stop),
             None => Err(short(&self.plan)),
         }
+    }
+
+    fn copy(&mut self, job: &Job) -> Option<Box<dyn KeptCopy>> {
+        self.copies.as_ref()?.open(&job.path)
     }
 }
 

@@ -82,7 +82,7 @@ pub fn consolidate(
         return Ok(Answer::Before(made));
     }
     let chain = repository.chain(backup)?;
-    heal::sweep(repository, state, false, observer, stop)?;
+    heal::sweep(repository, state, heal::Mercy::All, observer, stop)?;
     require_space(repository, manifest)?;
     let session = new_session_id(times::now());
     // Whoever sweeps finds that nobody holds it once this process is gone, and no session of that name.
@@ -187,7 +187,7 @@ impl Work<'_> {
                         return Err(error.hint(DAMAGE_HINT));
                     }
                     Report::Failed { error, .. } => return Err(error),
-                    Report::Repeating { .. } => return Ok(()),
+                    Report::Repeating { .. } | Report::Reached { .. } => return Ok(()),
                 };
                 let line = lines.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                 let line = line.ok_or_else(|| Error::new(ExitCode::Failed, "an entry was reported out of order"))?;
@@ -333,7 +333,14 @@ fn record_of(index: u64, mut line: FileLine, finished: &Finished) -> Result<Read
         line.sha256 = computed;
     }
     line.stands_here(&finished.stored);
-    Ok(ReadRecord { phase: Phase::Databases, index, stamp: attributes.stamp, mode: attributes.mode, line })
+    Ok(ReadRecord {
+        phase: Phase::Databases,
+        index,
+        stamp: attributes.stamp,
+        mode: attributes.mode,
+        began_ns: None,
+        line,
+    })
 }
 
 fn bad_list(chain: &Chain, what: &str) -> Error {

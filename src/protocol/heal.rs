@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use super::{Context, Observer, publish};
 use crate::error::{Error, Jet, Result, printable};
 use crate::repository::Repository;
-use crate::repository::partial::{Found, Owner};
+use crate::repository::manifest::Link;
+use crate::repository::partial::{Found, Owner, Terms};
 use crate::session::directory::StateDirectory;
 use crate::session::event::{Event, Outcome};
 use crate::session::journal::Durability;
@@ -20,11 +21,13 @@ pub const READER_FAREWELL: Duration = Duration::from_secs(5);
 /// Clears the storage of an earlier session, if that may be done; else the error names who holds it.
 ///
 /// A one-shot whose process is gone is finished or ended as aborted. A session in which nothing has happened for
-/// `replace_idle` is ended too. A session that a person began, or whose reader lives, is never touched otherwise.
+/// `replace_idle` is ended too. A session that a person began, or whose reader lives, is never touched otherwise. With
+/// `goes_on` the caller can go on from what it has read, which then stays, unless it was stopped.
 pub fn make_way(
     state: &StateDirectory,
     session: Session,
     replace_idle: Option<Duration>,
+    goes_on: bool,
     observer: &mut dyn Observer,
     stop: &StopToken,
 ) -> Result<()> {
@@ -44,7 +47,7 @@ pub fn make_way(
     let whose = format!("of {}", session.record().holder());
     let why =
         if dead_one_shot { "its process is gone".to_owned() } else { format!("idle for {}", times::duration(idle)) };
-    let context = Context::open(state.clone(), session);
+    let mut context = Context::open(state.clone(), session);
     let journal = context.session.state()?;
     if journal.publication().is_some() {
         let finished = publish::finish_rename(&context, stop);
@@ -60,6 +63,7 @@ pub fn make_way(
         return Ok(());
     }
     let outcome = if journal.stop().is_some() { Outcome::Stopped } else { Outcome::Aborted };
+    context.leaves_partial = goes_on && outcome == Outcome::Aborted;
     end_unpublished(&context, outcome, observer)?;
     observer.said(&format!("ended the session {whose} as {}: {why}", outcome.name()));
     Ok(())
@@ -145,11 +149,11 @@ pub fn stop_and_wait(session: &Session, who: &str, signals: &StopToken) -> Resul
 /// Removes what dead processes left in a repository: trash, unfinished records of verifications, and partials that no
 /// living session owns.
 ///
-/// `published` says that a backup was just published: partials that were kept on purpose have had their time.
+/// What somebody may go on from stays as `mercy` says.
 pub fn sweep(
     repository: &Repository,
     state: &StateDirectory,
-    published: bool,
+    mercy: Mercy<'_>,
     observer: &mut dyn Observer,
     stop: &StopToken,
 ) -> Result<()> {
@@ -166,12 +170,18 @@ pub fn sweep(
         }
     }
     for found in repository.partials()? {
+        let published = matches!(mercy, Mercy::None);
         match fate(&found, state, published, &|| found.partial.is_nobodys(stop))? {
             Fate::Lives => {}
             Fate::Unclear(why) => {
                 let place = repository.store().describe(&found.partial.backup());
                 observer.decided(&format!("left {} alone: {why}", printable(place)));
             }
+            Fate::Kept => {
+                let place = repository.store().describe(&found.partial.backup());
+                observer.decided(&format!("left {} alone: it was kept on purpose", printable(place)));
+            }
+            Fate::Dead if mercy.spares(&found) => {}
             Fate::Dead => {
                 // One that is not there any more was just ended by its own process.
                 if found.partial.discard()? {
@@ -184,18 +194,43 @@ pub fn sweep(
     Ok(())
 }
 
-/// What a sweep may do with a partial.
-pub(super) enum Fate {
-    /// Somebody works in it, or may go on.
+/// Which partials of dead sessions a sweep leaves to those who go on from them.
+#[derive(Clone, Copy)]
+pub enum Mercy<'a> {
+    /// None, not even those that were kept on purpose: a backup was just published.
+    None,
+    /// Those from which a session with these terms and this parent may go on, where one is about to begin.
+    Fitting(Option<(&'a Terms, Option<&'a Link>)>),
+    /// All from which any session may.
+    All,
+}
+
+impl Mercy<'_> {
+    fn spares(self, found: &Found) -> bool {
+        let Some(owner) = &found.owner else { return false };
+        match self {
+            Self::None => false,
+            Self::Fitting(fitting) => fitting.is_some_and(|(terms, parent)| owner.fits(terms, parent)),
+            Self::All => owner.terms.is_some(),
+        }
+    }
+}
+
+/// What becomes of a partial.
+pub enum Fate {
+    /// Its session lives.
     Lives,
-    /// Nobody can go on.
+    /// Nobody owns it.
     Dead,
-    /// It stays, for this reason.
+    /// Its session is over, and it was kept on purpose.
+    Kept,
+    /// Nobody can tell, and why.
     Unclear(&'static str),
 }
 
-/// What a sweep may do with a partial; `nobodys` says whether one that names no owner can get one any more.
-pub(super) fn fate(
+/// Finds out what becomes of a partial; one that was kept is dead once another backup was `published`. `nobodys` says
+/// whether one that names no owner can get one any more.
+pub fn fate(
     found: &Found,
     state: &StateDirectory,
     published: bool,
@@ -211,7 +246,7 @@ pub(super) fn fate(
         return Ok(Fate::Lives);
     }
     if owner.kept {
-        return Ok(if published { Fate::Dead } else { Fate::Unclear("it was kept on purpose") });
+        return Ok(if published { Fate::Dead } else { Fate::Kept });
     }
     let Some(folder) = owner.state() else { return Ok(Fate::Unclear("it does not say whose it is")) };
     match Session::open(&folder) {

@@ -1,5 +1,6 @@
 //! The calls of the protocol, one file a call: here sessions, engines and repositories meet.
 
+pub mod adopt;
 pub mod appeared;
 pub mod backup;
 pub mod begin;
@@ -10,6 +11,7 @@ pub mod end;
 pub mod files;
 pub mod heal;
 mod held_logs;
+mod kept_file;
 pub mod named;
 mod nesting;
 pub mod parent;
@@ -18,6 +20,7 @@ pub mod publish;
 pub mod read;
 mod read_ahead;
 pub mod records;
+pub mod resume;
 pub mod rolled_back;
 #[cfg(test)]
 mod shared_tests;
@@ -42,7 +45,7 @@ use crate::error::{Error, ExitCode, Jet, Result};
 use crate::repository::Repository;
 use crate::repository::local::LocalStore;
 use crate::repository::partial::{Owner, Partial};
-use crate::repository::seal::RecordFolder;
+use crate::repository::read_records::RecordFolder;
 use crate::session::Session;
 use crate::session::directory::StateDirectory;
 use crate::session::event::{Failure, Phase};
@@ -149,6 +152,8 @@ pub struct Context {
     pub session: Session,
     /// Its partial, where it has a repository; the error where the repository cannot be opened.
     pub partial: Result<Option<Partial>>,
+    /// What it has written stays where it is when it ends without a backup: the next session goes on from there.
+    pub leaves_partial: bool,
 }
 
 impl Context {
@@ -159,7 +164,7 @@ impl Context {
             Some(path) => Repository::open(&path).map(|found| Some(found.partial(&session.record().session))),
             None => Ok(None),
         };
-        Self { state, session, partial }
+        Self { state, session, partial, leaves_partial: false }
     }
 
     /// The session's partial, where it has a repository.
@@ -216,6 +221,9 @@ impl Context {
                 return Ok(()); // the next backup into that repository finds it ownerless and removes it
             }
         };
+        if self.leaves_partial && !self.session.record().keep_partial {
+            return Ok(());
+        }
         if !self.session.record().keep_partial {
             return partial.discard().map(drop);
         }

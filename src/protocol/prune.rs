@@ -172,15 +172,13 @@ impl Outlook {
         for found in repository.partials()? {
             // Where this cannot be told, somebody may live there.
             let fate = heal::fate(&found, state, false, &|| found.partial.has_no_owner());
-            let is_kept = found.owner.as_ref().is_some_and(|owner| owner.kept);
             let stays = match fate {
-                Ok(Fate::Dead) => None,
-                Ok(Fate::Unclear(_)) if is_kept => None,
+                Ok(Fate::Dead | Fate::Kept) => None,
                 Ok(Fate::Unclear(why)) => Some(why),
                 Ok(Fate::Lives) => Some("somebody works in it"),
                 Err(_) => Some("it cannot be told whether somebody works in it"),
             };
-            let is_known = found.owner.is_some() && stays.is_none();
+            let may_go_on = found.owner.as_ref().is_some_and(|owner| owner.terms.is_some()) && stays.is_none();
             let left = Left {
                 session: found.name.clone(),
                 storage: self.storage_of(&found),
@@ -193,7 +191,7 @@ impl Outlook {
             }
             // The names begin with the time when the session began: the last of those is the newest.
             let is_newest = going_on.is_none_or(|at| self.partials[at].session < found.name);
-            if is_known && left.amount.files > 0 && is_newest {
+            if may_go_on && left.amount.files > 0 && is_newest {
                 going_on = Some(self.partials.len());
             }
             self.partials.push(left);
@@ -235,9 +233,13 @@ impl Outlook {
             observer.decided(&format!("took {} out of the list", backup.id.text));
             self.removed.push(backup.id.text.clone());
         }
-        for left in self.partials.iter().filter(|left| left.stays.is_none()) {
+        for left in self.partials.iter_mut().filter(|left| left.stays.is_none()) {
             stop.check()?;
-            left.partial.take_away()?;
+            // A session that begins may be about to go on from it.
+            match left.partial.try_hold()? {
+                Some(_held) => drop(left.partial.take_away()?),
+                None => left.stays = Some("somebody works in it"),
+            }
         }
         Ok(())
     }

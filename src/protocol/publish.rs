@@ -108,7 +108,7 @@ pub fn publish(
     repository.publish(partial, &id, &manifest.session)?;
     drop(held);
     context.session.append::<Error>(Durability::Lazy, |_| Ok(vec![Event::Published]))?;
-    if let Err(error) = heal::sweep(repository, &context.state, true, observer, stop) {
+    if let Err(error) = heal::sweep(repository, &context.state, heal::Mercy::None, observer, stop) {
         // The backup stands; what could not be cleared away, the next run tries again.
         observer.warning(&Warning { jet: error.jet_code(), message: error.message().to_owned(), file: None });
     }
@@ -421,6 +421,7 @@ fn refuse_bad(context: &Context, bad: &[Damage], observer: &mut dyn Observer) ->
             .file(&first.file)
             .hint("Nothing was published and no log deleted. Mend this, then repeat the command."));
     }
+    context.require_partial()?.distrust()?;
     heal::end_unpublished(context, Outcome::Failed, observer)?;
     if let Some(id) = bad.iter().find_map(|damage| damage.held_by.as_ref()) {
         let (kind, file) = (first.kind.name(), printable(&first.file));

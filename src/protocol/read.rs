@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::adopt::AdoptedLogs;
 use super::claim::{Claims, Ledger, SharedLedger, Wanted, lock};
 use super::compare::compare_logs;
+use super::kept_file::Copies;
 use super::named::{Found, find_file, refuse_second_reader, select};
 use super::parent;
-use super::records::{Point, RecordFile, Syncs};
+use super::records::{Point, RecordFile, Spare, Syncs};
 use super::sinks::{OutSink, Output};
 use super::store_sink::StoreSink;
 use super::{Context, Observer, Progress, Silent, Warning, failure, heal};
@@ -18,7 +20,7 @@ use crate::durable::{self, Put};
 use crate::engine::plan::write_entry;
 use crate::engine::{Engine, Entry, Role};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
-use crate::repository::seal::RecordFolder;
+use crate::repository::read_records::{HalfRecord, RecordFolder};
 use crate::session::StopAnswer;
 use crate::session::event::{Event, Failure, Kind, Outcome, Phase};
 use crate::session::journal::Durability;
@@ -129,7 +131,7 @@ fn look(
         match one {
             Report::Done(done) => (report.files, report.bytes) = (1, done.bytes),
             Report::Failed { error, .. } => failed = Some(error),
-            Report::Repeating { .. } => {}
+            Report::Repeating { .. } | Report::Reached { .. } => {}
         }
         Ok(())
     };
@@ -186,6 +188,8 @@ struct Reader<'a> {
     slot: ReaderSlot,
     records: RecordFolder,
     out: RecordFile,
+    /// None in a session without a repository, from which nobody goes on.
+    spare: Option<Spare>,
     report: ReadReport,
     gauge: Arc<Gauge>,
     /// Bytes of data that this reader has proven or left for others to show.
@@ -201,6 +205,7 @@ impl<'a> Reader<'a> {
         let slot = ReaderSlot::take(context.session.folder())?;
         let state = context.session.state()?;
         let out = RecordFile::create(&records, slot.number, context.session.record().roots())?;
+        let spare = context.partial()?.and_then(|_| Spare::create(&records, slot.number));
         Ok(Self {
             context,
             engine,
@@ -208,6 +213,7 @@ impl<'a> Reader<'a> {
             slot,
             records,
             out,
+            spare,
             report: ReadReport::default(),
             gauge: Arc::default(),
             others_bytes: state.proven_total().bytes,
@@ -279,17 +285,23 @@ impl<'a> Reader<'a> {
         if self.context.session.record().parent.is_some() {
             compare_logs(self.context.session.folder(), &mut logs)?;
         }
-        let mut text = Vec::new();
+        let (mut text, mut offsets) = (Vec::new(), vec![0]);
         for log in &logs {
             write_entry(&mut text, log).expect("memory takes every write");
+            offsets.push(text.len() as u64);
         }
+        let adopted = AdoptedLogs::find(self.context, &logs, &offsets)?;
         let plan = format!("logs-{}.jsonl", self.slot.number);
         durable::write(&self.context.session.folder().join(&plan), &text, Put::Replace)?;
         let (terms, live) = (self.context.session.record().terms(), self.context.session.live()?);
         self.context.session.append(Durability::Lazy, |state| {
             state.decide(Call::ListLogs, terms, &live)?;
+            if state.phase() == Phase::Logs {
+                return Ok(Vec::new());
+            }
+            adopted.clear(self.context)?;
             let listed = Event::LogsListed { plan, logs: logs.len() as u64 };
-            Ok::<_, Error>(if state.phase() == Phase::Logs { Vec::new() } else { vec![listed] })
+            Ok::<_, Error>([vec![listed], adopted.events].concat())
         })?;
         self.total_bytes = logs.iter().fold(self.total_bytes, |sum, log| sum.saturating_add(log.size));
         Ok(())
@@ -306,6 +318,16 @@ impl<'a> Reader<'a> {
         let of_blocks = repository.shelf(false).filter(|_| kind != Kind::Copy);
         let sink = StoreSink::new(Arc::clone(repository.store()), partial.backup(), roots, of_blocks);
         self.run(phase, wanted, sink, observer)
+    }
+
+    /// Where the copies are of what another reader has begun; none in a session without a repository.
+    fn copies(&self) -> Result<Option<Copies>> {
+        let roots = self.context.session.record().roots();
+        Ok(self.context.partial()?.map(|partial| Copies {
+            store: Arc::clone(partial.repository().store()),
+            folder: partial.backup(),
+            roots,
+        }))
     }
 
     fn run(
@@ -328,6 +350,7 @@ impl<'a> Reader<'a> {
             stop: self.stop.clone(),
             ledger: Arc::clone(&ledger),
             current: None,
+            copies: self.copies()?,
         };
         let keep_going = self.context.session.record().keep_going && phase == Phase::Databases;
         let policy = Policy { keep_going, retries: self.context.session.record().retries };
@@ -353,7 +376,16 @@ impl<'a> Reader<'a> {
                 },
             );
             let (reader, observer, syncs, _) = cell.into_inner();
-            ran.and_then(|()| reader.sync_all(phase, &ledger, syncs, observer))
+            if let Err(error) = ran {
+                if error.jet_code() == Some(Jet::DiskFull) {
+                    // What is there counts for the next one, as far as its records still fit.
+                    let _ = reader.spare.as_ref().map_or(Ok(()), Spare::give_back);
+                    let again = reader.out.begin_again();
+                    let _ = again.and_then(|()| reader.sync_all(phase, &ledger, syncs, observer));
+                }
+                return Err(error);
+            }
+            reader.sync_all(phase, &ledger, syncs, observer)
         };
         result?;
         match failed {
@@ -372,7 +404,16 @@ impl<'a> Reader<'a> {
         failed: &mut Option<Error>,
     ) -> Result<()> {
         match report {
+            Report::Reached { ticket, reached } => {
+                let roots = self.context.session.record().roots();
+                let half = lock(ledger)
+                    .next(ticket)
+                    .and_then(|entry| Some(HalfRecord::new((phase, ticket), roots.place(&entry.path)?, &reached)));
+                self.out.note_half(half);
+                Ok(())
+            }
             Report::Done(finished) => {
+                self.out.note_half(None);
                 let entry = arrived(ledger, finished.ticket)?;
                 for what in &finished.attributes.not_kept {
                     let message = format!("{}: not kept: {what}", printable(&entry.path));
@@ -387,6 +428,7 @@ impl<'a> Reader<'a> {
                 self.out.add(phase, &entry, &finished)
             }
             Report::Failed { ticket, error } => {
+                self.out.note_half(None);
                 let entry = arrived(ledger, ticket)?;
                 let excluded = self.context.session.record().keep_going && phase == Phase::Databases;
                 let failure = failure(&entry.path, &error);
@@ -400,10 +442,12 @@ impl<'a> Reader<'a> {
                 Ok(())
             }
             Report::Repeating { path, what, is_usual: true } => {
+                self.out.note_half(None);
                 observer.decided(&format!("{}: {what}; reading it again", printable(&*path)));
                 Ok(())
             }
             Report::Repeating { path, what, is_usual: false } => {
+                self.out.note_half(None);
                 let message = format!("{} changed while it was read ({what}); reading it again", printable(&*path));
                 observer.warning(&Warning { jet: None, message, file: Some(path.to_path_buf()) });
                 Ok(())
@@ -446,6 +490,7 @@ impl<'a> Reader<'a> {
             self.record_proven(phase, proven)?;
         }
         if syncs.is_due(&self.out, &self.gauge) {
+            self.out.record_half()?;
             self.out.flush()?;
             syncs.start(&self.records.store, self.out.point(lock(ledger).take_complete()), self.gauge.bytes())?;
         }
@@ -464,6 +509,7 @@ impl<'a> Reader<'a> {
             let proven = self.wait_for(&mut syncs, observer)?;
             self.record_proven(phase, proven)?;
         }
+        self.out.record_half()?;
         self.out.flush()?;
         let complete = lock(ledger).take_complete();
         if complete.is_empty() && !self.out.has_unproven() {
@@ -487,8 +533,8 @@ impl<'a> Reader<'a> {
 
     fn record_proven(&mut self, phase: Phase, point: Point) -> Result<()> {
         let reader = self.slot.number;
-        let Point { records, files, bytes, complete } = point;
-        self.out.proven = records;
+        self.out.note_proven(&point)?;
+        let Point { records, files, bytes, complete, .. } = point;
         let mut events = vec![Event::Synced { reader, records, files, bytes }];
         events.extend(complete.into_iter().map(|first| Event::Closed { reader, phase, first }));
         self.context.session.append(Durability::Lazy, |state| {

@@ -31,7 +31,29 @@ struct Taking {
     /// Below the folder of the backup, and below `blocks/` there.
     place: PathBuf,
     size: u64,
+    /// Bytes to come that are in its place already.
+    passes: u64,
     to: To,
+}
+
+impl Taking {
+    fn write(&mut self, chunk: &[u8]) -> Result<()> {
+        let there = usize::try_from(self.passes).map_or(chunk.len(), |passes| passes.min(chunk.len()));
+        self.passes -= there as u64;
+        if let (true, To::Plain(_, Some(index))) = (there > 0, &mut self.to) {
+            index.write(&chunk[..there])?;
+        }
+        self.to.write(&chunk[there..])
+    }
+
+    fn skip(&mut self, bytes: u64) -> Result<()> {
+        let there = self.passes.min(bytes);
+        self.passes -= there;
+        if let (true, To::Plain(_, Some(index))) = (there > 0, &mut self.to) {
+            index.skip(there)?;
+        }
+        if bytes > there { self.to.skip(bytes - there) } else { Ok(()) }
+    }
 }
 
 /// Where its content goes.
@@ -81,13 +103,21 @@ impl StoreSink {
     /// Gives a file that was held in memory a place, and takes what comes there from now on.
     fn place_small(&mut self) -> Result<()> {
         let (store, folder, of_blocks) = (Arc::clone(&self.store), self.folder.clone(), self.shelf.clone());
-        let Taking { place, to, size } = self.begun()?;
+        let Taking { place, to, size, .. } = self.begun()?;
         let To::Memory(small) = to else { return Ok(()) };
         let small = std::mem::take(small);
         let index = of_blocks.filter(|_| *size >= blocks::BYTES_MIN);
         let index = index.map(|shelf| Box::new(BlocksWriter::index(&shelf, &folder, place)));
         *to = To::Plain(store.create(&folder.join(&place))?, index);
         small.hand_on(to)
+    }
+
+    /// Goes on with a file behind its first bytes; its file of blocks is made anew.
+    fn go_on(&self, place: &Path, bytes: u64) -> Result<To> {
+        let writing = self.store.go_on(&self.folder.join(place), bytes)?;
+        let of_blocks = self.shelf.as_ref().filter(|_| bytes >= blocks::BYTES_MIN);
+        let index = of_blocks.map(|shelf| Box::new(BlocksWriter::index(shelf, &self.folder, place)));
+        Ok(To::Plain(writing, index))
     }
 
     /// Takes away what an attempt that is over has left.
@@ -166,6 +196,11 @@ impl Sink for StoreSink {
     fn begin(&mut self, job: &Job) -> Result<()> {
         self.take_back()?;
         let place = self.place(&job.path)?;
+        if let Some(reached) = job.reached.as_ref().filter(|_| job.earlier.is_none()) {
+            let to = self.go_on(&place, reached.bytes)?;
+            self.taking = Some(Taking { place, size: 0, passes: reached.bytes, to });
+            return Ok(());
+        }
         let compared = job.earlier.as_ref().filter(|_| job.is_compared());
         let to = match (compared, &self.shelf) {
             (Some(earlier), Some(of_blocks)) => {
@@ -178,18 +213,23 @@ impl Sink for StoreSink {
             (None, None) if job.earlier.is_none() => To::Plain(self.store.create(&self.folder.join(&place))?, None),
             (None, _) => To::Memory(Small::default()),
         };
-        self.taking = Some(Taking { place, size: 0, to });
+        self.taking = Some(Taking { place, size: 0, passes: 0, to });
         Ok(())
+    }
+
+    fn can_go_on(&mut self) -> bool {
+        // What is compared with an earlier backup is gone on with as a whole only.
+        matches!(&self.taking, Some(Taking { to: To::Plain(writing, _), .. }) if writing.is_covered())
     }
 
     fn write(&mut self, chunk: &[u8]) -> Result<()> {
         self.grow(chunk.len() as u64)?;
-        self.begun()?.to.write(chunk)
+        self.begun()?.write(chunk)
     }
 
     fn skip(&mut self, bytes: u64) -> Result<()> {
         self.grow(bytes)?;
-        self.begun()?.to.skip(bytes)
+        self.begun()?.skip(bytes)
     }
 
     fn compare(&mut self, file: &SharedFile, stop: &StopToken, took: &mut dyn FnMut(Got)) -> Result<Result<u64>> {

@@ -13,6 +13,7 @@ use crate::engine::{Deletion, Engine, EngineName, Entry, Going, HeldLog, History
 use crate::error::{Error, ExitCode, Jet, Result, printable};
 use crate::repository::log_history::databases_of;
 use crate::repository::manifest::BackupId;
+use crate::repository::read_records::RecordLine;
 use crate::session::event::{Event, Phase};
 use crate::session::journal::Durability;
 use crate::session::state::{Call, Refusal, State};
@@ -315,8 +316,9 @@ fn held_logs(context: &Context) -> Result<Vec<HeldLog>> {
     }
     stamps.resize(total, None);
     for (reader, proven) in state.proven() {
-        home.read(*reader, proven.records, &mut |_, record| {
-            if record.phase == Phase::Logs
+        home.read(*reader, proven.records, &mut |_, line| {
+            if let RecordLine::Read(record) = line
+                && record.phase == Phase::Logs
                 && let Some(stamp) = usize::try_from(record.index).ok().and_then(|index| stamps.get_mut(index))
             {
                 *stamp = Some(record.stamp);

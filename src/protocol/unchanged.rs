@@ -272,13 +272,18 @@ impl<T, E: Ends<T>> Merge<T, E> {
             && known.modified_ns == Some(entry.modified_ns)
             && known.changed_ns == Some(entry.changed_ns)
             && entry.hard_link == known.hard_link
-            && entry.changed_ns.saturating_add(UNSURE_NS) < known.began_ns
+            && is_settled(entry.changed_ns, known.began_ns)
             && (self.wanted.is_empty() || !self.wanted.contains(&name_hash(&entry.path)))
     }
 
     fn key(&self, path: &Path) -> u64 {
         self.keys.hash_one(path.as_os_str().as_bytes())
     }
+}
+
+/// Whether a file had changed so long before a session began that every later change shows in its times.
+pub fn is_settled(changed_ns: i128, began_ns: i128) -> bool {
+    changed_ns.saturating_add(UNSURE_NS) < began_ns
 }
 
 /// Whether names come in walk order.

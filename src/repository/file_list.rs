@@ -416,6 +416,9 @@ pub struct ReadRecord {
     pub stamp: Stamp,
     /// The mode, for directories whose copy is dressed at the end.
     pub mode: u32,
+    /// When the session began that read it, in nanoseconds since 1970, where that was an earlier one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began_ns: Option<i128>,
     /// The line of `files.jsonl`.
     pub line: FileLine,
 }

@@ -182,6 +182,10 @@ impl Writing for LocalFile {
         if self.sync { self.file.sync_data().map_err(|e| Error::io("sync", &self.path, &e)) } else { Ok(()) }
     }
 
+    fn is_covered(&self) -> bool {
+        !self.sync
+    }
+
     fn skip(&mut self, bytes: u64) -> Result<()> {
         self.written = self.written.saturating_add(bytes);
         // A length of its own: a hole at the end has no byte behind it, and nothing is lost if one follows.
@@ -226,6 +230,17 @@ impl Store for LocalStore {
 
     fn create(&self, path: &Path) -> Result<Box<dyn Writing>> {
         Ok(Box::new(self.create_file(path, Put::Replace)?))
+    }
+
+    fn go_on(&self, path: &Path, bytes: u64) -> Result<Box<dyn Writing>> {
+        let (folder, name) = self.parent(path, false).map_err(|e| self.error("open", path, e))?;
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&folder, name, flags, Mode::empty());
+        let mut file = File::from(file.map_err(|e| self.error("open", path, e))?);
+        let placed = file.set_len(bytes).and_then(|()| file.seek(SeekFrom::Start(bytes)));
+        placed.map_err(|e| Error::io("write", &self.at(path), &e))?;
+        let (offered, sync) = (Arc::clone(&self.direct), !self.syncs_whole);
+        Ok(Box::new(LocalFile { path: self.at(path), file, written: bytes, direct: false, offered, sync }))
     }
 
     fn open(&self, path: &Path, offset: u64, fresh: bool) -> Result<Box<dyn Reading>> {
@@ -297,6 +312,14 @@ impl Store for LocalStore {
             Ok(()) => Ok(true),
             Err(errno) if cannot_link(errno) => Ok(false),
             Err(errno) => Err(error(errno)),
+        }
+    }
+
+    fn size(&self, path: &Path) -> Result<Option<u64>> {
+        match self.stat(path) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => Ok(u64::try_from(stat.st_size).ok()),
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(errno) => Err(self.error("look at", path, errno)),
         }
     }
 

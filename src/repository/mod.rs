@@ -19,6 +19,7 @@ pub mod log_parent;
 pub mod manifest;
 pub mod partial;
 pub mod prune;
+pub mod read_records;
 pub mod restore;
 pub mod restored;
 pub mod seal;

@@ -1,9 +1,10 @@
 //! Partials: what a session has written so far, under `partial/<session>/`, where nothing can take it for a backup.
 //!
 //! ```text
-//! partial/<session>/owner.json   which session on which host this is, so that a sweep can ask whether it lives
+//! partial/<session>/owner.json   which session on which host this is, so that a sweep can ask whether it lives; and what
+//!                                it was to read, so that a later one can tell whether it may go on from here
 //! partial/<session>/lock         held while a session begins, and by the process of a one-shot
-//! partial/<session>/records/<n>  what reader n has read, one line a file
+//! partial/<session>/records/<n>  what reader n has read, one line a file; 0: logs read by an earlier session
 //! partial/<session>/backup/      what one rename will make a backup
 //! ```
 
@@ -15,12 +16,14 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::Link;
 use super::prune::trash::{TRASH_PREFIX, trash_name};
-use super::seal::RecordFolder;
+use super::read_records::RecordFolder;
 use super::store::{Held, Item, ItemKind};
 use super::{Repository, read_small};
 use crate::durable::Put;
+use crate::engine::EngineName;
 use crate::error::{Error, ExitCode, Result, printable};
 use crate::paths;
+use crate::session::event::Kind;
 use crate::stream::stop::StopToken;
 
 /// What `owner.json` may hold at most, in bytes.
@@ -44,6 +47,34 @@ pub struct Owner {
     /// The backup that it builds on: no prune takes that away, or what it builds on itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Link>,
+    /// What its session was to read; none where an older version wrote it, or nothing can be gone on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Terms>,
+    /// When its session began (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<jiff::Timestamp>,
+}
+
+/// What must be the same in a session that goes on from what another one has read, beside the parent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// What understands the storage.
+    pub engine: EngineName,
+    /// The kind.
+    pub kind: Kind,
+    /// Only logs are taken of databases, instead of their changed blocks.
+    pub by_logs: bool,
+    /// A hash under the secret of the repository's blocks; none where it has no files of blocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<String>,
+}
+
+impl Terms {
+    /// What a session into a repository is to read.
+    pub fn new(repository: &Repository, engine: EngineName, kind: Kind, by_logs: bool) -> Self {
+        let key = repository.block_key().filter(|_| kind != Kind::Copy);
+        Self { engine, kind, by_logs, blocks: key.map(|key| format!("{:016x}", key.check(b"partial"))) }
+    }
 }
 
 impl Owner {
@@ -51,7 +82,22 @@ impl Owner {
     pub fn new(session: &str, state: &Path, one_shot: bool) -> Self {
         let (state, state_base64) = paths::to_fields(state);
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        Self { session: session.to_owned(), host, state, state_base64, one_shot, kept: false, parent: None }
+        Self {
+            session: session.to_owned(),
+            host,
+            state,
+            state_base64,
+            one_shot,
+            kept: false,
+            parent: None,
+            terms: None,
+            began: None,
+        }
+    }
+
+    /// Whether a session with these terms and this parent may go on from here.
+    pub fn fits(&self, terms: &Terms, parent: Option<&Link>) -> bool {
+        self.terms.as_ref() == Some(terms) && self.parent.as_ref() == parent && self.began.is_some()
     }
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -211,9 +257,26 @@ impl Partial {
         }
     }
 
-    /// Keeps it, although its session is over, until the next backup is published.
+    /// Holds it as the process of a one-shot does, so that nobody else goes on from it or sweeps it; none where somebody
+    /// does, or where it is gone.
+    pub fn try_hold(&self) -> Result<Option<Box<dyn Held>>> {
+        match self.repository.store().try_lock(&self.folder.join("lock")) {
+            Err(error) if error.is_not_found() => Ok(None),
+            held => held,
+        }
+    }
+
+    /// Says that nobody is to go on from it: something in it is not what was written.
+    pub fn distrust(&self) -> Result<()> {
+        let Some(owner) = self.owner() else { return Ok(()) };
+        let owner = Owner { terms: None, ..owner };
+        self.repository.store().put(&self.folder.join("owner.json"), &owner.to_bytes(), Put::Replace)
+    }
+
+    /// Keeps it, although its session is over, until the next backup is published. `owner` is whose it is, if it does not
+    /// say so itself.
     pub fn keep(&self, owner: &Owner) -> Result<()> {
-        let owner = Owner { kept: true, ..owner.clone() };
+        let owner = Owner { kept: true, ..self.owner().unwrap_or_else(|| owner.clone()) };
         self.repository.store().put(&self.folder.join("owner.json"), &owner.to_bytes(), Put::Replace)
     }
 

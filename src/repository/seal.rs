@@ -6,24 +6,23 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::blocks;
-use super::file_list::{FileLine, LINE_BYTES_MAX, ReadRecord, sums_line};
+use super::file_list::{FileLine, ReadRecord, sums_line};
 use super::list_script::{Run, ScriptWriter};
 use super::manifest::{self, BackupId, DamagedPage, LogRange, Manifest, ProofTotals};
 use super::partial::Partial;
-use super::store::{Item, Reading, Store, Writing};
+use super::read_records::{BUFFER_BYTES, Lookup, Place, RecordFolder, RecordLine, lost};
+use super::store::{Item, Store, Writing};
 use super::{Repository, sha256_hex};
 use crate::durable::{Put, TEMPORARY_PREFIX};
 use crate::engine::Role;
 use crate::engine::ese::facts::Named;
-use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::error::{Error, ExitCode, Jet, Result};
 use crate::hex::hex;
 use crate::roots::Roots;
 use crate::session::event::Phase;
@@ -31,67 +30,11 @@ use crate::session::record::Counts;
 use crate::stream::earlier::Within;
 use crate::stream::source::Got;
 
-/// Bytes that are gathered before they are written.
-const BUFFER_BYTES: usize = 256 * 1024;
-
-/// Where the record of an entry is: which reader's file, at which byte. Sixteen bytes an entry.
-type Place = (u32, u64);
-
-/// Where the readers of a session keep their records: one file a reader, named by its number.
-#[derive(Clone, Debug)]
-pub struct RecordFolder {
-    /// The store.
-    pub store: Arc<dyn Store>,
-    /// The folder in it.
-    pub folder: PathBuf,
-}
-
-impl RecordFolder {
-    /// The record file of a reader.
-    pub fn file(&self, reader: u32) -> PathBuf {
-        self.folder.join(reader.to_string())
-    }
-
-    /// Reads what a reader has proven: so many bytes of its file. `visit` also gets the byte at which a record begins.
-    pub fn read(&self, reader: u32, proven: u64, visit: &mut dyn FnMut(u64, ReadRecord) -> Result<()>) -> Result<()> {
-        if proven == 0 {
-            return Ok(());
-        }
-        let path = self.file(reader);
-        let described = self.store.describe(&path);
-        let input = self.store.open(&path, 0, false)?;
-        let mut input = BufReader::with_capacity(BUFFER_BYTES, input.take(proven));
-        let mut offset = 0;
-        while let Some((record, length)) = next_record(&mut input, &described, offset)? {
-            visit(offset, record)?;
-            offset += length;
-        }
-        if offset == proven { Ok(()) } else { Err(lost(&described, offset)) }
-    }
-}
-
 /// The records of a session, in the order of its lists.
 pub struct Records {
     home: RecordFolder,
     places: Vec<Place>,
     has_hard_links: bool,
-}
-
-fn next_record(input: &mut impl BufRead, path: &Path, offset: u64) -> Result<Option<(ReadRecord, u64)>> {
-    let mut text = Vec::new();
-    let read = input.take(LINE_BYTES_MAX).read_until(b'\n', &mut text);
-    let length = read.map_err(|e| Error::io("read", path, &e))?;
-    if length == 0 {
-        return Ok(None);
-    }
-    let record = serde_json::from_slice(&text).map_err(|_| lost(path, offset))?;
-    Ok(Some((record, length as u64)))
-}
-
-fn lost(path: &Path, offset: u64) -> Error {
-    Error::new(ExitCode::Failed, format!("{} is damaged at byte {offset}", printable(path)))
-        .file(path)
-        .hint("What was read cannot be proven. End the session with `jetbak end --abort`, then back up anew.")
 }
 
 impl Records {
@@ -105,7 +48,8 @@ impl Records {
         places.resize(total, NOWHERE);
         let mut has_hard_links = false;
         for (reader, bytes) in proven {
-            home.read(*reader, *bytes, &mut |offset, record| {
+            home.read(*reader, *bytes, &mut |offset, line| {
+                let RecordLine::Read(record) = line else { return Ok(()) };
                 let index = match record.phase {
                     Phase::Databases => record.index,
                     Phase::Logs => databases.saturating_add(record.index),
@@ -126,15 +70,9 @@ impl Records {
     }
 
     fn each_placed(&self, visit: &mut dyn FnMut(Place, ReadRecord) -> Result<()>) -> Result<()> {
-        // Readers take runs of entries, so that mostly the next record follows the one before it in the same file.
-        let mut open: Option<(Place, Input)> = None;
+        let mut lookup = Lookup::new(&self.home);
         for place in &self.places {
-            let mut input = match open.take() {
-                Some((next, input)) if next == *place => input,
-                _ => self.open(*place)?,
-            };
-            let (record, length) = self.next(&mut input, *place)?;
-            open = Some(((place.0, place.1 + length), input));
+            let record = lookup.at(*place)?;
             visit(*place, record)?;
         }
         Ok(())
@@ -142,21 +80,9 @@ impl Records {
 
     /// One record again.
     fn read(&self, place: Place) -> Result<ReadRecord> {
-        Ok(self.next(&mut self.open(place)?, place)?.0)
-    }
-
-    fn open(&self, place: Place) -> Result<Input> {
-        let input = self.home.store.open(&self.home.file(place.0), place.1, false)?;
-        Ok(BufReader::with_capacity(BUFFER_BYTES, input))
-    }
-
-    fn next(&self, input: &mut Input, place: Place) -> Result<(ReadRecord, u64)> {
-        let path = self.home.store.describe(&self.home.file(place.0));
-        next_record(input, &path, place.1)?.ok_or_else(|| lost(&path, place.1))
+        Lookup::new(&self.home).at(place)
     }
 }
-
-type Input = BufReader<Box<dyn Reading>>;
 
 /// A file that is written, counted and hashed on the way.
 struct Hashed {

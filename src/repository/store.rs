@@ -49,6 +49,11 @@ pub trait Writing: Send {
     /// Hands what was written to the store, so that the next sync covers it.
     fn flush(&mut self) -> Result<()>;
 
+    /// Whether a sync of the store covers what was written so far without a [`Writing::flush`].
+    fn is_covered(&self) -> bool {
+        false
+    }
+
     /// Ends the file; with attributes it gets their mode (the owner keeps access) and modification time.
     fn finish(self: Box<Self>, attributes: Option<&Attributes>) -> Result<()>;
 }
@@ -77,6 +82,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Creates or replaces a file of bulk data; directories above it are made.
     fn create(&self, path: &Path) -> Result<Box<dyn Writing>>;
 
+    /// Goes on with a file of bulk data behind its first bytes; whatever it has beyond them goes.
+    fn go_on(&self, path: &Path, bytes: u64) -> Result<Box<dyn Writing>>;
+
     /// Opens a file for reading from a byte on; `fresh` asks for the medium's own bytes instead of a cache's.
     ///
     /// Whatever is no regular file is -1812 at once: no link is followed, and nothing is waited for.
@@ -93,6 +101,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Gives the file `first` another name, replacing what stands there; false where it can have no more names.
     fn make_hard_link(&self, first: &Path, path: &Path) -> Result<bool>;
+
+    /// Bytes of a regular file; none where there is no such file.
+    fn size(&self, path: &Path) -> Result<Option<u64>>;
 
     /// Whether two names are known to be one file, so that only one of them has to be read.
     fn is_same_file(&self, first: &Path, path: &Path) -> Result<bool>;

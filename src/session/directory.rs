@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::event::Event;
 use super::journal::{Durability, Journal};
+use super::readers::ReaderSlot;
 use super::record::Record;
 use super::{Session, no_session};
 use crate::error::{Error, ExitCode, Jet, Result};
@@ -139,17 +140,18 @@ impl StateDirectory {
     ///
     /// `files` are finished files on the same file system, with the names that they get in its folder; they are moved. One
     /// is the plan, of so many databases. With `owner` the session is one that this process also ends: the returned file
-    /// holds the owner's lock.
+    /// holds the owner's lock. `inherited` is what reader 1, who never lived, has of an earlier session.
     pub fn create(
         &self,
         _held: &BeginLock,
         record: Record,
         files: &[(&Path, &str)],
         databases: u64,
+        inherited: Vec<Event>,
     ) -> Result<(Session, Option<File>)> {
         let folder = self.0.join(&record.session);
         durable::make_folder(&folder)?;
-        let made = fill(&folder, &record, files, databases);
+        let made = fill(&folder, &record, files, databases, inherited);
         match made {
             Ok((journal, owner)) => Ok((Session::new(folder, record, journal), owner)),
             Err(error) => {
@@ -197,7 +199,13 @@ impl StateDirectory {
     }
 }
 
-fn fill(folder: &Path, record: &Record, files: &[(&Path, &str)], databases: u64) -> Result<(Journal, Option<File>)> {
+fn fill(
+    folder: &Path,
+    record: &Record,
+    files: &[(&Path, &str)],
+    databases: u64,
+    inherited: Vec<Event>,
+) -> Result<(Journal, Option<File>)> {
     let readers = folder.join("readers");
     DirBuilder::new().mode(0o700).create(&readers).map_err(|e| Error::io("create", &readers, &e))?;
     for (path, name) in files {
@@ -208,7 +216,12 @@ fn fill(folder: &Path, record: &Record, files: &[(&Path, &str)], databases: u64)
     record.write(folder)?;
     let mut journal = Journal::create(folder)?;
     durable::sync_folder(folder)?;
-    journal.append::<Error>(Durability::Synced, |_, _| Ok(vec![Event::Begun { databases }]))?;
+    let mut events = vec![Event::Begun { databases }];
+    if !inherited.is_empty() {
+        drop(ReaderSlot::take(folder)?); // the number is taken, and its reader is dead
+        events.extend(inherited);
+    }
+    journal.append::<Error>(Durability::Synced, |_, _| Ok(events))?;
     Ok((journal, owner))
 }
 

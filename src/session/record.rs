@@ -86,6 +86,20 @@ pub struct Record {
     /// The same, where the logs after it are taken: what they have to join onto.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_parent: Option<increment::Parent>,
+    /// What of it an earlier session had read, which came to nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Resumed>,
+}
+
+/// What a session takes over from one that came to nothing, so that it need not be read again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// The session, the newest where there are several.
+    pub session: String,
+    /// Files that it has read as a whole, logs among them.
+    pub files: u64,
+    /// Bytes of them, and of files that it has begun.
+    pub bytes: u64,
 }
 
 /// The backup that a session builds on, as it was chosen at begin, and what of it is taken over without reading.
@@ -243,6 +257,7 @@ impl Record {
             sqlite: None,
             parent: None,
             log_parent: None,
+            resumed: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod buffer;
 pub mod earlier;
+pub mod kept;
 pub mod pipeline;
 pub mod shared;
 pub mod source;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::sqlite::facts::CopyFacts;
 use crate::error::Result;
+use crate::stream::kept::KeptCopy;
 use crate::stream::shared::SharedFile;
 
 /// Who or what a file was when it was read, so that a later look can tell whether it is still the same.
@@ -208,6 +209,17 @@ pub trait Source: Send {
     /// Says, before the first piece, that it cannot be read again: whatever that costs others, it has to hold still now.
     fn insist(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    /// What the file was when it was opened, where a later reading can go on in the middle of it.
+    fn stamp(&self) -> Option<Stamp> {
+        None
+    }
+
+    /// Takes the first bytes from a copy instead of the file, proven as if they came from there; before the first piece.
+    /// False where that cannot be: then nothing has changed. What does not prove itself in them is an error at once.
+    fn begin_with(&mut self, _copy: Box<dyn KeptCopy>, _bytes: u64) -> bool {
+        false
     }
 
     /// The next piece. An error says that bytes could not be read or are not sound.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
+use super::kept::{KeptCopy, read_exact_at};
 use super::shared::SharedFile;
 use super::source::Got;
 
@@ -21,6 +22,8 @@ pub struct SparseFile {
     end: u64,
     /// Where the data around `position` ends; none where the file has no holes.
     data_end: Option<u64>,
+    /// A copy that the data comes from up to some byte; holes are those of the file.
+    head: Option<(Box<dyn KeptCopy>, u64)>,
 }
 
 impl SparseFile {
@@ -32,7 +35,31 @@ impl SparseFile {
         }
         // Less space than bytes: a hole, or a file system that compresses; asking costs little.
         let has_holes = allocated < size;
-        Ok(Self { file, position: offset, end: size.max(offset), data_end: has_holes.then_some(offset) })
+        Ok(Self { file, position: offset, end: size.max(offset), data_end: has_holes.then_some(offset), head: None })
+    }
+
+    /// Takes the data of its first bytes from a copy; before anything is read of it.
+    pub fn begin_with(&mut self, copy: Box<dyn KeptCopy>, bytes: u64) -> bool {
+        let can_be = self.position == 0 && bytes <= self.end;
+        if can_be {
+            self.head = Some((copy, bytes));
+        }
+        can_be
+    }
+
+    /// Fills a buffer from the copy, as far as that goes; none behind it.
+    fn next_of_head(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let Some((copy, bytes)) = &mut self.head else { return Ok(None) };
+        let left = bytes.saturating_sub(self.position);
+        if left == 0 {
+            self.head = None;
+            rustix::fs::seek(&self.file, SeekFrom::Start(self.position))?;
+            return Ok(None);
+        }
+        let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        read_exact_at(&mut **copy, &mut buffer[..want], self.position)?;
+        self.position += want as u64;
+        Ok(Some(want))
     }
 
     /// The file.
@@ -67,6 +94,9 @@ impl SparseFile {
         }
         let until = self.data_end.unwrap_or(self.end).min(self.end);
         let want = buffer.len().min(usize::try_from(until - self.position).unwrap_or(usize::MAX));
+        if let Some(read) = self.next_of_head(&mut buffer[..want])? {
+            return Ok(Got::Data(read));
+        }
         loop {
             match self.file.read(&mut buffer[..want]) {
                 Ok(0) => return Ok(Got::End),
@@ -154,6 +184,54 @@ mod tests {
         assert_eq!(found.iter().map(|piece| piece.0).collect::<String>(), "hdhdh");
         assert_eq!(found[0].1, 1 << 20);
         assert_eq!(pieces(file, 2 << 20).iter().map(|piece| piece.0).collect::<String>(), "hdh");
+    }
+
+    /// A copy of so many bytes, all the same.
+    #[derive(Debug)]
+    struct Beginning(u8, u64);
+
+    impl KeptCopy for Beginning {
+        fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            let read = buffer.len().min(usize::try_from(self.1.saturating_sub(offset)).expect("small")).min(777);
+            buffer[..read].fill(self.0);
+            Ok(read)
+        }
+    }
+
+    #[test]
+    fn the_beginning_comes_from_a_copy_and_the_holes_from_the_file() {
+        let file = tempfile::tempfile().expect("temporary file");
+        file.write_all_at(&vec![7; 3 << 20], 0).expect("written");
+        file.write_all_at(&vec![7; 1 << 20], 5 << 20).expect("written");
+        let allocated = file.metadata().expect("metadata").blocks() * STAT_BLOCK_BYTES;
+        let end = 6 << 20;
+        for bytes in [1, 1 << 20, 3 << 20, (5 << 20) + 9, end] {
+            let again = file.try_clone().expect("cloned");
+            rustix::fs::seek(&again, SeekFrom::Start(0)).expect("at its begin");
+            let mut reader = SparseFile::new(again, 0, end, allocated).expect("opened");
+            assert!(!reader.begin_with(Box::new(Beginning(8, bytes)), end + 1));
+            assert!(reader.begin_with(Box::new(Beginning(8, bytes)), bytes));
+            let (mut at, mut buffer) = (0, vec![0; 100_000]);
+            loop {
+                match reader.next(&mut buffer).expect("read") {
+                    Got::Data(read) => {
+                        for byte in &buffer[..read] {
+                            assert_eq!(*byte, if at < bytes { 8 } else { 7 }, "byte {at} of {bytes}");
+                            at += 1;
+                        }
+                    }
+                    Got::Hole(hole) => {
+                        assert_eq!((at, hole), (3 << 20, 2 << 20));
+                        at += hole;
+                    }
+                    Got::End => break,
+                }
+            }
+            assert_eq!(at, end);
+        }
+        let mut reader = SparseFile::new(file, 0, end, allocated).expect("opened");
+        assert!(reader.begin_with(Box::new(Beginning(8, 1)), 1000));
+        reader.next(&mut [0; 2000]).expect_err("the copy lost its end");
     }
 
     #[test]

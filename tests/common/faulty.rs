@@ -141,6 +141,10 @@ impl Store for FaultyStore {
         let inner = Some(self.call("create", path, || self.inner.create(path))?);
         Ok(Box::new(FaultyFile { inner, path: self.describe(path), faults: Arc::clone(&self.faults) }))
     }
+    fn go_on(&self, path: &Path, bytes: u64) -> Result<Box<dyn Writing>> {
+        let inner = Some(self.call("open", path, || self.inner.go_on(path, bytes))?);
+        Ok(Box::new(FaultyFile { inner, path: self.describe(path), faults: Arc::clone(&self.faults) }))
+    }
     fn open(&self, path: &Path, offset: u64, fresh: bool) -> Result<Box<dyn Reading>> {
         let inner = self.call("open", path, || self.inner.open(path, offset, fresh))?;
         Ok(Box::new(FaultyRead { inner, faults: Arc::clone(&self.faults) }))
@@ -156,6 +160,9 @@ impl Store for FaultyStore {
     }
     fn make_hard_link(&self, first: &Path, path: &Path) -> Result<bool> {
         self.call("create the link", path, || self.inner.make_hard_link(first, path))
+    }
+    fn size(&self, path: &Path) -> Result<Option<u64>> {
+        self.call("look at", path, || self.inner.size(path))
     }
     fn is_same_file(&self, first: &Path, path: &Path) -> Result<bool> {
         self.call("look at", path, || self.inner.is_same_file(first, path))

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::prove::{Flaw, Prover, What};
 use crate::error::{Result, printable};
-use crate::stream::source::{Got, Proof, Settled, Source};
+use crate::stream::kept::KeptCopy;
+use crate::stream::source::{Got, Proof, Settled, Source, Stamp};
 
 /// Things to say of one file at most; the rest is counted.
 const NOTICES_MAX: usize = 20;
@@ -66,6 +67,14 @@ impl BesideSource {
 }
 
 impl Source for BesideSource {
+    fn stamp(&self) -> Option<Stamp> {
+        self.inner.stamp()
+    }
+
+    fn begin_with(&mut self, copy: Box<dyn KeptCopy>, bytes: u64) -> bool {
+        self.inner.begin_with(copy, bytes)
+    }
+
     fn next(&mut self, buffer: &mut [u8]) -> Result<Got> {
         static ZEROS: [u8; 4096] = [0; 4096];
         let got = self.inner.next(buffer)?;
@@ -109,7 +118,7 @@ impl Source for BesideSource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::source::{Attributes, Stamp};
+    use crate::stream::source::Attributes;
 
     /// Gives these pieces: bytes, or a hole.
     struct Pieces(Vec<Result<Vec<u8>, u64>>);

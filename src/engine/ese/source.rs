@@ -17,7 +17,8 @@ use super::log::LogHeader;
 use super::page::{Damage, Fault, PageNumber, PageSize, Verdict, verify_page, verify_pages};
 use crate::engine::watched::Watched;
 use crate::error::{Error, Jet, Result, printable};
-use crate::stream::source::{Got, ODD_MAX, Odd, OddKind, Proof, Settled, Source};
+use crate::stream::kept::{KeptCopy, read_exact_at};
+use crate::stream::source::{Got, ODD_MAX, Odd, OddKind, Proof, Settled, Source, Stamp};
 use crate::stream::sparse::SparseFile;
 use crate::stream::stop::StopToken;
 
@@ -61,6 +62,8 @@ pub struct DatabaseSource {
     /// What went on as header is something else.
     has_other_head: bool,
     proof: Proof,
+    /// A copy that the pages come from up to some byte; holes are those of the file.
+    kept: Option<(Box<dyn KeptCopy>, u64)>,
 }
 
 impl DatabaseSource {
@@ -84,6 +87,7 @@ impl DatabaseSource {
             is_given_up: false,
             head: head[..head.len().min(2 * size.bytes())].to_vec(),
             has_other_head: false,
+            kept: None,
             position: 0,
             file,
             watched,
@@ -117,8 +121,17 @@ impl DatabaseSource {
         (hole > 0).then_some(hole)
     }
 
+    /// Where the pages of the copy end, as long as they are what comes next.
+    fn kept_until(&self) -> Option<u64> {
+        self.kept.as_ref().map(|(_, until)| *until).filter(|until| self.position < *until)
+    }
+
     /// Fills the buffer from the file, again on the schedule where the disk fails.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        if let (Some(_), Some((copy, _))) = (self.kept_until(), &mut self.kept) {
+            let read = read_exact_at(&mut **copy, buffer, self.position).map(|()| buffer.len());
+            return read.map_err(|e| Error::io("read the copy of", &self.watched.absolute(), &e));
+        }
         let mut attempt = 1;
         loop {
             let error = match read_full(&self.file, buffer, self.position) {
@@ -178,7 +191,9 @@ impl DatabaseSource {
         if bad.is_empty() {
             return Ok(());
         }
-        for (number, damage) in self.again(pages, first, bad)? {
+        // The copy holds what was read again until it was right, if it ever was.
+        let bad = if self.kept_until().is_some() { bad } else { self.again(pages, first, bad)? };
+        for (number, damage) in bad {
             self.take_odd(number, &damage)?;
         }
         Ok(())
@@ -285,6 +300,18 @@ impl DatabaseSource {
 }
 
 impl Source for DatabaseSource {
+    fn stamp(&self) -> Option<Stamp> {
+        Some(self.watched.before.stamp)
+    }
+
+    fn begin_with(&mut self, copy: Box<dyn KeptCopy>, bytes: u64) -> bool {
+        let can_be = self.position == 0 && bytes <= self.end && bytes.is_multiple_of(self.size.bytes_u64());
+        if can_be {
+            self.kept = Some((copy, bytes));
+        }
+        can_be
+    }
+
     fn next(&mut self, buffer: &mut [u8]) -> Result<Got> {
         if self.position >= self.end {
             return Ok(Got::End);
@@ -293,6 +320,7 @@ impl Source for DatabaseSource {
             return Ok(Got::Hole(hole));
         }
         let until = self.data_end.filter(|end| *end > self.position).unwrap_or(self.end).min(self.end);
+        let until = self.kept_until().map_or(until, |kept| kept.min(until));
         let page = self.size.bytes_u64();
         let mut want = (buffer.len() as u64).min(until - self.position);
         if self.position + want < self.end {
@@ -377,6 +405,14 @@ impl LogSource {
 }
 
 impl Source for LogSource {
+    fn stamp(&self) -> Option<Stamp> {
+        Some(self.watched.before.stamp)
+    }
+
+    fn begin_with(&mut self, copy: Box<dyn KeptCopy>, bytes: u64) -> bool {
+        self.content.begin_with(copy, bytes)
+    }
+
     fn next(&mut self, buffer: &mut [u8]) -> Result<Got> {
         static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
         let got = self.content.next(buffer);
@@ -491,6 +527,54 @@ mod tests {
             let told = &source.proof.notices[..];
             assert!(told.len() == 1 && told[0].ends_with("was wrong once and then right (transient)"), "{told:?}");
             assert!(!source.is_given_up);
+        }
+    }
+
+    /// The copy of the beginning of a file.
+    #[derive(Debug)]
+    struct Beginning(Vec<u8>);
+
+    impl KeptCopy for Beginning {
+        fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            let left = &self.0[usize::try_from(offset).expect("small").min(self.0.len())..];
+            let read = left.len().min(buffer.len()).min(1000);
+            buffer[..read].copy_from_slice(&left[..read]);
+            Ok(read)
+        }
+    }
+
+    #[test]
+    fn pages_of_a_copy_prove_themselves_as_those_of_the_file_do_and_are_read_only_there() {
+        let folder = tempfile::tempdir().expect("temporary directory");
+        for bytes in [4096, 3 * 4096, 8 * 4096] {
+            let mut source = source(folder.path(), true, false);
+            // Nobody sees what the file holds where the copy speaks for it.
+            let mut changed = vec![0; 8 * 4096];
+            changed[..bytes].fill(7);
+            std::fs::write(folder.path().join("a.edb"), &changed).expect("written");
+            assert!(source.begin_with(Box::new(Beginning(vec![0; bytes])), bytes as u64));
+            let (mut got, mut buffer) = (Vec::new(), vec![0; 5 * 4096]);
+            while let Got::Data(read) = source.next(&mut buffer).expect("proven") {
+                got.extend_from_slice(&buffer[..read]);
+            }
+            assert_eq!(got, vec![0; 8 * 4096]);
+            assert_eq!((source.proof.blank, source.proof.good, source.proof.odd.len()), (6, 0, 0));
+        }
+    }
+
+    #[test]
+    fn a_copy_that_decayed_or_lost_its_end_is_an_error_and_not_read_again_from_the_file() {
+        let folder = tempfile::tempdir().expect("temporary directory");
+        let mut decayed = vec![0; 4 * 4096];
+        decayed[3 * 4096 + 5] = 77;
+        for copy in [decayed, vec![0; 3 * 4096 + 1]] {
+            let mut source = source(folder.path(), true, false);
+            assert!(source.begin_with(Box::new(Beginning(copy)), 4 * 4096));
+            source.next(&mut vec![0; 8 * 4096]).expect_err("no such page");
+        }
+        let mut source = source(folder.path(), true, false);
+        for bytes in [4095, 9 * 4096] {
+            assert!(!source.begin_with(Box::new(Beginning(Vec::new())), bytes), "{bytes} are no pages of it");
         }
     }
 

@@ -212,7 +212,7 @@ impl Judge<'_> {
         let (ticket, outcome) = match report {
             Report::Done(finished) => (finished.ticket, Ok(finished)),
             Report::Failed { ticket, error } => (ticket, Err(error)),
-            Report::Repeating { .. } => return Ok(()),
+            Report::Repeating { .. } | Report::Reached { .. } => return Ok(()),
         };
         let line = self.line(ticket)?;
         let path = line.path().unwrap_or_default();

@@ -20,6 +20,9 @@ pub(super) fn hash(input: &Receiver<Vec<Message>>, output: &SyncSender<Vec<Messa
                 }
                 hasher.update(piece.bytes.as_slice());
                 hash_zeros(&mut hasher, piece.hole);
+                if let Some(reached) = &mut piece.reached {
+                    reached.sha256 = hasher.clone().finalize().into();
+                }
                 if let Some(End::Still(_, digest)) = &mut piece.end {
                     *digest = Some(hasher.finalize_reset().into());
                 }

@@ -6,6 +6,7 @@ use std::sync::mpsc::SyncSender;
 use super::Job;
 use crate::error::{Error, Result};
 use crate::stream::buffer::Buffer;
+use crate::stream::kept::Reached;
 use crate::stream::shared::SharedFile;
 use crate::stream::source::Attributes;
 
@@ -36,12 +37,14 @@ pub(super) struct Piece {
     /// Zeros that follow the bytes.
     pub(super) hole: u64,
     pub(super) end: Option<End>,
+    /// Up to here it may be gone on with later; the hash is filled in on the way.
+    pub(super) reached: Option<Box<Reached>>,
 }
 
 impl Piece {
     /// A piece without bytes.
     pub(super) fn empty(job: &Job, begins: bool) -> Self {
-        Self { job: job.clone(), begins, bytes: Bytes::None, hole: 0, end: None }
+        Self { job: job.clone(), begins, bytes: Bytes::None, hole: 0, end: None, reached: None }
     }
 }
 

@@ -21,6 +21,7 @@ pub use self::hash::hash_zeros;
 use self::reader::{Abilities, Reader};
 use self::writer::Writer;
 use super::earlier::{Earlier, Stored};
+use super::kept::{KeptCopy, Reached};
 use super::shared::SharedFile;
 use super::source::{Attributes, Got, Hole, Opened};
 use super::stop::{StopToken, WATCH_INTERVAL};
@@ -36,6 +37,8 @@ const REPORT_BATCHES: usize = 64;
 pub const HOLE_BYTES: u64 = 64 * 1024 * 1024;
 /// Files with at least so many bytes are compared on several threads: for less they are not worth starting.
 const SHARED_BYTES_MIN: u64 = 4 * 1024 * 1024;
+/// Bytes of a file after which its copy can be gone on with, roughly: a hash more costs nothing beside so many.
+const REACHED_EVERY_BYTES: u64 = 4 * 1024 * 1024;
 /// Holes of one file that are remembered; a file with more has its holes only where its copy has them.
 pub const HOLES_MAX: usize = 65_536;
 /// How long threads get to see a stop before they are left behind.
@@ -48,12 +51,23 @@ pub trait Feed: Send {
 
     /// Opens it, or opens it anew for another attempt.
     fn open(&mut self, job: &Job) -> Result<Opened>;
+
+    /// Opens the copy of its first bytes that an earlier reading has left; none where there is none any more.
+    fn copy(&mut self, _job: &Job) -> Option<Box<dyn KeptCopy>> {
+        None
+    }
 }
 
 /// Where bytes go; runs on the writing thread.
 pub trait Sink: Send {
-    /// Begins a file; an earlier attempt at it is forgotten.
+    /// Begins a file; an earlier attempt at it is forgotten. Where the job goes on with one, what comes first is in the sink
+    /// already, and is not written again.
     fn begin(&mut self, job: &Job) -> Result<()>;
+
+    /// Whether what was taken of the file that was begun can be gone on with once the store is synced.
+    fn can_go_on(&mut self) -> bool {
+        false
+    }
 
     /// Adds a chunk to the file that was begun.
     fn write(&mut self, chunk: &[u8]) -> Result<()>;
@@ -104,6 +118,8 @@ pub struct Job {
     pub has_content: bool,
     /// What an earlier backup holds of it.
     pub earlier: Option<Arc<Earlier>>,
+    /// How far an earlier reading has got, whose copy is in the sink.
+    pub reached: Option<Arc<Reached>>,
     /// Whether the hash of all its content is wanted; where it is compared block by block, nobody needs it.
     pub wants_hash: bool,
 }
@@ -116,7 +132,7 @@ impl Job {
 
     /// Something to read as a whole.
     pub fn new(ticket: u64, path: Arc<Path>, has_content: bool) -> Self {
-        Self { ticket, path, has_content, earlier: None, wants_hash: true }
+        Self { ticket, path, has_content, earlier: None, reached: None, wants_hash: true }
     }
 }
 
@@ -131,6 +147,13 @@ pub enum Report {
         ticket: u64,
         /// Why.
         error: Error,
+    },
+    /// It is copied up to here, and can be gone on with once that is synced.
+    Reached {
+        /// The caller's number.
+        ticket: u64,
+        /// How far.
+        reached: Box<Reached>,
     },
     /// It changed while it was read and is read again.
     Repeating {

@@ -6,11 +6,12 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use super::message::{Bytes, End, Message, Piece, Shared};
-use super::{BUFFERS, CHUNK_BYTES, Feed, HOLE_BYTES, Job, News, Policy, Report, SHARED_BYTES_MIN};
+use super::{BUFFERS, CHUNK_BYTES, Feed, HOLE_BYTES, Job, News, Policy, REACHED_EVERY_BYTES, Report, SHARED_BYTES_MIN};
 use crate::error::{Error, ExitCode, Result};
 use crate::stream::buffer::Buffer;
+use crate::stream::kept::{Comparing, Reached};
 use crate::stream::shared::SharedFile;
-use crate::stream::source::{Attributes, Got, Opened, Settled, Source};
+use crate::stream::source::{Attributes, Got, Opened, Settled, Source, Stamp};
 use crate::stream::stop::StopToken;
 
 /// A file of at most so many bytes passes in a batch with others.
@@ -98,9 +99,11 @@ impl Reader {
 
     /// Reads one job into the pipeline, again if it changes meanwhile; false where it failed.
     fn read(&mut self, feed: &mut impl Feed, job: &Job) -> Result<bool, Gone> {
-        for attempt in 0.. {
+        let mut job = job.clone();
+        let mut attempt = 0;
+        loop {
             let is_last = attempt >= self.policy.retries || !self.abilities.restart;
-            let source = match feed.open(job) {
+            let source = match feed.open(&job) {
                 Ok(Opened::Data(mut source)) if is_last => match source.insist() {
                     Ok(()) => source,
                     Err(_) if self.stop.cause().is_some() => return Err(Gone),
@@ -127,14 +130,26 @@ impl Reader {
                     return Ok(false);
                 }
             };
-            let Some(what) = self.stream(source, job)? else { return Ok(true) };
+            let mut source = source;
+            if let Some(reached) = &job.reached
+                && !goes_on(feed, &mut *source, &job, reached)
+            {
+                job.reached = None;
+                self.tell(&job, "it is not what it was when it was begun".to_owned(), true)?;
+            }
+            let Some(what) = self.stream(source, &job)? else { return Ok(true) };
             let (what, is_usual) = match what {
                 Trouble::Failed => return Ok(false),
+                Trouble::Kept => {
+                    job.reached = None;
+                    self.tell(&job, "the beginning of its copy is not what was read".to_owned(), true)?;
+                    continue;
+                }
                 Trouble::Changed { what, sent, is_usual } => {
                     if attempt >= self.policy.retries || (sent && !self.abilities.restart) {
-                        let error = changed(job, &what, attempt);
+                        let error = changed(&job, &what, attempt);
                         let message = if sent {
-                            Message::Piece(Piece { end: Some(End::Failed(error)), ..Piece::empty(job, false) })
+                            Message::Piece(Piece { end: Some(End::Failed(error)), ..Piece::empty(&job, false) })
                         } else {
                             Message::Failed(job.clone(), error)
                         };
@@ -144,13 +159,20 @@ impl Reader {
                     (what, is_usual)
                 }
             };
-            self.flush()?;
-            let repeating = Report::Repeating { path: Arc::clone(&job.path), what, is_usual };
-            let _ = self.reports.send(News::Reports(vec![repeating])); // news only
-            let pause = Duration::from_millis(100) * (attempt + 1);
-            self.stop.sleep(pause).map_err(|_| Gone)?;
+            self.tell(&job, what, is_usual)?;
+            // Whatever was copied is of a file that is another one by now.
+            job.reached = None;
+            attempt += 1;
+            self.stop.sleep(Duration::from_millis(100) * attempt).map_err(|_| Gone)?;
         }
-        Ok(false)
+    }
+
+    /// Tells that a file is read again, and why.
+    fn tell(&mut self, job: &Job, what: String, is_usual: bool) -> Result<(), Gone> {
+        self.flush()?;
+        let repeating = Report::Repeating { path: Arc::clone(&job.path), what, is_usual };
+        let _ = self.reports.send(News::Reports(vec![repeating])); // news only
+        Ok(())
     }
 
     /// Streams one attempt; what went wrong, if anything did.
@@ -159,6 +181,8 @@ impl Reader {
             return self.share(source, file, job);
         }
         let mut sent = false;
+        let mut comparing = job.reached.as_deref().map(Comparing::new);
+        let mut marks = Marks::new(job, &*source, self.abilities.restart);
         loop {
             let mut buffer = self.buffer()?;
             let (length, then) = match self.fill(&mut *source, buffer.as_mut_slice()) {
@@ -167,22 +191,36 @@ impl Reader {
                     if self.stop.cause().is_some() {
                         return Err(Gone);
                     }
+                    if comparing.as_ref().is_some_and(Comparing::is_underway) {
+                        self.spare = Some(buffer);
+                        return Ok(Some(Trouble::Kept));
+                    }
                     let end = Some(End::Failed(error));
                     self.spare = Some(buffer);
                     self.send(Message::Piece(Piece { end, ..Piece::empty(job, !sent) }))?;
                     return Ok(Some(Trouble::Failed));
                 }
             };
+            if let Some(comparing) = &mut comparing {
+                let hole = if let Then::More(hole) = then { hole } else { 0 };
+                let is_same = comparing.is_same(buffer.filled(length), hole);
+                if !is_same || (matches!(then, Then::End) && comparing.is_underway()) {
+                    self.spare = Some(buffer);
+                    return Ok(Some(Trouble::Kept));
+                }
+            }
             if let Then::More(mut hole) = then {
                 let first = hole.min(HOLE_BYTES);
                 let bytes = Bytes::Pooled(buffer, length);
                 let piece = Piece { bytes, hole: first, ..Piece::empty(job, !sent) };
                 self.send(Message::Piece(piece))?;
+                self.mark(job, &mut marks, length as u64 + first)?;
                 hole -= first;
                 while hole > 0 {
                     self.stop.check().map_err(|_| Gone)?;
                     let next = hole.min(HOLE_BYTES);
                     self.send(Message::Piece(Piece { hole: next, ..Piece::empty(job, false) }))?;
+                    self.mark(job, &mut marks, next)?;
                     hole -= next;
                 }
                 sent = true;
@@ -234,6 +272,14 @@ impl Reader {
         let failed = matches!(end, End::Failed(_));
         self.send(Message::Piece(Piece { end: Some(end), ..Piece::empty(job, false) }))?;
         Ok(failed.then_some(Trouble::Failed))
+    }
+
+    /// Says how far a file is, of which so many bytes more were sent, where it is time for that.
+    fn mark(&mut self, job: &Job, marks: &mut Marks, bytes: u64) -> Result<(), Gone> {
+        match marks.pass(bytes) {
+            Some(reached) => self.send(Message::Piece(Piece { reached: Some(reached), ..Piece::empty(job, false) })),
+            None => Ok(()),
+        }
     }
 
     /// Fills a buffer as far as the data goes, and says what follows.
@@ -295,6 +341,37 @@ impl Reader {
 /// The stage behind has gone; it or the caller has told why.
 struct Gone;
 
+/// Whether a file can be gone on with: it is what it was, its copy is there, and its source takes that.
+fn goes_on(feed: &mut impl Feed, source: &mut dyn Source, job: &Job, reached: &Reached) -> bool {
+    source.stamp() == Some(reached.stamp) && feed.copy(job).is_some_and(|copy| source.begin_with(copy, reached.bytes))
+}
+
+/// Where in a file it is said how far it was read.
+struct Marks {
+    /// None where nobody could go on with it.
+    stamp: Option<Stamp>,
+    position: u64,
+    last: u64,
+}
+
+impl Marks {
+    fn new(job: &Job, source: &dyn Source, restartable: bool) -> Self {
+        let can_be = restartable && job.wants_hash && job.earlier.is_none();
+        let last = job.reached.as_ref().map_or(0, |reached| reached.bytes);
+        Self { stamp: source.stamp().filter(|_| can_be), position: 0, last }
+    }
+
+    /// So many bytes went on; how far that is, where it is to be said.
+    fn pass(&mut self, bytes: u64) -> Option<Box<Reached>> {
+        self.position = self.position.saturating_add(bytes);
+        if self.position < self.last.saturating_add(REACHED_EVERY_BYTES) {
+            return None;
+        }
+        self.last = self.position;
+        self.stamp.map(|stamp| Box::new(Reached { stamp, bytes: self.position, sha256: [0; 32] }))
+    }
+}
+
 /// What follows the bytes of a buffer.
 enum Then {
     /// A hole of so many bytes, none as well, and then the rest of the file.
@@ -308,6 +385,8 @@ fn weight_of(attributes: &Attributes) -> usize {
 }
 
 enum Trouble {
+    /// The copy that it was to go on with is not what was read; nothing of it counts.
+    Kept,
     /// It was told downstream already.
     Failed,
     /// It did not hold still; whether a part of it was sent downstream, and whether that is to be expected.

@@ -162,7 +162,10 @@ impl<S: Sink> Writer<S> {
             let _ = self.give_back.send(buffer); // the reader may have finished
         }
         match piece.end {
-            None => Ok(None),
+            None => {
+                let reached = piece.reached.filter(|_| self.sink.can_go_on());
+                Ok(reached.map(|reached| Report::Reached { ticket: job.ticket, reached }))
+            }
             Some(End::Still(attributes, sha256)) => {
                 if job.wants_hash && sha256.is_none() {
                     return Err(Error::new(ExitCode::Failed, "a file was not hashed"));
