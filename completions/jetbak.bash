@@ -114,7 +114,7 @@ _jetbak() {
             return 0
             ;;
         jetbak__subcmd__backup)
-            opts="-q -v -h --kind --ignore-metadata --blocks --engine --name --log --snapshot --base --log-dir --checkpoint --live-log-dir --live-checkpoint --engine-files --accept-damage --accept-loss --busy-timeout --max-lock --exclude --exclude-from --exclude-caches --one-file-system --keep-going --keep-partial --tag --retries --replace-idle --to --truncate --dry-run --state-dir --json --quiet --verbose --color --help"
+            opts="-q -v -h --kind --ignore-metadata --blocks --engine --name --log --snapshot --base --log-dir --checkpoint --live-log-dir --live-checkpoint --engine-files --accept-damage --accept-loss --busy-timeout --max-lock --exclude --exclude-from --exclude-caches --one-file-system --keep-going --keep-partial --tag --no-resume --retries --replace-idle --to --truncate --dry-run --state-dir --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -204,7 +204,7 @@ _jetbak() {
             return 0
             ;;
         jetbak__subcmd__begin)
-            opts="-q -v -h --kind --ignore-metadata --blocks --engine --name --log --snapshot --base --log-dir --checkpoint --live-log-dir --live-checkpoint --engine-files --accept-damage --accept-loss --busy-timeout --max-lock --exclude --exclude-from --exclude-caches --one-file-system --keep-going --keep-partial --tag --retries --replace-idle --to --no-repository --state-dir --json --quiet --verbose --color --help"
+            opts="-q -v -h --kind --ignore-metadata --blocks --engine --name --log --snapshot --base --log-dir --checkpoint --live-log-dir --live-checkpoint --engine-files --accept-damage --accept-loss --busy-timeout --max-lock --exclude --exclude-from --exclude-caches --one-file-system --keep-going --keep-partial --tag --no-resume --retries --replace-idle --to --no-repository --state-dir --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
