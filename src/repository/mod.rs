@@ -25,6 +25,7 @@ pub mod store;
 pub mod stored;
 pub mod verified;
 pub mod verify;
+mod verify_database;
 mod verify_file;
 mod verify_frame;
 
