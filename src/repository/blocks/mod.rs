@@ -13,6 +13,8 @@ mod sources;
 mod writer;
 
 #[cfg(test)]
+mod piece_tests;
+#[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};

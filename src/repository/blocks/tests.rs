@@ -17,9 +17,9 @@ use crate::stream::source::{Attributes, Got, Hole, Source, Stamp};
 use sha2::{Digest, Sha256};
 
 /// A repository of which only the content of one file exists, in backups 1, 2, ….
-struct Chain {
-    folder: TempDir,
-    shelf: Shelf,
+pub(super) struct Chain {
+    pub(super) folder: TempDir,
+    pub(super) shelf: Shelf,
     /// The newest version that was stored, and how many backups there are.
     earlier: Option<Earlier>,
     backups: u64,
@@ -27,7 +27,7 @@ struct Chain {
 
 /// A piece of a version as a sink gets it.
 #[derive(Clone, Debug)]
-enum Piece {
+pub(super) enum Piece {
     Data(Vec<u8>),
     Hole(u64),
 }
@@ -35,7 +35,7 @@ enum Piece {
 const PLACE: &str = "data/db/main.db";
 
 impl Chain {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let memory = tempfile::tempdir_in("/dev/shm");
         let folder = memory.or_else(|_| tempfile::tempdir()).expect("a temporary directory");
         let store = Arc::new(LocalStore::open(folder.path()).expect("opened"));
@@ -65,7 +65,7 @@ impl Chain {
     }
 
     /// Stores the next version, whole the first time; whether something was stored.
-    fn add(&mut self, pieces: &[Piece]) -> Result<bool> {
+    pub(super) fn add(&mut self, pieces: &[Piece]) -> Result<bool> {
         self.backups += 1;
         let (folder, place) = (Self::folder_of(self.backups), Path::new(PLACE));
         let mut writer = match &self.earlier {
@@ -107,7 +107,7 @@ impl Chain {
         self.earlier.as_ref().and_then(|earlier| earlier.blocks.as_ref()).expect("a file of blocks")
     }
 
-    fn assembled(&self) -> Result<Assembled> {
+    pub(super) fn assembled(&self) -> Result<Assembled> {
         let size = self.earlier.as_ref().expect("a backup").size;
         let stamp = Stamp { device: 0, inode: 0, size, modified_ns: 0, changed_ns: 0 };
         let attributes = Attributes::plain(stamp, 0o644, 0, 0);
@@ -115,7 +115,7 @@ impl Chain {
     }
 
     /// The newest version, read through buffers of these sizes in turn, as bytes.
-    fn content(&self, buffers: &[usize]) -> Result<Vec<u8>> {
+    pub(super) fn content(&self, buffers: &[usize]) -> Result<Vec<u8>> {
         let mut source = self.assembled()?;
         let mut content = Vec::new();
         for bytes in buffers.iter().cycle() {
@@ -149,12 +149,12 @@ impl Piece {
     }
 }
 
-fn whole(content: &[u8]) -> Vec<Piece> {
+pub(super) fn whole(content: &[u8]) -> Vec<Piece> {
     vec![Piece::Data(content.to_vec())]
 }
 
 /// Bytes that no two blocks have in common.
-fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+pub(super) fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2).wrapping_add(1);
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
