@@ -204,6 +204,7 @@ pub fn begin(
     record.log_parent = log_parent;
     record.databases_bytes = survey.bytes;
     record.left_out.clone_from(&survey.left_out);
+    record.parted.clone_from(&survey.parted);
     record.excluded = survey.excluded;
     record.instance.clone_from(&survey.instance);
     warn_of_left_out(&survey.left_out, observer);

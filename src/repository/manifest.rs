@@ -99,6 +99,9 @@ pub struct Manifest {
     pub proof: Option<ProofTotals>,
     /// What the engine left out, and why.
     pub left_out: Vec<LeftOut>,
+    /// Names of one file that are stored as files of their own, because one of them is a log; a hundred at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parted: Vec<LeftOut>,
     /// What was left out as asked.
     #[serde(default, skip_serializing_if = "Exclusion::is_empty")]
     pub exclusion: Exclusion,
@@ -345,3 +348,4 @@ pub(crate) mod tests {
         assert_eq!(Manifest::parse(b"{\"format\":1").expect_err("damaged").exit_code().number(), 3);
     }
 }
+            parted: Vec::new(),
