@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use common::Host;
 use common::chain::Increment;
-use common::forge::{flip, reseal};
+use common::forge::{flip, reseal, sha256};
 
 /// Bytes that do not repeat.
 fn noise(bytes: usize, mut seed: u64) -> Vec<u8> {
@@ -318,6 +318,97 @@ fn a_line_that_leads_to_something_else_does_not_pass() {
 }
 
 #[test]
+fn two_lines_that_differ_about_one_content_are_found() {
+    let host = Host::quick_with_app();
+    host.write("app/old-name", "moved later");
+    host.ok(&["backup", "app", "--to", "repo", "--engine", "files"]);
+    let full = host.backups("repo").remove(0);
+    let second = Increment::begin(&host);
+    let mut line = second.line("old-name");
+    line["held"] = json!({ "by": full, "path": "data/old-name" });
+    let (mut one, mut other) = (line.clone(), line);
+    (one["path"], other["path"]) = ("new-name".into(), "newer-name".into());
+    other["sha256"] = "0".repeat(64).into();
+    let second = second.add(one).add(other).same_but("old-name").publish();
+    // Nobody reads the content twice where its own backup is verified as well: only the lines can tell.
+    for ids in [&[][..], &["2"]] {
+        let ran = host.run(&[&["verify", "repo"], ids].concat()).exits(3);
+        ran.prints(&format!("{second}: files.jsonl: file-list: "))
+            .prints("another line says something else of the same content");
+    }
+}
+
+#[test]
+fn a_hash_that_the_home_of_content_does_not_know_is_computed() {
+    let host = Host::quick_with_app();
+    let mut content = noise(100_000, 7);
+    host.write("app/big", &content);
+    host.ok(&["backup", "app", "--to", "repo", "--engine", "files"]);
+    content[50_000] ^= 1;
+    let second = Increment::begin(&host).same_but("big").changed("big", &content).publish();
+    let third = Increment::begin(&host);
+    let mut line = third.line("big");
+    line["sha256"] = sha256(&content).into();
+    let third = third.same_but("big").add(line).publish();
+    host.ok(&["verify", "repo"]);
+    let folder = |id: &str| host.path("repo/backups").join(id);
+    forge_held(&folder(&third), "big", |line| line["sha256"] = "0".repeat(64).into());
+    for ids in [&[][..], &["3"]] {
+        let ran = host.run(&[&["verify", "repo"], ids].concat()).exits(3);
+        ran.prints(&format!("{third}: blocks/data/big in {second}, which holds it: hash: 0000"));
+    }
+    forge_held(&folder(&second), "big", |line| line["sha256"] = "2".repeat(64).into());
+    for ids in [&["1", "2"][..], &["2"]] {
+        let ran = host.run(&[&["verify", "repo"], ids].concat()).exits(3);
+        ran.prints(&format!("{second}: blocks/data/big: hash: 2222"));
+    }
+    forge_held(&folder(&second), "big", |line| line["blocks"]["sha256"] = "1".repeat(64).into());
+    host.run(&["verify", "repo", "2"]).exits(3).prints(&format!("{second}: blocks/data/big: hash: 1111"));
+}
+
+#[test]
+fn blocks_that_are_not_where_a_table_says_are_found_without_their_content() {
+    let host = Host::quick_with_app();
+    let mut files = [("big", noise(100_000, 7)), ("bug", noise(100_000, 8))];
+    for (name, content) in &files {
+        host.write(&format!("app/{name}"), content);
+    }
+    host.ok(&["backup", "app", "--to", "repo", "--engine", "files"]);
+    let mut publish = |at: usize| {
+        files.iter_mut().fold(Increment::begin(&host), |increment, (name, content)| {
+            content[at] ^= 1;
+            increment.same_but(name).changed(name, content)
+        })
+    };
+    let second = publish(20_000).publish();
+    let third = publish(40_000).publish();
+    host.ok(&["verify", "repo"]);
+    // The two files of blocks of the second backup change places, and every hash of theirs fits.
+    let folder = |id: &str| host.path("repo/backups").join(id);
+    let list = fs::read_to_string(folder(&second).join("files.jsonl")).expect("read");
+    let path = |name: &str| folder(&second).join("blocks/data").join(name);
+    let facts = |name: &str| {
+        let mut lines = list.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        lines.find(|line| line["path"] == name).expect("a line")["blocks"].clone()
+    };
+    fs::rename(path("big"), host.path("aside")).expect("renamed");
+    fs::rename(path("bug"), path("big")).expect("renamed");
+    fs::rename(host.path("aside"), path("bug")).expect("renamed");
+    for (name, other) in [("big", "bug"), ("bug", "big")] {
+        forge_held(&folder(&second), name, |line| line["blocks"] = facts(other));
+    }
+    let changed = sha256(&fs::read(folder(&second).join("manifest.json")).expect("read"));
+    reseal(&folder(&third), |manifest| {
+        manifest["parent"]["manifest_sha256"] = changed.clone().into();
+        manifest["previous"] = Value::Null;
+    });
+    let ran = host.run(&["verify", "repo"]).exits(3);
+    for name in ["big", "bug"] {
+        assert!(ran.stdout.contains(&format!("{third}: blocks/data/{name}: chain")), "{}", ran.stdout);
+    }
+}
+
+#[test]
 fn a_lie_in_the_middle_of_a_chain_is_found_by_those_who_need_it() {
     let host = Host::quick_with_app();
     host.ok(&["backup", "app", "--to", "repo", "--engine", "files"]);
@@ -334,6 +425,34 @@ fn a_lie_in_the_middle_of_a_chain_is_found_by_those_who_need_it() {
     let ran = host.run(&["verify", "repo"]).exits(3);
     assert!(ran.stdout.contains(&format!("{second}: files.jsonl: file-list")), "{}", ran.stdout);
     assert!(ran.stdout.contains(&format!("{third}: manifest.json: chain")), "{}", ran.stdout);
+}
+
+#[test]
+fn a_manifest_that_contradicts_itself_is_found() {
+    let host = Host::quick_with_app();
+    host.ok(&["backup", "app", "--to", "repo", "--engine", "files"]);
+    host.write("app/new", "appeared");
+    host.ok(&["backup", "app", "--to", "repo", "--kind", "incremental"]);
+    let (last, ids) = (host.backup_folder(), host.backups("repo"));
+    let kept = ["manifest.json", "SHA256SUMS"].map(|name| (name, fs::read(last.join(name)).expect("read")));
+    let lies: [(Lie, &str); 8] = [
+        (&|it| it["changes"] = "logs".into(), "it holds logs instead of databases"),
+        (&|it| it["changes"] = Value::Null, "does not say whether by blocks or by logs"),
+        (&|it| it["kind"] = "full".into(), "is said to be full"),
+        (&|it| it["parent"] = Value::Null, "it builds on nothing"),
+        (&|it| it["consolidates"] = it["parent"].clone(), "put together from the chain of"),
+        (&|it| it["id"] = ids[1].replace("incremental", "full").into(), "its manifest is that of"),
+        (&|it| it["previous"] = json!({"id": ids[0], "manifest_sha256": "0"}), ": chain: "),
+        (&|it| it["consolidates"] = json!({"id": ids[0], "manifest_sha256": "0"}), ": chain: "),
+    ];
+    for (lie, told) in lies {
+        reseal(&last, lie);
+        host.run(&["verify", "repo", "2"]).exits(3).prints(told);
+        for (name, text) in &kept {
+            fs::write(last.join(name), text).expect("written");
+        }
+    }
+    host.ok(&["verify", "repo"]);
 }
 
 #[test]

@@ -237,6 +237,40 @@ fn a_name_outside_of_the_storage_changes_nothing() {
 }
 
 #[test]
+fn names_of_one_file_come_apart_where_one_is_a_log_and_it_is_said() {
+    let host = Host::quick();
+    for (first, second) in
+        [("app/a", "app/wal.1"), ("app/wal.2", "app/z"), ("app/wal.3", "app/wal.4"), ("app/m", "app/n")]
+    {
+        host.write(first, first);
+        fs::hard_link(host.path(first), host.path(second)).expect("linked");
+    }
+    let ran = host.ok(&["backup", "app", "--to", "repo", "--log", "wal.*"]);
+    let what = "are names of one file, and one of them is a log";
+    assert_eq!(ran.stderr.matches(what).count(), 3, "no others: {}", ran.stderr);
+    let names = ["wal.1 and a", "z and wal.2", "wal.4 and wal.3"];
+    names.iter().fold(ran, |ran, names| ran.says(&format!("{names} {what}")));
+    let manifest: Value =
+        serde_json::from_slice(&fs::read(host.backup_folder().join("manifest.json")).expect("read")).expect("JSON");
+    assert_eq!(
+        manifest["parted"],
+        serde_json::json!([
+            {"path": "wal.1", "reason": "another name of a"},
+            {"path": "wal.4", "reason": "another name of wal.3"},
+            {"path": "z", "reason": "another name of wal.2"},
+        ])
+    );
+    host.ok(&["restore", "repo", "--into", "out"]);
+    let links = |name: &str| fs::metadata(host.path("out").join(name)).expect("looked at").nlink();
+    assert_eq!(["a", "wal.1", "wal.2", "z", "wal.3", "wal.4", "m", "n"].map(links), [1, 1, 1, 1, 1, 1, 2, 2]);
+    assert_eq!(fs::read(host.path("out/z")).expect("read"), b"app/wal.2");
+
+    // Without logs nothing comes apart, and nobody hears of it.
+    let ran = host.ok(&["backup", "app", "--to", "other"]);
+    assert!(!ran.stderr.contains("names of one file"), "{}", ran.stderr);
+}
+
+#[test]
 fn a_name_that_became_a_file_of_its_own_after_begin_is_read_as_one() {
     let host = Host::quick();
     host.write("app/a", "first");

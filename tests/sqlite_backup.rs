@@ -217,6 +217,43 @@ fn damage_inside_a_database_is_found_by_verify_and_check() {
     assert_eq!((&damage["kind"], &damage["exit_code"]), (&json!("integrity"), &json!(3)));
 }
 
+/// A database of which a second backup holds changed blocks only, and which is damaged where its page 6 begins.
+fn changed_bank(host: &Host, bytes: &[u8]) {
+    drop(found_bank(&host.path("app/bank.db"), "delete"));
+    host.ok(&["backup", "app", "--to", "repo"]);
+    let file = fs::OpenOptions::new().write(true).open(host.path("app/bank.db")).expect("opened");
+    file.write_all_at(bytes, 5 * 4096).expect("written");
+    host.ok(&["backup", "app", "--to", "repo", "--kind", "incremental"]);
+    assert!(host.backup_folder().join("blocks/data/bank.db").exists() && !host.stored("bank.db").exists());
+}
+
+#[test]
+fn a_database_that_is_put_together_from_several_backups_is_shown_to_sqlite_too() {
+    let host = Host::new();
+    drop(found_bank(&host.path("app/quiet.db"), "delete"));
+    changed_bank(&host, &[0xff; 64]);
+    fs::create_dir(host.path("scratch")).expect("made");
+    let verify = |arguments: &[&str], scratch: &str| {
+        let mut command = host.command(&[&["verify", "repo"], arguments].concat());
+        command.env("TMPDIR", host.path(scratch));
+        finish(command)
+    };
+    // Alone, and where what it builds on is verified in the same run.
+    for arguments in [&["2"][..], &[]] {
+        let ran = verify(arguments, "scratch").exits(3);
+        ran.prints("blocks/data/bank.db: integrity: ").prints("quick_check; its bytes are those of the source");
+        assert_eq!(names(&host.path("scratch")), [""; 0], "the copy is gone");
+    }
+    verify(&["2", "--deep"], "scratch").exits(3).prints("integrity_check; its bytes");
+    verify(&["1"], "scratch").exits(0);
+    // A place that is none stops nothing else, and is told.
+    let ran = verify(&[], "not-there").exits(0);
+    let ran =
+        ran.says("blocks/data/bank.db: integrity: quick_check was not asked, as no copy of it could be put together");
+    assert_eq!(ran.stderr.matches("was not asked").count(), 1, "quiet.db stands as it is: {}", ran.stderr);
+    assert!(!ran.stderr.contains("as it was when"), "{}", ran.stderr);
+}
+
 #[test]
 fn an_index_that_lies_is_found_by_a_deep_look_alone() {
     let host = Host::new();

@@ -241,9 +241,13 @@ fn record(repository: &Repository, backup: &Backup, verified: &Verified, ui: &mu
     }
 }
 
-/// What was so when it was backed up is told again, and is no damage of the backup (decision 19).
+/// What was so when it was backed up is told again, and is no damage of the backup (decision 19); nor is what SQLite cannot
+/// tell, or was not asked.
 fn warn(backup: &Backup, known: &Damage, ui: &mut Ui) {
-    let message = format!("{}, as it was when it was backed up", describe(backup, known));
+    let mut message = describe(backup, known);
+    if known.kind != DamageKind::Integrity {
+        message += ", as it was when it was backed up";
+    }
     ui.warning(&Warning { jet: known.jet, message, file: Some(known.file.clone()) });
 }
 

@@ -389,7 +389,7 @@ impl Engine for FilesEngine {
     }
 
     fn survey(&self, stop: &StopToken, take: &mut dyn FnMut(Surveyed) -> Result<()>) -> Result<()> {
-        let mut hard_links = HardLinks::default();
+        let (mut hard_links, mut names) = (HardLinks::default(), HardLinks::default());
         let mut used = vec![false; self.limits.excludes.given().len()];
         let mut all_listed = true;
         self.walk(stop, &mut |seen| {
@@ -404,6 +404,13 @@ impl Engine for FilesEngine {
                 }
             };
             all_listed &= !unlisted;
+            if kind == Kind::File
+                && !self.logs.is_empty()
+                && let Some(first) = names.earlier(&path, &stat)
+                && (self.logs.is_match(&path) || self.logs.is_match(&first))
+            {
+                take(Surveyed::Parted(path.clone(), first))?;
+            }
             let role = match kind {
                 Kind::File if self.logs.is_match(&path) => return Ok(()),
                 Kind::File => Role::Database,

@@ -152,6 +152,9 @@ pub enum Surveyed {
     LeftOut(LeftOut),
     /// Something that is not taken, as asked; relative to the storage, and why.
     Excluded(PathBuf, String),
+    /// A further name of a file, and the name under which it was seen first, where both are stored as files of their own
+    /// because one of them is a log: logs are read at another time. Relative to the storage.
+    Parted(PathBuf, PathBuf),
     /// The patterns for what is not taken that match nothing but what others leave out with all below it, by their
     /// numbers. Not said where that cannot be known, because a directory could not be listed.
     UnusedPatterns(Vec<usize>),

@@ -215,6 +215,7 @@ pub fn begin(
     record.log_parent = log_parent;
     record.databases_bytes = survey.bytes;
     record.left_out.clone_from(&survey.left_out);
+    record.parted.clone_from(&survey.parted);
     record.excluded = survey.excluded;
     record.instance.clone_from(&survey.instance);
     tell_of_survey(options, places.engine, &survey, observer);

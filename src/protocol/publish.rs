@@ -535,6 +535,7 @@ fn manifest_of(
         roots: record.roots(),
         proof: totals.proof,
         left_out: record.left_out.clone(),
+        parted: record.parted.clone(),
         exclusion: record.exclusion.clone(),
         left_out_as_asked: record.excluded,
         proven: how.prove,

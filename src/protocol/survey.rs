@@ -18,6 +18,9 @@ use crate::session::event::Kind;
 use crate::session::record::Counts;
 use crate::stream::stop::StopToken;
 
+/// Names of one file that come apart, as far as each is told; memory has a bound.
+const PARTED_NAMED_MAX: usize = 100;
+
 /// What a storage holds.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
@@ -35,6 +38,10 @@ pub struct Survey {
     pub allocated: u64,
     /// What is left out though nobody asked for that, and why.
     pub left_out: Vec<LeftOut>,
+    /// Names of one file that are stored as files of their own, and why.
+    pub parted: Vec<LeftOut>,
+    /// How many more there are.
+    pub more_parted: u64,
     /// How many entries, or directories with all below them, are left out as asked.
     pub excluded: u64,
     /// The patterns that leave nothing out, by their numbers, where that is known.
@@ -119,6 +126,10 @@ impl Look<'_> {
             }
             plan.as_mut().map_or(Ok(()), |plan| plan.write_entry(&entry))
         })?;
+        if survey.more_parted > 0 {
+            let message = format!("{} more names of files are stored as files of their own", survey.more_parted);
+            observer.warning(&Warning { jet: None, message, file: None });
+        }
         *wanted = comparison.as_mut().map(Comparison::torn).unwrap_or_default();
         let compared = match (comparison, self.parent) {
             (Some(comparison), Some(parent)) => Some(comparison.finish(parent, plan)?),
@@ -149,6 +160,17 @@ impl Look<'_> {
             Surveyed::Notice(Notice { jet, message, file }) => {
                 observer.warning(&Warning { jet, message, file: Some(file) });
             }
+            Surveyed::Parted(..) if self.wanted == Wanted::Content => {}
+            Surveyed::Parted(name, first) if survey.parted.len() < PARTED_NAMED_MAX => {
+                let (name_text, first_text) = (printable(&name), printable(&first));
+                survey.parted.push(LeftOut::new(&name, format!("another name of {first_text}")));
+                let message = format!(
+                    "{name_text} and {first_text} are names of one file, and one of them is a log: each is stored, and \
+                     will be restored, as a file of its own"
+                );
+                observer.warning(&Warning { jet: None, message, file: Some(name) });
+            }
+            Surveyed::Parted(..) => survey.more_parted += 1,
             Surveyed::Instance(facts) => survey.instance = Some(*facts),
             Surveyed::UnusedPatterns(numbers) => survey.unused_patterns = Some(numbers),
             Surveyed::Excluded(name, why) => {

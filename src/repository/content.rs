@@ -11,7 +11,7 @@ use super::store::Store;
 use super::stored::{StoredFile, damaged, not_as_listed};
 use crate::error::{Error, ExitCode, Result};
 use crate::stream::earlier::Within;
-use crate::stream::source::{Got, Source};
+use crate::stream::source::Source;
 
 /// Opens what the lines of one backup are about.
 #[derive(Clone, Debug)]
@@ -75,22 +75,33 @@ impl Contents {
         let home = self.home(line);
         match line.within {
             Within::Data => Ok(Box::new(StoredFile::open(&*self.store, &home.join(place), line, attributes)?)),
-            Within::Blocks => {
-                let assembled = Assembled::open(&self.shelf()?, &home, &place, &path, line.size, attributes)?;
-                Ok(Box::new(assembled.with_holes(line.holes.clone())))
-            }
+            Within::Blocks => Ok(Box::new(self.assembled(line)?.with_holes(line.holes.clone()))),
         }
+    }
+
+    /// Opens the content of a line that is in files of blocks.
+    fn assembled(&self, line: &FileLine) -> Result<Assembled> {
+        let path = line.path().unwrap_or_default();
+        let sound = self.place(line).zip(line.attributes());
+        let (place, attributes) = sound.ok_or_else(|| damaged(&path, "its line cannot be believed"))?;
+        Assembled::open(&self.shelf()?, &self.home(line), &place, &path, line.size, attributes)
+    }
+
+    /// The content of a line, for whoever wants pieces of it.
+    pub fn pieces<'a>(&'a self, line: &'a FileLine) -> Pieces<'a> {
+        Pieces { contents: self, line, assembled: None }
     }
 
     /// So many bytes of the content of a line, from a byte on; fewer where it ends.
     pub fn read(&self, line: &FileLine, offset: u64, length: usize) -> Result<Vec<u8>> {
+        self.pieces(line).read(offset, length)
+    }
+
+    fn read_stored(&self, line: &FileLine, offset: u64, length: usize) -> Result<Vec<u8>> {
         let path = line.path().unwrap_or_default();
-        if line.within == Within::Blocks {
-            return read_assembled(&mut *self.open(line)?, offset, length);
-        }
         let place = self.place(line).ok_or_else(|| damaged(&path, "its line cannot be believed"))?;
         let stored = self.home(line).join(place);
-        let mut bytes = Vec::with_capacity(length);
+        let mut bytes = Vec::new();
         let input = self.store.open(&stored, offset, false)?;
         let read = input.take(length as u64).read_to_end(&mut bytes);
         read.map_err(|e| Error::io("read", &self.store.describe(&stored), &e))?;
@@ -108,67 +119,24 @@ impl Contents {
     }
 }
 
-/// Bytes that are read at once of what is put together.
-const PIECE_BYTES: usize = 64 * 1024;
-
-/// Takes a piece out of what can only be read from its begin.
-fn read_assembled(source: &mut dyn Source, offset: u64, length: usize) -> Result<Vec<u8>> {
-    let (mut at, end) = (0_u64, offset.saturating_add(length as u64));
-    let mut bytes = Vec::with_capacity(length);
-    let mut buffer = vec![0; PIECE_BYTES];
-    while at < end {
-        let (got, is_hole) = match source.next(&mut buffer)? {
-            Got::Data(got) => (got as u64, false),
-            Got::Hole(got) => (got, true),
-            Got::End => break,
-        };
-        let (from, to) = (offset.saturating_sub(at).min(got), (end - at).min(got));
-        let (from, to) = (usize::try_from(from).unwrap_or(usize::MAX), usize::try_from(to).unwrap_or(usize::MAX));
-        if from < to {
-            if is_hole {
-                bytes.resize(bytes.len() + (to - from), 0);
-            } else {
-                bytes.extend_from_slice(&buffer[from..to]);
-            }
-        }
-        at = at.saturating_add(got);
-    }
-    Ok(bytes)
+/// Pieces of the content of one line. Of what is put together from blocks each costs what it is long, and the tables on the
+/// way there: once for all that are asked for in ascending order.
+pub struct Pieces<'a> {
+    contents: &'a Contents,
+    line: &'a FileLine,
+    assembled: Option<Assembled>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::stream::source::Settled;
-
-    /// Gives data and holes in turns.
-    struct Pieces(Vec<Got>, u8);
-
-    impl Source for Pieces {
-        fn next(&mut self, buffer: &mut [u8]) -> Result<Got> {
-            self.1 += 1;
-            let got = if self.0.is_empty() { Got::End } else { self.0.remove(0) };
-            if let Got::Data(bytes) = got {
-                buffer[..bytes].fill(self.1);
-            }
-            Ok(got)
+impl Pieces<'_> {
+    /// So many bytes, from a byte on; fewer where the content ends.
+    pub fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>> {
+        if self.line.within == Within::Data {
+            return self.contents.read_stored(self.line, offset, length);
         }
-
-        fn finish(self: Box<Self>) -> Result<Settled> {
-            Ok(Settled::Changed("nobody asks".to_owned()))
-        }
-    }
-
-    #[test]
-    fn a_piece_is_cut_out_wherever_it_lies() {
-        let read = |offset, length| {
-            let pieces = vec![Got::Data(3), Got::Hole(4), Got::Data(3)];
-            read_assembled(&mut Pieces(pieces, 0), offset, length).expect("read")
+        let assembled = match self.assembled.take().filter(|assembled| assembled.at() <= offset) {
+            Some(assembled) => assembled,
+            None => self.contents.assembled(self.line)?,
         };
-        assert_eq!(read(0, 10), [1, 1, 1, 0, 0, 0, 0, 3, 3, 3]);
-        assert_eq!(read(2, 3), [1, 0, 0]);
-        assert_eq!(read(4, 5), [0, 0, 0, 3, 3]);
-        assert_eq!(read(8, 100), [3, 3]);
-        assert_eq!((read(10, 1), read(3, 0), read(u64::MAX, 1)), (vec![], vec![], vec![]));
+        self.assembled.insert(assembled).read_from(offset, length)
     }
 }

@@ -65,7 +65,8 @@ impl Repository {
             if let Content::Log(header, _) = recognise(&head, line.size) {
                 let created = header.created.0;
                 if header.generation.0 == generation {
-                    let settled = Settled::of(&header, line.size, &mut |at, length| contents.read(&line, at, length))?;
+                    let mut pieces = contents.pieces(&line);
+                    let settled = Settled::of(&header, line.size, &mut |at, length| pieces.read(at, length))?;
                     last = Some(LastLog { generation, created, settled });
                 }
             }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::ese::facts::{Facts, Named};
 use crate::engine::{EngineName, LeftOut};
-use crate::error::{Error, ExitCode, Result};
+use crate::error::{Error, ExitCode, Result, printable};
 use crate::paths;
 use crate::roots::Roots;
 use crate::session::event::{Failure, Kind, Outcome};
@@ -99,6 +99,9 @@ pub struct Manifest {
     pub proof: Option<ProofTotals>,
     /// What the engine left out, and why.
     pub left_out: Vec<LeftOut>,
+    /// Names of one file that are stored as files of their own, because one of them is a log; a hundred at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parted: Vec<LeftOut>,
     /// What was left out as asked.
     #[serde(default, skip_serializing_if = "Exclusion::is_empty")]
     pub exclusion: Exclusion,
@@ -236,6 +239,37 @@ impl Manifest {
         }
         serde_json::from_slice(text).map_err(damaged)
     }
+
+    /// What it says that cannot all be true, whatever other backups there are; none where nothing speaks against it.
+    pub fn contradiction(&self) -> Option<String> {
+        let kind = self.kind.name();
+        if BackupId::parse(&self.id).is_none_or(|id| !id.text.ends_with(&format!("-{kind}"))) {
+            return Some(format!("{} is said to be {kind}", printable(&self.id)));
+        }
+        let builds = matches!(self.kind, Kind::Incremental | Kind::Differential);
+        match (&self.parent, self.changes) {
+            (Some(parent), _) if !builds => Some(format!("{kind}, and it builds on {}", printable(&parent.id))),
+            (None, _) if builds => Some(format!("{kind}, and it builds on nothing")),
+            (Some(_), None) => {
+                Some("it builds on another one, and does not say whether by blocks or by logs".to_owned())
+            }
+            (None, Some(_)) => Some("it says how it holds what changed, and builds on nothing".to_owned()),
+            (Some(_), Some(Changes::Logs)) if self.engine != EngineName::Ese => {
+                Some(format!("it holds logs instead of databases, which the engine {} does not have", self.engine))
+            }
+            _ => self.consolidates.as_ref().and_then(|link| self.no_consolidation_of(link)),
+        }
+    }
+
+    /// Why it cannot have been put together from another one's chain.
+    fn no_consolidation_of(&self, link: &Link) -> Option<String> {
+        let of = printable(&link.id);
+        if self.kind != Kind::Full {
+            return Some(format!("{}, and put together from the chain of {of}", self.kind.name()));
+        }
+        let is_older = BackupId::parse(&link.id).is_some_and(|id| id.sequence < self.sequence);
+        (!is_older).then(|| format!("it was put together from the chain of {of}, which is no older backup"))
+    }
 }
 
 /// The name of a backup's folder, taken apart.
@@ -273,6 +307,60 @@ impl BackupId {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_manifest_says_must_hold_together() {
+        let says = |change: &dyn Fn(&mut Manifest)| {
+            let mut manifest = Manifest { sequence: 7, ..manifest() };
+            change(&mut manifest);
+            manifest.id = BackupId::new(7, manifest.began, manifest.kind).text;
+            manifest.contradiction().unwrap_or_default()
+        };
+        let link = |sequence| {
+            let id = BackupId::new(sequence, manifest().began, Kind::Full).text;
+            Some(Link { id, manifest_sha256: String::new() })
+        };
+        assert_eq!(manifest().contradiction(), None);
+        assert_eq!(says(&|it| it.consolidates = link(6)), "");
+        for kind in [Kind::Incremental, Kind::Differential] {
+            let builds = |it: &mut Manifest| (it.kind, it.parent, it.changes) = (kind, link(1), Some(Changes::Blocks));
+            assert_eq!(says(&builds), "");
+            let by_logs = |it: &mut Manifest| (it.kind, it.parent, it.changes) = (kind, link(1), Some(Changes::Logs));
+            assert!(says(&by_logs).contains("logs instead of databases"));
+            assert_eq!(
+                says(&|it| {
+                    by_logs(it);
+                    it.engine = EngineName::Ese;
+                }),
+                ""
+            );
+            assert!(
+                says(&|it| {
+                    builds(it);
+                    it.changes = None;
+                })
+                .contains("by blocks or by logs")
+            );
+            assert!(says(&|it| it.kind = kind).contains("builds on nothing"));
+            assert!(
+                says(&|it| {
+                    builds(it);
+                    it.consolidates = link(6);
+                })
+                .contains("put together")
+            );
+        }
+        for kind in [Kind::Full, Kind::Copy] {
+            assert!(says(&|it| (it.kind, it.parent) = (kind, link(1))).contains("and it builds on"));
+            assert!(says(&|it| (it.kind, it.changes) = (kind, Some(Changes::Blocks))).contains("builds on nothing"));
+        }
+        assert!(says(&|it| it.consolidates = link(7)).contains("no older backup"));
+        let nonsense = Link { id: "../../etc".to_owned(), manifest_sha256: String::new() };
+        assert!(says(&|it| it.consolidates = Some(nonsense.clone())).contains("no older backup"));
+        assert!(says(&|it| (it.kind, it.consolidates) = (Kind::Copy, link(6))).contains("copy, and put together"));
+        let renamed = Manifest { kind: Kind::Copy, ..manifest() };
+        assert!(renamed.contradiction().expect("one").contains("said to be copy"));
+    }
 
     /// A manifest of a full backup that holds nothing.
     pub fn manifest() -> Manifest {
@@ -312,6 +400,7 @@ pub(crate) mod tests {
             instance: None,
             proof: None,
             left_out: Vec::new(),
+            parted: Vec::new(),
             exclusion: Exclusion::default(),
             left_out_as_asked: 0,
             proven: false,

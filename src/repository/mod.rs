@@ -29,6 +29,7 @@ pub mod stored;
 pub mod tags;
 pub mod verified;
 pub mod verify;
+mod verify_database;
 mod verify_file;
 mod verify_frame;
 

@@ -103,9 +103,9 @@ pub fn examine(repository: &Repository, backup: &Backup, chain: &Chain, stop: &S
         members.push(Member { path, root, below, role: line.role, generation: line.generation });
         match (line.role, &found.content) {
             (Role::Database, Content::Database(header, _)) => {
-                let inside = look_inside_with(header, line.size, &mut |offset, length| {
-                    contents.read(&line, offset, length).ok()
-                });
+                let mut pieces = contents.pieces(&line);
+                let inside =
+                    look_inside_with(header, line.size, &mut |offset, length| pieces.read(offset, length).ok());
                 set.databases.push((found, inside));
             }
             (Role::Database, _) => set.databases.push((found, Inside::default())),

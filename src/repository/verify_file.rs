@@ -11,10 +11,10 @@ use super::damage::{Damage, DamageKind};
 use super::file_list::FileLine;
 use super::store::Store;
 use super::verify::{Elsewhere, Verification, not_as_listed};
+use super::verify_database::{AssembledCopy, ask_stored, is_asked};
 use crate::engine::Role;
 use crate::engine::ese::page::PageSize;
 use crate::engine::ese::prove::{Flaw, FlawKind, Prover, What};
-use crate::engine::sqlite::check::{self, Verdict};
 use crate::error::{Error, ExitCode, Jet, Result};
 use crate::hex::hex;
 use crate::stream::earlier::Within;
@@ -90,7 +90,10 @@ pub(super) fn check_blocks(contents: &Contents, line: &FileLine, buffer: &mut [u
     how.tally.files.fetch_add(1, Ordering::Relaxed);
     match how.elsewhere {
         Elsewhere::Unread => Ok(()),
-        Elsewhere::But(proven) if sources_are(&shelf, folder, &place, &path, proven)? => {
+        // SQLite has to see a database as a whole, in each backup in which it changed, and so has whoever knows its hash.
+        Elsewhere::But(proven)
+            if !is_asked(line, how) && line.sha256.is_none() && sources_are(&shelf, folder, &place, &path, proven)? =>
+        {
             let mut found = |error: Error| (how.report)(Damage::told(&stored, DamageKind::Chain, error.message()));
             let checked = blocks::check_tables(&shelf, folder, &place, &path, line.size, &mut found);
             checked.or_else(|error| report_or(&error, &stored, how))
@@ -140,6 +143,7 @@ fn check_assembled(
     };
     let mut prover = prover_of(line);
     let mut flaws = Flaws { count: 0, path: &path, line, how };
+    let mut copy = AssembledCopy::begin(line, how);
     let mut hasher = line.sha256.as_ref().map(|_| Sha256::new());
     let mut bytes = 0_u64;
     loop {
@@ -147,6 +151,9 @@ fn check_assembled(
         match source.next(buffer) {
             Ok(Got::End) => break,
             Ok(Got::Data(got)) => {
+                if let Some(copy) = &mut copy {
+                    copy.write(&buffer[..got]);
+                }
                 if let Some(hasher) = &mut hasher {
                     hasher.update(&buffer[..got]);
                 }
@@ -157,6 +164,9 @@ fn check_assembled(
                 how.tally.bytes.fetch_add(got as u64, Ordering::Relaxed);
             }
             Ok(Got::Hole(got)) => {
+                if let Some(copy) = &mut copy {
+                    copy.skip(got);
+                }
                 if let Some(hasher) = &mut hasher {
                     hash_hole(hasher, got, how)?;
                 }
@@ -180,6 +190,8 @@ fn check_assembled(
         && computed != *stored
     {
         (how.report)(Damage::new(&path, DamageKind::Hash, stored, computed));
+    } else if let Some(copy) = copy {
+        copy.ask(&path, how)?;
     }
     Ok(())
 }
@@ -260,26 +272,7 @@ fn check_plain(
     } else if computed != stored {
         (how.report)(Damage::new(path, DamageKind::Hash, stored, computed));
     } else {
-        check_database(store, &folder.join(path), path, line, how)?;
-    }
-    Ok(())
-}
-
-/// Asks SQLite about a database whose bytes are those that were stored: what it finds was so in the source.
-fn check_database(store: &dyn Store, place: &Path, path: &Path, line: &FileLine, how: &Verification) -> Result<()> {
-    let (Some(depth), Some(_), 1..) = (how.databases, &line.sqlite, line.size) else { return Ok(()) };
-    let Some(place) = store.local_path(place) else { return Ok(()) };
-    let damage = |what: String| Damage::new(path, DamageKind::Integrity, "", what);
-    match check::stored(&place, depth, how.stop)? {
-        Verdict::Sound => {}
-        Verdict::Damaged(found) => {
-            for what in found {
-                (how.report)(damage(format!("{what} ({}; its bytes are those of the source)", depth.name())));
-            }
-        }
-        Verdict::Unknown(why) => {
-            (how.report)(Damage { is_known: true, ..damage(format!("{} cannot tell here: {why}", depth.name())) });
-        }
+        ask_stored(store, &folder.join(path), path, line, how)?;
     }
     Ok(())
 }

@@ -68,6 +68,9 @@ pub struct Record {
     /// What the engine leaves out, with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
+    /// Names of one file that are stored as files of their own, as far as each was told, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parted: Vec<LeftOut>,
     /// How many entries, or directories with all below them, are left out as asked.
     #[serde(default)]
     pub excluded: u64,
@@ -251,6 +254,7 @@ impl Record {
             by: Who::current(),
             databases_bytes: 0,
             left_out: Vec::new(),
+            parted: Vec::new(),
             excluded: 0,
             ese: None,
             instance: None,

@@ -383,11 +383,14 @@ impl EseEngine {
         Some(Surveyed::LeftOut(LeftOut::usual(&path, why)))
     }
 
-    /// What becomes of a file, where it is the engine's own; a further name of one that is not read here stands alone.
+    /// What becomes of a file, where it is the engine's own; a further name of one that is not read here stands alone, which
+    /// is told of logs and the checkpoint.
     fn take_file(&self, mut entry: Entry, story: &Story, take: &mut dyn FnMut(Surveyed) -> Result<()>) -> Result<()> {
         entry.role = match story.places.get(&entry.path) {
             Some(Place::Database) => Role::Database,
-            Some(Place::LogPhase | Place::Carried) => return Ok(()),
+            Some(Place::LogPhase | Place::Carried) => {
+                return entry.hard_link.map_or(Ok(()), |first| take(Surveyed::Parted(entry.path, first)));
+            }
             Some(Place::LeftOut(why)) => return take(Surveyed::LeftOut(LeftOut::usual(&entry.path, why))),
             None if self.terms.engine_files => {
                 return take(Surveyed::Excluded(entry.path, "--engine-files".to_owned()));
@@ -399,7 +402,11 @@ impl EseEngine {
             Some(Place::LogPhase | Place::Carried | Place::LeftOut(_)) => false,
             None => !self.terms.engine_files,
         };
-        entry.hard_link = entry.hard_link.filter(is_read_here);
+        if let Some(first) = entry.hard_link.take_if(|first| !is_read_here(first))
+            && matches!(story.places.get(&first), Some(Place::LogPhase | Place::Carried))
+        {
+            take(Surveyed::Parted(entry.path.clone(), first))?;
+        }
         take(Surveyed::Entry(entry))
     }
 }

@@ -54,6 +54,38 @@ impl Scratch {
     pub fn database(&self) -> PathBuf {
         self.0.join("database")
     }
+
+    /// Begins the copy of a database that is written from begin to end.
+    pub fn begin(&self) -> Result<Copy> {
+        let path = self.database();
+        Ok(Copy { output: create(&path)?, path })
+    }
+}
+
+/// A copy that is being written, from begin to end.
+#[derive(Debug)]
+pub struct Copy {
+    output: File,
+    path: PathBuf,
+}
+
+impl Copy {
+    /// Adds bytes.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        bytes.chunks(PIECE_BYTES).try_for_each(|piece| put(&mut self.output, piece, &self.path))
+    }
+
+    /// Adds so many zeros, as a hole.
+    pub fn skip(&mut self, bytes: u64) -> Result<()> {
+        let end = self.output.stream_position().ok().and_then(|at| at.checked_add(bytes));
+        let end = end.ok_or_else(|| Error::io("write", &self.path, &ErrorKind::FileTooLarge.into()))?;
+        self.output.seek(SeekFrom::Start(end)).map(drop).map_err(|e| Error::io("write", &self.path, &e))
+    }
+
+    /// Makes it as long as what was added.
+    pub fn finish(mut self) -> Result<()> {
+        finish(&mut self.output, &self.path)
+    }
 }
 
 impl Drop for Scratch {

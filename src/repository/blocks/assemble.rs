@@ -39,6 +39,18 @@ struct Table {
     bytes: u64,
 }
 
+/// Bytes that are read at once of a piece that somebody wants.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What was passed over of a table.
+enum Passed {
+    /// Whole blocks, of so many bytes.
+    Blocks(u64),
+    /// Nothing, but there is a run of zeros now.
+    Zeros(u64),
+    End,
+}
+
 /// What a table has next.
 enum Step {
     Zeros(u64),
@@ -76,6 +88,66 @@ impl Assembled {
     #[must_use]
     pub fn with_holes(self, holes: Vec<Hole>) -> Self {
         Self { holes: Some(holes.into()), ..self }
+    }
+
+    /// The next byte to give out.
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// So many bytes from a byte on, which was not given out yet; fewer where the file ends. Of what lies before it only
+    /// tables are read.
+    pub fn read_from(&mut self, offset: u64, length: usize) -> Result<Vec<u8>> {
+        self.pass(offset)?;
+        let mut piece = vec![0; READ_BYTES];
+        while self.at < offset {
+            let over = usize::try_from(offset - self.at).map_or(READ_BYTES, |over| over.min(READ_BYTES));
+            if self.fill(&mut piece[..over])? == 0 {
+                return Ok(Vec::new());
+            }
+        }
+        let mut bytes = Vec::new();
+        while bytes.len() < length {
+            let wanted = READ_BYTES.min(length - bytes.len());
+            match self.fill(&mut piece[..wanted])? {
+                0 => break,
+                got => bytes.extend_from_slice(&piece[..got]),
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// The next bytes, also where they are zeros; none where the file ends. What of a hole is not wanted stays to be given
+    /// out.
+    fn fill(&mut self, target: &mut [u8]) -> Result<usize> {
+        Ok(match self.next(target)? {
+            Got::Data(got) => got,
+            Got::Hole(got) => {
+                let now = usize::try_from(got).map_or(target.len(), |got| got.min(target.len()));
+                target[..now].fill(0);
+                let left = got - now as u64;
+                (self.zeros, self.at) = (self.zeros + left, self.at - left);
+                now
+            }
+            Got::End => 0,
+        })
+    }
+
+    /// Passes over zeros and whole blocks that lie before a byte.
+    fn pass(&mut self, to: u64) -> Result<()> {
+        while self.at < to && self.given == self.rest.len() {
+            if self.zeros > 0 {
+                let over = self.zeros.min(to - self.at);
+                (self.zeros, self.at) = (self.zeros - over, self.at + over);
+                continue;
+            }
+            match self.table.pass(to - self.at)? {
+                Passed::Blocks(0) | Passed::End => break,
+                Passed::Blocks(bytes) => self.at += bytes,
+                Passed::Zeros(bytes) => self.zeros = bytes,
+            }
+        }
+        Ok(())
     }
 
     /// Reads a run of blocks of one place into a buffer that is as long, and proves each of them.
@@ -164,18 +236,45 @@ impl Assembled {
 }
 
 impl Table {
+    /// Takes the next record where all blocks of this one were used; what it is, where it has no blocks.
+    fn advance(&mut self) -> Result<Option<Step>> {
+        if self.next < self.blocks.len() {
+            return Ok(None);
+        }
+        match self.reader.next()? {
+            Record::End { .. } => return Ok(Some(Step::End)),
+            Record::Zeros { bytes, .. } => return Ok(Some(Step::Zeros(bytes))),
+            Record::Blocks { first, bytes, hashes, places } => {
+                self.blocks.clear();
+                self.blocks.extend(hashes.iter().copied().zip(places.iter().copied()));
+                (self.first, self.bytes, self.next) = (first, bytes, 0);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Passes over whole blocks of one record, of so many bytes at most.
+    fn pass(&mut self, bytes_max: u64) -> Result<Passed> {
+        match self.advance()? {
+            Some(Step::Zeros(bytes)) => return Ok(Passed::Zeros(bytes)),
+            Some(_) => return Ok(Passed::End),
+            None => {}
+        }
+        let mut passed = 0;
+        while self.next < self.blocks.len() {
+            let bytes = bytes_of(self.next, self.bytes) as u64;
+            if passed + bytes > bytes_max {
+                break;
+            }
+            (passed, self.next) = (passed + bytes, self.next + 1);
+        }
+        Ok(Passed::Blocks(passed))
+    }
+
     /// What comes next; a run is not longer than `bytes_max`, but one block at least.
     fn step(&mut self, bytes_max: usize) -> Result<Step> {
-        if self.next >= self.blocks.len() {
-            match self.reader.next()? {
-                Record::End { .. } => return Ok(Step::End),
-                Record::Zeros { bytes, .. } => return Ok(Step::Zeros(bytes)),
-                Record::Blocks { first, bytes, hashes, places } => {
-                    self.blocks.clear();
-                    self.blocks.extend(hashes.iter().copied().zip(places.iter().copied()));
-                    (self.first, self.bytes, self.next) = (first, bytes, 0);
-                }
-            }
+        if let Some(step) = self.advance()? {
+            return Ok(step);
         }
         let begin = self.next;
         let place = self.blocks[begin].1;

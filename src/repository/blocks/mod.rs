@@ -14,6 +14,8 @@ mod sources;
 mod writer;
 
 #[cfg(test)]
+mod piece_tests;
+#[cfg(test)]
 mod side_by_side_tests;
 #[cfg(test)]
 mod tests;

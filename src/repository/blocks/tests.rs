@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 /// A repository of which only the content of one file exists, in backups 1, 2, ….
 pub(super) struct Chain {
-    folder: TempDir,
+    pub(super) folder: TempDir,
     pub(super) shelf: Shelf,
     /// The newest version that was stored, and how many backups there are.
     pub(super) earlier: Option<Earlier>,
@@ -107,7 +107,7 @@ impl Chain {
         self.earlier.as_ref().and_then(|earlier| earlier.blocks.as_ref()).expect("a file of blocks")
     }
 
-    fn assembled(&self) -> Result<Assembled> {
+    pub(super) fn assembled(&self) -> Result<Assembled> {
         let size = self.earlier.as_ref().expect("a backup").size;
         let stamp = Stamp { device: 0, inode: 0, size, modified_ns: 0, changed_ns: 0 };
         let attributes = Attributes::plain(stamp, 0o644, 0, 0);
@@ -115,7 +115,7 @@ impl Chain {
     }
 
     /// The newest version, read through buffers of these sizes in turn, as bytes.
-    fn content(&self, buffers: &[usize]) -> Result<Vec<u8>> {
+    pub(super) fn content(&self, buffers: &[usize]) -> Result<Vec<u8>> {
         let mut source = self.assembled()?;
         let mut content = Vec::new();
         for bytes in buffers.iter().cycle() {
