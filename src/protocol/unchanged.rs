@@ -286,6 +286,13 @@ impl<T, E: Ends<T>> Merge<T, E> {
     }
 }
 
+/// Up to which time the lines of a backup vouch for files that had not changed any more, in nanoseconds: until it began. One
+/// that began in the future of this clock vouches for none: the clock was set back since then, and goes through times again,
+/// so that a file may have changed at the very time that the backup saw.
+pub fn vouches_until(began_ns: i128, now_ns: i128) -> i128 {
+    if began_ns > now_ns { i128::MIN } else { began_ns }
+}
+
 /// A hash of a name, the same in every process. It is only counted by, or has a file read once more than it must be:
 /// nothing is taken for unchanged because of it.
 pub fn name_hash(path: &Path) -> u64 {
