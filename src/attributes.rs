@@ -109,7 +109,8 @@ fn remembered(
     name
 }
 
-fn user_name(number: u32) -> Option<String> {
+/// The name of a user, where the machine knows one.
+pub fn user_name(number: u32) -> Option<String> {
     User::from_uid(Uid::from_raw(number)).ok().flatten().map(|user| user.name)
 }
 

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, ResolveFlags, Stat, mkdirat, openat, openat2, statat};
 use rustix::io::{Errno, Result};
 
+use crate::heir::Heir;
+
 /// Bytes of a path that the kernel gets at once; it takes 4,095 (`PATH_MAX`).
 const PIECE_BYTES_MAX: usize = 3500;
 
@@ -51,11 +53,14 @@ pub fn parent(root: impl AsFd, path: &Path) -> Result<(OwnedFd, &OsStr)> {
     Ok((folder, name))
 }
 
-/// Makes the directories of `path` that are missing, for their owner only, and opens the last.
-pub fn make_directories(root: impl AsFd, path: &Path) -> Result<OwnedFd> {
+/// Makes the directories of `path` that are missing, for their owner only, and opens the last. They go to the heir.
+pub fn make_directories(root: impl AsFd, path: &Path, heir: Option<Heir>) -> Result<OwnedFd> {
     let mut folder = openat(root, ".", PASSING, Mode::empty())?;
     for part in path.components() {
         let made = mkdirat(&folder, part.as_os_str(), Mode::RWXU);
+        if let (Ok(()), Some(heir)) = (made, heir) {
+            heir.take_directory(&folder, part);
+        }
         match made {
             Ok(()) | Err(Errno::EXIST) => folder = openat(&folder, part.as_os_str(), PASSING, Mode::empty())?,
             Err(errno) => return Err(errno),
@@ -125,13 +130,25 @@ fn open_step_by_step<Fd: AsFd>(root: Fd, piece: &Path, flags: OFlags, mode: Mode
 #[derive(Debug)]
 pub struct Folders {
     root: OwnedFd,
+    heir: Option<Heir>,
     last: Mutex<Option<(PathBuf, Arc<OwnedFd>)>>,
 }
 
 impl Folders {
     /// Folders below an open directory.
     pub fn new(root: OwnedFd) -> Self {
-        Self { root, last: Mutex::new(None) }
+        Self { root, heir: None, last: Mutex::new(None) }
+    }
+
+    /// The same, in which everything that root makes belongs to the owner of the directory.
+    #[must_use]
+    pub fn for_their_owner(self) -> Self {
+        Self { heir: Heir::of(&self.root), ..self }
+    }
+
+    /// To whom belongs what is made in them, if it is somebody else.
+    pub fn heir(&self) -> Option<Heir> {
+        self.heir
     }
 
     /// The directory itself.
@@ -150,7 +167,7 @@ impl Folders {
             return Ok((handle, name));
         }
         let handle = match parent(&self.root, path) {
-            Err(Errno::NOENT) if make => make_directories(&self.root, folder)?,
+            Err(Errno::NOENT) if make => make_directories(&self.root, folder, self.heir)?,
             opened => opened?.0,
         };
         let handle = Arc::new(handle);
@@ -175,7 +192,7 @@ mod tests {
         let home = tempfile::tempdir().expect("temporary directory");
         let root = OwnedFd::from(File::open(home.path()).expect("opened"));
         let deep: PathBuf = (0..60).map(|n| format!("{n:0>200}")).collect();
-        make_directories(&root, &deep).expect("made");
+        make_directories(&root, &deep, None).expect("made");
         let path = deep.join("file");
         assert!(path.as_os_str().len() > 12_000);
         let file = open(&root, &path, OFlags::WRONLY | OFlags::CREATE, Mode::RUSR | Mode::WUSR).expect("created");

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, renameat_with};
 
 use crate::error::{Error, Result};
+use crate::heir::Heir;
 
 /// What to do when the name is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +30,17 @@ const TEMPORARY_ATTEMPTS: u32 = 100;
 /// Temporary file in the same directory → write → compare the length → sync → rename → sync of the directory. On any
 /// error the temporary file goes. The file is readable by its owner only.
 pub fn write(path: &Path, content: &[u8], put: Put) -> Result<()> {
+    write_for(None, path, content, put)
+}
+
+/// The same of a file that goes to somebody else.
+pub fn write_for(heir: Option<Heir>, path: &Path, content: &[u8], put: Put) -> Result<()> {
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
     // Locked until it has its name: no sweep takes it for one that a crash left.
     let (temporary, mut file) = create_temporary(folder).map_err(|e| Error::io("write", path, &e))?;
+    if let Some(heir) = heir {
+        heir.take_file(&file);
+    }
     let result = fill(&mut file, content).and_then(|()| rename(&temporary, path, put));
     if result.is_err() {
         let _ = fs::remove_file(&temporary); // the first error is the one to report

@@ -111,6 +111,7 @@ mod tests {
         32 21 0:41 / /srv/two\\040words rw - fuse.rclone remote: rw\n\
         33 21 0:42 / /over rw - tmpfs tmpfs rw\n\
         34 33 0:43 / /over rw - fuse.s3fs bucket rw\n\
+        35 21 0:44 / /srv rw - xfs /dev/sdc1 rw\n\
         torn li";
 
     #[test]
@@ -124,6 +125,7 @@ mod tests {
             ("/mnt/disk/repo", "fuseblk"),
             ("/srv/two words/repo", "fuse.rclone"),
             ("/over/repo", "fuse.s3fs"),
+            ("/srv/repo", "xfs"),
         ] {
             assert_eq!(found(path).as_deref(), Some(name), "{path}");
         }

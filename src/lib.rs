@@ -10,6 +10,7 @@ pub mod durable;
 pub mod engine;
 pub mod error;
 pub mod file_systems;
+pub mod heir;
 pub mod hex;
 pub mod named_paths;
 pub mod paths;

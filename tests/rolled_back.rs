@@ -165,7 +165,7 @@ fn insert(connection: &Connection) {
 
 /// A storage with a database of SQLite in this journal mode, and a full backup of it.
 fn with_database(mode: &str) -> (Host, Connection) {
-    let host = Host::new();
+    let host = Host::quick();
     let database = connect(&host.path("app/bank.db"));
     database
         .execute_batch(&format!("PRAGMA journal_mode = {mode}; CREATE TABLE t(id INTEGER PRIMARY KEY, pad BLOB)"))
@@ -203,6 +203,26 @@ fn a_database_of_sqlite_that_was_put_back_is_said_to_be() {
             host.verifies("repo");
         }
     }
+}
+
+#[test]
+fn a_backup_that_was_put_together_of_older_ones_has_seen_nothing_itself() {
+    let (host, database) = with_database("delete");
+    let go_on = |rows: usize| (0..rows).for_each(|_| insert(&database));
+    go_on(2);
+    incremental(&host, &[]).exits(0);
+    go_on(2);
+    copy(&host, "app", "kept");
+    go_on(2);
+    incremental(&host, &[]).exits(0);
+    // Its number is the newest, and its state is older than the one that is put back.
+    host.ok(&["consolidate", "repo", "2"]);
+    assert!(host.backups("repo").pop().expect("a backup").starts_with("000004-"));
+    drop(database);
+    put_back(&host, "kept");
+    let ran = incremental(&host, &[]).exits(0);
+    assert!(ran.stdout.contains("rolled back since 000003-"), "{}", ran.stdout);
+    assert_eq!(kinds(&host, &ran), full_twice());
 }
 
 #[test]

@@ -47,9 +47,141 @@ fn whoever_may_only_read_a_repository_reads_it() {
     assert_eq!(restored, "colour = green\n");
     // To write is another matter: nothing is left behind.
     let refused = as_nobody(&host, &["consolidate", "repo", "--state-dir", "home/state"]).expect("as before");
-    finish(refused).exits(1).says("ermission denied");
+    finish(refused).exits(1).says("permission denied").says("/repo belongs to ").says(": run jetbak as ");
     host.is_tidy("repo");
     assert_eq!(host.backups("repo").len(), 2);
+}
+
+/// A directory that belongs to somebody else; false where we cannot give anything away.
+fn home_of_nobody(host: &Host) -> bool {
+    fs::set_permissions(host.path(""), fs::Permissions::from_mode(0o755)).expect("set");
+    fs::create_dir(host.path("home")).expect("made");
+    let done = std::os::unix::fs::chown(host.path("home"), Some(65534), Some(65534));
+    let is_someone_else = done.is_ok() && as_nobody(host, &[]).is_some();
+    if !is_someone_else {
+        eprintln!("skipped: we cannot become another user");
+    }
+    is_someone_else
+}
+
+/// Whatever below a directory does not belong to nobody.
+fn of_others(host: &Host, name: &str) -> String {
+    let found = Command::new("find").arg(host.path(name)).args(["!", "-uid", "65534"]).output().expect("find runs");
+    String::from_utf8_lossy(&found.stdout).into_owned()
+}
+
+#[test]
+fn root_and_the_owner_of_a_repository_take_turns() {
+    let host = Host::quick_with_app();
+    if !home_of_nobody(&host) {
+        return;
+    }
+    let state = ["--state-dir", "home/state"];
+    let theirs =
+        |arguments: &[&str]| finish(as_nobody(&host, &[arguments, &state].concat()).expect("as before")).exits(0);
+    host.write_many(20);
+    for first_is_root in [true, false] {
+        let repo = if first_is_root { "home/made-by-root" } else { "home/own" };
+        fs::create_dir(host.path(repo)).expect("made");
+        std::os::unix::fs::chown(host.path(repo), Some(65534), Some(65534)).expect("given");
+        let mut is_root = first_is_root;
+        for round in 0..4 {
+            host.write("app/conf/settings.ini", format!("colour = {round}\n"));
+            std::os::unix::fs::symlink("main.db", host.path(format!("app/link-{first_is_root}-{round}")))
+                .expect("made");
+            let out = format!("home/out-{first_is_root}-{round}");
+            let commands: [&[&str]; 7] = [
+                &["backup", "app", "--to", repo, "--kind", if round == 0 { "full" } else { "incremental" }],
+                &["verify", repo],
+                &["restore", repo, "--into", &out, "--owner", "current"],
+                &["list", repo],
+                &["show", repo, "latest", "--files"],
+                &["consolidate", repo],
+                &["backup", "app", "--to", repo, "--kind", "differential"],
+            ];
+            for command in commands {
+                if is_root {
+                    host.ok(command)
+                } else {
+                    theirs(command)
+                };
+            }
+            let settings = fs::read_to_string(host.path(&out).join("conf/settings.ini")).expect("read");
+            assert_eq!(settings, format!("colour = {round}\n"));
+            let others = of_others(&host, repo);
+            assert!(others.lines().all(|path| host.path(path).is_symlink()), "{others}");
+            is_root = !is_root;
+        }
+        theirs(&["verify", repo]);
+        host.verifies(repo);
+        host.is_tidy(repo);
+    }
+    assert!(host.session_folders_in("home/state").is_empty());
+}
+
+#[test]
+fn a_living_session_of_another_user_is_left_alone_and_named() {
+    let host = Host::quick_with_app();
+    if !home_of_nobody(&host) {
+        return;
+    }
+    let theirs = |arguments: &[&str]| {
+        let all = [arguments, &["--state-dir", "home/state"]].concat();
+        finish(as_nobody(&host, &all).expect("as before")).exits(0)
+    };
+    theirs(&["begin", "app", "--to", "home/repo"]);
+    host.ok(&["begin", "app", "--to", "home/repo"]);
+    let session = |state: &str| {
+        let folder = host.session_folders_in(state).pop().expect("a session");
+        folder.file_name().expect("a name").to_string_lossy().into_owned()
+    };
+    let (of_root, own) = (session("state"), session("home/state"));
+    fs::set_permissions(host.path("state"), fs::Permissions::from_mode(0o700)).expect("set");
+    theirs(&["read", "app"]);
+    host.ok(&["read", "app"]);
+    theirs(&["end", "app", "-v"]).says(&format!("{of_root}/backup alone: its session, of another user"));
+    assert_eq!(host.partials("home/repo"), [&*of_root]);
+    theirs(&["begin", "app", "--to", "home/repo"]);
+    let second = session("home/state");
+    assert_ne!(second, own);
+    host.ok(&["end", "app", "-v"]).says(&format!("left the living session {second} alone, whose state is in "));
+    theirs(&["read", "app"]);
+    theirs(&["end", "app"]);
+    assert_eq!(host.backups("home/repo").len(), 3);
+    host.is_tidy("home/repo");
+    theirs(&["verify", "home/repo"]);
+}
+
+#[test]
+fn what_belongs_to_somebody_else_is_named_with_what_to_do() {
+    let host = Host::quick_with_app();
+    if !home_of_nobody(&host) {
+        return;
+    }
+    let theirs = |arguments: &[&str]| {
+        let all = [arguments, &["--state-dir", "home/state"]].concat();
+        finish(as_nobody(&host, &all).expect("as before"))
+    };
+    for _ in 0..2 {
+        theirs(&["backup", "app", "--to", "home/repo"]).exits(0);
+    }
+    // As `sudo cp -a` and the like leave it.
+    let first = format!("home/repo/backups/{}", host.backups("home/repo")[0]);
+    for (name, command, verified) in [
+        ("home/repo/lock", &["backup", "app", "--to", "home/repo"][..], ""),
+        (&*first, &["verify", "home/repo"], "-full: good"),
+        ("home/repo", &["list", "home/repo"], ""),
+    ] {
+        let mode = fs::metadata(host.path(name)).expect("there").permissions();
+        std::os::unix::fs::chown(host.path(name), Some(0), Some(0)).expect("taken");
+        let ran = theirs(command).exits(1).says(&format!("{name} belongs to ")).says("permission denied");
+        let advice = if name == "home/repo" { ": run jetbak as root" } else { "As root, `chown -R --no-dereference " };
+        assert!(ran.stderr.contains(advice), "{}", ran.stderr);
+        assert!(ran.stderr.contains(verified), "the others are looked at: {}", ran.stderr);
+        std::os::unix::fs::chown(host.path(name), Some(65534), Some(65534)).expect("given back");
+        fs::set_permissions(host.path(name), mode).expect("set");
+    }
+    theirs(&["verify", "home/repo"]).exits(0);
 }
 
 #[test]

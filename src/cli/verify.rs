@@ -51,11 +51,22 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
     let (mut damaged, mut unproven) = (HashSet::new(), HashSet::new());
     let mut totals = Totals::default();
     for backup in &chosen {
-        let Some(_in_use) = repository.hold(&backup.id, &stop)? else {
-            // Who asked for all of them gets all that there are.
-            totals.gone |= !args.ids.is_empty();
-            tell_of_gone(backup, !args.ids.is_empty(), ui);
-            continue;
+        let _in_use = match repository.hold(&backup.id, &stop) {
+            Ok(Some(in_use)) => in_use,
+            Ok(None) => {
+                // Who asked for all of them gets all that there are.
+                totals.gone |= !args.ids.is_empty();
+                tell_of_gone(backup, !args.ids.is_empty(), ui);
+                continue;
+            }
+            // One that nobody lets us look at says nothing about the others.
+            Err(error) if error.is_of_the_reader() => {
+                totals.backups += 1;
+                ui.error(&error.into());
+                unproven.insert(backup.id.text.clone());
+                continue;
+            }
+            Err(error) => return Err(error.into()),
         };
         totals.backups += 1;
         let (mut found, mut known) = (Vec::new(), Vec::new());
@@ -107,7 +118,9 @@ pub fn run(args: &VerifyArgs, ui: &mut Ui) -> anyhow::Result<ExitCode> {
         }
         show(backup, &found, ui);
         let (files, bytes) = (tally.files() - files, tally.bytes() - bytes);
-        let verified = Verified::new(backup, found.len() as u64, files, bytes, seconds(begun.elapsed()));
+        // Two with one number are told of, and can be relied on.
+        let findings = found.iter().filter(|damage| damage.kind != DamageKind::Number).count() as u64;
+        let verified = Verified::new(backup, findings, files, bytes, seconds(begun.elapsed()));
         totals.recorded += u64::from(record(&repository, backup, &verified, ui));
     }
     totals.unproven = unproven.len() as u64;
@@ -139,6 +152,7 @@ struct Totals {
     unproven: u64,
     of_sets: u64,
     of_sources: u64,
+    of_numbers: u64,
     /// One that was named was removed before it could be verified.
     gone: bool,
 }
@@ -147,11 +161,12 @@ impl Totals {
     fn add(&mut self, found: &[Damage]) {
         self.damages += found.len() as u64;
         self.of_sources += found.iter().filter(|damage| damage.kind == DamageKind::Integrity).count() as u64;
+        self.of_numbers += found.iter().filter(|damage| damage.kind == DamageKind::Number).count() as u64;
         self.of_sets += found.iter().filter(|damage| damage.is_of_set()).count() as u64;
     }
 
     fn tell(&self, repository: &Repository, tally: &Tally, took: Duration, ui: &mut Ui) -> ExitCode {
-        let Self { backups, damages, recorded, unproven, of_sets, of_sources, gone } = *self;
+        let Self { backups, damages, recorded, unproven, of_sets, of_sources, of_numbers, gone } = *self;
         let exit_code = match (damages, unproven) {
             (0, 0) if gone => ExitCode::OutOfOrder,
             (0, 0) => ExitCode::Done,
@@ -195,9 +210,13 @@ impl Totals {
         if damages > 0 && !ui.is_json() {
             let message = format!("{} found in {}", count(damages, "damage"), printable(repository.root()));
             let error = Error::new(ExitCode::Verification, message);
-            let hint = if of_sources == damages {
+            let others = damages - of_numbers;
+            let hint = if others == 0 {
+                "Every file is as it was stored: two copies of a repository were brought together. Name these backups by \
+                 their ids; each can be restored and built on."
+            } else if of_sources == others {
                 "The source was damaged when it was backed up: mend it (`sqlite3 DB .recover`), or restore an older backup."
-            } else if of_sets == damages {
+            } else if of_sets == others {
                 "Make a new full backup now. Every file is as it was stored, but they do not go together."
             } else {
                 "Make a new full backup now, and distrust the disk under the repository."

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::parent::Parent;
 use super::read_ahead::{Earlier, Naming, ReadAhead};
 use super::spool::Spool;
-use super::unchanged::{Ends, Hunk, Known, Merge, Terms, Verdict, name_hash};
+use super::unchanged::{self, Ends, Hunk, Known, Merge, Terms, Verdict, name_hash};
 use crate::engine::plan::PlanReader;
 use crate::engine::{Entry, Role};
 use crate::error::{Error, ExitCode, Result, printable};
@@ -76,11 +76,13 @@ impl Comparison {
         let store = parent.repository.store();
         let list = ListReader::stream(store, Expected::of(&parent.chain))?;
         let parts = parent.chain.parts();
+        let now_ns = times::now().as_nanosecond();
+        let vouches_until = |began: jiff::Timestamp| unchanged::vouches_until(began.as_nanosecond(), now_ns);
         let spool = || state.map_or_else(|| Ok(Spool::nowhere()), |state| Spool::create(state.path()));
         let naming = Arc::new(Naming {
             id: parent.chain.id().to_owned(),
             list: store.describe(&parts[0].folder.join("files.jsonl")),
-            began_ns: parts.iter().map(|part| part.began.as_nanosecond()).collect(),
+            began_ns: parts.iter().map(|part| vouches_until(part.began)).collect(),
             roots,
             parent_roots: parent.chain.roots().clone(),
         });

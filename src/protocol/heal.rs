@@ -172,7 +172,11 @@ pub fn sweep(
     for found in repository.partials()? {
         let published = matches!(mercy, Mercy::None);
         match fate(&found, state, published, &|| found.partial.is_nobodys(stop))? {
-            Fate::Lives => {}
+            Fate::Lives => {
+                let state = found.owner.as_ref().and_then(Owner::state).unwrap_or_default();
+                let (name, state) = (printable(&found.name), printable(state));
+                observer.decided(&format!("left the living session {name} alone, whose state is in {state}"));
+            }
             Fate::Unclear(why) => {
                 let place = repository.store().describe(&found.partial.backup());
                 observer.decided(&format!("left {} alone: {why}", printable(place)));
@@ -251,7 +255,7 @@ pub fn fate(
     let Some(folder) = owner.state() else { return Ok(Fate::Unclear("it does not say whose it is")) };
     match Session::open(&folder) {
         Err(error) if error.is_not_found() => Ok(Fate::Dead),
-        Err(_) => Ok(Fate::Unclear("its session cannot be looked at")),
+        Err(_) => Ok(Fate::Unclear("its session, of another user or damaged, cannot be looked at")),
         // A sealed one may be half published; whoever opens its session next finishes that.
         Ok(session) if session.state()?.in_progress() && (!owner.one_shot || found.sealed) => Ok(Fate::Lives),
         Ok(_) => Ok(Fate::Dead),

@@ -15,6 +15,7 @@ use crate::repository::manifest::{BackupId, Changes, Link};
 use crate::session::event::{Kind, Outcome};
 use crate::session::record;
 use crate::stream::stop::StopToken;
+use crate::times;
 
 /// What to do where there is nothing to build on.
 const MAKE_A_FULL: &str = "Make a full backup first: `jetbak backup STORAGE --to REPO --kind full`.";
@@ -43,6 +44,16 @@ impl Parent {
         for id in &self.passed_over {
             let message =
                 format!("{id} is damaged or lacks what it builds on: this backup builds on {}", self.backup.id.text);
+            observer.warning(&Warning { jet: None, message, file: None });
+        }
+        let now = times::now();
+        if let Some(part) = self.chain.parts().iter().find(|part| part.began > now) {
+            let message = format!(
+                "the clock was set back since {} began: it is {} now, so that no file is taken for unchanged because of \
+                 that backup",
+                part.id,
+                times::for_people(now)
+            );
             observer.warning(&Warning { jet: None, message, file: None });
         }
     }

@@ -14,6 +14,7 @@ use crate::paths;
 use crate::repository::Repository;
 use crate::repository::chain::Part;
 use crate::repository::damage::{Damage, DamageKind};
+use crate::repository::holder;
 use crate::repository::list_reader::{Expected, ListReader};
 use crate::repository::manifest::{self, BackupId, DamagedPage, Manifest};
 use crate::repository::partial::Partial;
@@ -557,8 +558,8 @@ pub fn lock_finisher(context: &Context) -> Result<FinisherLock> {
     match file.try_lock() {
         Ok(()) => Ok(FinisherLock(file)),
         Err(TryLockError::WouldBlock) => {
-            Err(Error::jet(Jet::InvalidBackupSequence, "another process is ending or truncating this session")
-                .hint("Wait for it."))
+            let message = format!("{} is ending or truncating this session", holder::describe(Some(&path)));
+            Err(Error::jet(Jet::InvalidBackupSequence, message).hint("Wait for it."))
         }
         Err(TryLockError::Error(error)) => Err(Error::io("lock", &path, &error)),
     }

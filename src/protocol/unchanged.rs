@@ -286,6 +286,13 @@ pub fn is_settled(changed_ns: i128, began_ns: i128) -> bool {
     changed_ns.saturating_add(UNSURE_NS) < began_ns
 }
 
+/// Up to which time the lines of a backup vouch for files that had not changed any more, in nanoseconds: until it began. One
+/// that began in the future of this clock vouches for none: the clock was set back since then, and goes through times again,
+/// so that a file may have changed at the very time that the backup saw.
+pub fn vouches_until(began_ns: i128, now_ns: i128) -> i128 {
+    if began_ns > now_ns { i128::MIN } else { began_ns }
+}
+
 /// Whether names come in walk order.
 #[derive(Debug, Default)]
 struct Ordered {

@@ -255,3 +255,34 @@ fn a_run_without_changes_is_one_piece() {
     assert_eq!(hunks(&[], &entries), [Hunk { same: 0, gone: 0, read: 3 }]);
     assert_eq!(hunks(&[], &[]), []);
 }
+
+#[test]
+fn whatever_the_clock_did_a_file_that_may_have_changed_is_read() {
+    const S: i128 = 1_000_000_000;
+    // When the parent began, when its file had changed, when the file has changed now, when it is compared; and whether it
+    // is taken for unchanged.
+    for (began, then, changed, now, is_same, why) in [
+        (100, 50, 50, 200, true, "a clock that goes on"),
+        (100, 50, 150, 200, false, "changed since"),
+        (100, 97, 97, 200, false, "changed too shortly before"),
+        (100, 96, 96, 200, true, "changed long enough before"),
+        (100, 150, 150, 200, false, "changed while it was read"),
+        (100, 300, 300, 200, false, "changed in the future, before the parent began"),
+        (100, 300, 300, 400, false, "and the clock has come there"),
+        (100, 50, 50, 100, true, "at once"),
+        (300, 50, 50, 200, false, "the parent began in the future: 50 may have come again"),
+        (300, 50, 150, 200, false, "and it changed since"),
+        (300, 250, 250, 200, false, "the parent and its file are of the future"),
+        (300, 350, 350, 200, false, "the file of a farther future than the parent"),
+        (300, 50, 50, 400, true, "the clock has come by the parent"),
+        (300, 200, 250, 400, false, "it had been set back, and the file changed"),
+        (i128::MAX, 50, 50, 200, false, "no time at all"),
+    ] {
+        let known = Seen { changed_ns: then * S, ..file(1) }.known(Path::new("a"));
+        let known =
+            Known { began_ns: vouches_until(if began == i128::MAX { began } else { began * S }, now * S), ..known };
+        let entry = Seen { changed_ns: changed * S, ..file(1) }.entry(Path::new("a"));
+        let merged = merge(Terms::default(), &[known], &[entry]);
+        assert_eq!(!merged.same.is_empty(), is_same, "{why}");
+    }
+}

@@ -56,6 +56,8 @@ pub enum DamageKind {
     Sums,
     /// The backup does not join on to the one before it.
     Chain,
+    /// Another backup has its number: nothing of it is damaged.
+    Number,
     /// A page of a database does not hold what was written.
     PageChecksum,
     /// A sound page of a database in the wrong place.
@@ -93,7 +95,7 @@ impl DamageKind {
             Self::Manifest => "manifest",
             Self::FileList => "file-list",
             Self::Sums => "sums",
-            Self::Chain => "chain",
+            Self::Chain | Self::Number => "chain",
             Self::PageChecksum => "page-checksum",
             Self::PageNumber => "page-number",
             Self::Correctable => "correctable",
@@ -120,7 +122,8 @@ impl Damage {
 
     /// Whether what the backup holds, or what tells of it, is not what it was: whatever builds on it may need that.
     pub fn is_of_content(&self) -> bool {
-        !matches!(self.kind, DamageKind::Extra | DamageKind::Sums | DamageKind::Integrity) && !self.is_of_set()
+        let is_beside = [DamageKind::Extra, DamageKind::Sums, DamageKind::Integrity, DamageKind::Number];
+        !is_beside.contains(&self.kind) && !self.is_of_set()
     }
 
     /// Whether files are as they were stored, and do not go together.

@@ -16,7 +16,7 @@
 use super::catalogue::Backup;
 use super::manifest::BackupId;
 use super::store::Held;
-use super::{LOCK_POLL, Repository};
+use super::{LOCK_POLL, Repository, holder};
 use crate::error::{Error, ExitCode, Jet, Result};
 use crate::stream::stop::StopToken;
 
@@ -70,7 +70,7 @@ impl Repository {
             tries += 1;
             match self.try_hold(&backup.id)? {
                 Tried::Held(in_use) => return Ok(Some((backup, in_use))),
-                Tried::Leaving if tries == TRIES_MAX => return Err(being_removed(&backup.id)),
+                Tried::Leaving if tries == TRIES_MAX => return Err(self.being_removed(&backup.id)),
                 Tried::Gone if tries == TRIES_MAX => return Err(removed(&backup.id)),
                 Tried::Leaving => stop.sleep(LOCK_POLL)?,
                 Tried::Gone => {}
@@ -87,7 +87,14 @@ impl Repository {
                 Tried::Leaving => stop.sleep(LOCK_POLL)?,
             }
         }
-        Err(being_removed(id))
+        Err(self.being_removed(id))
+    }
+
+    fn being_removed(&self, id: &BackupId) -> Error {
+        let holder = holder::describe(self.store().local_path(&id.folder()).as_deref());
+        Error::new(ExitCode::OutOfOrder, format!("{} is being removed by {holder}", id.text))
+            .file(id.folder())
+            .hint("`jetbak list` shows the backups that are left once the prune is over.")
     }
 
     fn try_hold(&self, id: &BackupId) -> Result<Tried> {
@@ -105,10 +112,4 @@ pub fn removed(id: &BackupId) -> Error {
     Error::new(ExitCode::OutOfOrder, format!("{} was removed by a prune", id.text))
         .file(id.folder())
         .hint("`jetbak list` shows the backups that are left.")
-}
-
-fn being_removed(id: &BackupId) -> Error {
-    Error::new(ExitCode::OutOfOrder, format!("{} is being removed by a prune", id.text))
-        .file(id.folder())
-        .hint("`jetbak list` shows the backups that are left once the prune is over.")
 }

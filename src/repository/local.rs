@@ -19,6 +19,7 @@ use crate::beneath::{self, Folders};
 use crate::durable::{self, Put};
 use crate::error::{Error, Jet, Result, printable};
 use crate::file_systems::FUSE;
+use crate::heir;
 use crate::stream::buffer::BUFFER_ALIGNMENT;
 use crate::stream::source::{Attributes, Got};
 use crate::stream::sparse::{STAT_BLOCK_BYTES, SparseFile};
@@ -48,6 +49,12 @@ impl LocalStore {
         })
     }
 
+    /// The same as a store of its own: what root makes in it belongs to the owner of the directory.
+    #[must_use]
+    pub fn for_its_owner(self) -> Self {
+        Self { folders: self.folders.for_their_owner(), ..self }
+    }
+
     fn at(&self, path: &Path) -> PathBuf {
         self.root.join(path)
     }
@@ -64,6 +71,9 @@ impl LocalStore {
         let flags = OFlags::WRONLY | OFlags::CREATE | taken | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&folder, name, flags, Mode::RUSR | Mode::WUSR);
         let file = File::from(file.map_err(|e| self.error("create", path, e))?);
+        if let Some(heir) = self.folders.heir() {
+            heir.take_file(&file);
+        }
         Ok(LocalFile {
             path: self.at(path),
             file,
@@ -88,7 +98,11 @@ impl LocalStore {
     }
 
     fn error(&self, action: &str, path: &Path, errno: Errno) -> Error {
-        Error::io(action, &self.at(path), &errno.into())
+        self.blame(Error::io(action, &self.at(path), &errno.into()), path)
+    }
+
+    fn blame(&self, error: Error, path: &Path) -> Error {
+        heir::blame(error, &self.root, &self.at(path))
     }
 }
 
@@ -253,7 +267,7 @@ impl Store for LocalStore {
             Errno::LOOP => not_as_expected(&described, "a link, or below one"),
             Errno::NOTDIR => not_as_expected(&described, "below something that is no directory"),
             Errno::NXIO => not_as_expected(&described, "a socket"),
-            e => Error::io("open", &described, &e.into()),
+            e => self.error("open", path, e),
         })?);
         let metadata = file.metadata().map_err(|e| Error::io("look at", &described, &e))?;
         if !metadata.is_file() {
@@ -270,7 +284,7 @@ impl Store for LocalStore {
     }
 
     fn put(&self, path: &Path, content: &[u8], put: Put) -> Result<()> {
-        durable::write(&self.at(path), content, put)
+        durable::write_for(self.folders.heir(), &self.at(path), content, put).map_err(|error| self.blame(error, path))
     }
 
     fn make_directory(&self, path: &Path) -> Result<()> {
@@ -280,6 +294,12 @@ impl Store for LocalStore {
                     Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_dir() => Ok(()),
                     _ => Err(Errno::EXIST),
                 },
+                Ok(()) => {
+                    if let Some(heir) = self.folders.heir() {
+                        heir.take_directory(&folder, name);
+                    }
+                    Ok(())
+                }
                 made => made,
             },
             Err(Errno::INVAL) => Ok(()), // the store itself
@@ -381,7 +401,8 @@ impl Store for LocalStore {
     fn promote(&self, from: &Path, to: &Path) -> Result<()> {
         self.folders.forget();
         let (from, to) = (self.at(from), self.at(to));
-        durable::rename(&from, &to, Put::New).map_err(|e| Error::io("publish as", &to, &e))?;
+        durable::rename(&from, &to, Put::New)
+            .map_err(|e| heir::blame(Error::io("publish as", &to, &e), &self.root, &to))?;
         for path in [&to, &from] {
             durable::sync_folder(path.parent().unwrap_or(&self.root))?;
         }
@@ -398,7 +419,9 @@ impl Store for LocalStore {
         match rustix::fs::unlinkat(&folder, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(Errno::ISDIR) => match fs::remove_dir_all(self.at(path)) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &self.at(path), &e)),
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    Err(self.blame(Error::io("remove", &self.at(path), &e), path))
+                }
                 _ => Ok(()),
             },
             Err(errno) => Err(error(errno)),
@@ -419,10 +442,13 @@ impl Store for LocalStore {
     }
 
     fn try_lock(&self, path: &Path) -> Result<Option<Box<dyn Held>>> {
-        let path = self.at(path);
+        let (name, path) = (path, self.at(path));
         let opened =
             OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(NO_FOLLOW).open(&path);
-        let file = opened.map_err(|e| Error::io("open the lock", &path, &e))?;
+        let file = opened.map_err(|e| self.blame(Error::io("open the lock", &path, &e), name))?;
+        if let Some(heir) = self.folders.heir() {
+            heir.take_file(&file);
+        }
         match file.try_lock() {
             Ok(()) => Ok(Some(Box::new(LocalLock(file)))),
             Err(TryLockError::WouldBlock) => Ok(None),

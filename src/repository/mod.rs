@@ -48,6 +48,7 @@ use self::store::{Held, Store};
 use crate::durable::{self, Put};
 use crate::engine::{EngineName, Mark};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::heir::{self, Heir};
 use crate::hex::hex;
 use crate::stream::stop::StopToken;
 use crate::times;
@@ -156,7 +157,8 @@ impl Repository {
             let message = format!("{} is a file, not a repository directory", printable(path));
             return Err(Error::jet(Jet::InvalidPath, message).file(path));
         }
-        let store: Arc<dyn Store> = Arc::new(LocalStore::open(&root)?);
+        let store: Arc<dyn Store> =
+            Arc::new(LocalStore::open(&root).map_err(|error| heir::blame(error, &root, &root))?.for_its_owner());
         Self::with_store(store, root)
     }
 
@@ -242,8 +244,13 @@ impl Repository {
             }
             error
         })?;
+        let folder = fs::File::open(path).map_err(|e| Error::io("open", path, &e))?;
+        let heir = Heir::of(&folder);
         for name in ["backups", "partial"] {
             make_unless_there(&path.join(name))?;
+            if let Some(heir) = heir {
+                heir.take_directory(&folder, name);
+            }
         }
         let header = Header {
             type_name: "repository".to_owned(),
@@ -255,7 +262,7 @@ impl Repository {
             secret: Some(BlockKey::draw()?),
         };
         let text = serde_json::to_vec_pretty(&header).expect("a header has only fields that JSON can hold");
-        match durable::write(&path.join("repository.json"), &text, Put::New) {
+        match durable::write_for(heir, &path.join("repository.json"), &text, Put::New) {
             Err(error) if error.is_already_there() => {} // another first backup was quicker; what it said counts
             written => written?,
         }
@@ -335,7 +342,13 @@ impl Repository {
             if let Some(held) = self.store.try_lock(Path::new("lock"))? {
                 return Ok(held);
             }
-            stop.sleep(LOCK_POLL)?;
+            stop.sleep(LOCK_POLL).map_err(|error| {
+                let holder = holder::describe(self.store.local_path(Path::new("lock")).as_deref());
+                error.hint(format!(
+                    "It was waiting for {holder}, which publishes or prunes in {}.",
+                    printable(&self.root)
+                ))
+            })?;
         }
     }
 }

@@ -141,24 +141,26 @@ pub fn of_damaged(chain: &Chain, is_damaged: &dyn Fn(&str) -> bool) -> Option<Da
     Some(Damage { message: Some(message), ..Damage::new(Path::new("manifest.json"), DamageKind::Chain, "", "") })
 }
 
-/// What a manifest says must hold together. Every link of a manifest must lead to the manifest that was meant; one that was pruned since is no damage.
+/// What a manifest says must hold together. Every link must lead to the manifest that was meant; one that was pruned since
+/// is no damage.
 fn check_chain(backup: &Backup, manifest: &Manifest, backups: &[Backup], how: &Verification) {
-    let report = |stored: &str, computed: &str| {
-        (how.report)(Damage::new(Path::new("manifest.json"), DamageKind::Chain, stored, computed));
+    let report = |kind: DamageKind, stored: &str, computed: &str| {
+        (how.report)(Damage::new(Path::new("manifest.json"), kind, stored, computed));
     };
     if let Some(what) = manifest.contradiction() {
-        (how.report)(Damage::new(Path::new("manifest.json"), DamageKind::Manifest, "", what));
+        report(DamageKind::Manifest, "", &what);
     }
     for link in [&manifest.previous, &manifest.consolidates].into_iter().flatten() {
         if let Some(other) = backups.iter().find(|other| other.id.text == link.id)
             && other.manifest_sha256 != link.manifest_sha256
+            && !other.manifest.as_ref().is_err_and(Error::is_of_the_reader)
         {
-            report(&format!("{} {}", link.id, link.manifest_sha256), &other.manifest_sha256);
+            report(DamageKind::Chain, &format!("{} {}", link.id, link.manifest_sha256), &other.manifest_sha256);
         }
     }
     let twins = backups.iter().filter(|other| other.id.sequence == backup.id.sequence).count();
     if twins > 1 {
-        report(&backup.id.text, &format!("{twins} backups with the number {}", backup.id.sequence));
+        report(DamageKind::Number, &backup.id.text, &format!("{twins} backups with the number {}", backup.id.sequence));
     }
 }
 

@@ -92,3 +92,20 @@ pub fn swap_file(folder: &Path, name: &str, content: &[u8]) {
         line["size"] = content.len().into();
     });
 }
+
+/// Moves the newest backup in `repo` to another time, as one has it that was made while the clock went wrong; returns its id.
+/// Nothing builds on it yet.
+pub fn move_in_time(host: &super::Host, began: &str) -> String {
+    let folder = host.backup_folder();
+    let old = folder.file_name().expect("a name").to_string_lossy().into_owned();
+    let mut parts = old.split('-');
+    let (number, kind) = (parts.next().expect("a number"), parts.next_back().expect("a kind"));
+    let id = format!("{number}-{}-{kind}", began.replace(['-', ':'], ""));
+    reseal(&folder, |manifest| {
+        manifest["id"] = id.clone().into();
+        manifest["began"] = began.into();
+        manifest["ended"] = began.into();
+    });
+    fs::rename(&folder, folder.with_file_name(&id)).expect("renamed");
+    id
+}

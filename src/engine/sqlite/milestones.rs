@@ -41,7 +41,8 @@ pub(super) fn milestones_now(
 }
 
 /// Whether a file was made and filled since then, and is no older state that was put back under its name: that one was either
-/// written into the old file, or has its old times. Where it is not known when a file was made, its inode has to tell.
+/// written into the old file, or has its old times. After the clock was set back nothing is new: rather a full backup too many
+/// than an older state unsaid. Where it is not known when a file was made, its inode has to tell.
 fn is_made_anew(made: Option<SystemTime>, written: Option<SystemTime>, is_same_inode: bool, since: SystemTime) -> bool {
     let is_new = made.map_or(!is_same_inode, |made| made >= since);
     is_new && written.is_some_and(|written| written >= since)
@@ -55,7 +56,7 @@ mod tests {
     #[test]
     fn a_database_that_was_made_anew_is_told_from_one_that_was_put_back() {
         let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
-        let (old, since, new) = (at(10), at(20), at(30));
+        let (older, old, since, new, later) = (at(5), at(10), at(20), at(30), at(99));
         for (made, written, is_same_inode, is_new) in [
             (Some(old), old, true, false),  // a snapshot of the whole disk
             (Some(old), new, true, false),  // copied over it
@@ -65,6 +66,12 @@ mod tests {
             (None, new, true, false),
             (None, new, false, true),
             (None, old, false, false),
+            // The clock was set back, so that the backup began in the future: nothing is known to be new.
+            (Some(older), older, true, false),
+            (Some(older), older, false, false),
+            // A time in the future was given to it: it is new if it was made since.
+            (Some(old), new, false, false),
+            (Some(new), later, false, true),
         ] {
             assert_eq!(is_made_anew(made, Some(written), is_same_inode, since), is_new, "{made:?} {written:?}");
         }

@@ -38,6 +38,8 @@ impl Store for Counting {
         Ok(Box::new(CountedReading(self.0.open(path, offset, fresh)?, Arc::clone(&self.1))))
     }
     fn create(&self, _: &Path) -> Result<Box<dyn Writing>> { unreachable!() }
+    fn go_on(&self, _: &Path, _: u64) -> Result<Box<dyn Writing>> { unreachable!() }
+    fn size(&self, _: &Path) -> Result<Option<u64>> { unreachable!() }
     fn put(&self, _: &Path, _: &[u8], _: Put) -> Result<()> { unreachable!() }
     fn make_directory(&self, _: &Path) -> Result<()> { unreachable!() }
     fn make_link(&self, _: &Path, _: &Path) -> Result<()> { unreachable!() }

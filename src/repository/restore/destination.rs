@@ -29,6 +29,7 @@ use crate::attributes::OwnerRule;
 use crate::beneath;
 use crate::durable::{self, Put, TEMPORARY_PREFIX};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::repository::holder;
 
 /// The note in a scratch directory.
 const NOTE: &str = "whole.json";
@@ -183,7 +184,7 @@ impl Destination {
             if mode & 0o777 != 0o700 {
                 return Err(not_empty(path, &printable(scratch.file_name().unwrap_or_default())));
             }
-            let Ok(Some(lock)) = lock(&scratch) else { return Err(busy(path)) };
+            let Ok(Some(lock)) = lock(&scratch) else { return Err(busy(path, &scratch)) };
             let id = match known {
                 Some(note) if note.purpose == *purpose => return Ok(Some((scratch, lock, note.written))),
                 Some(note) => note.purpose.id,
@@ -385,8 +386,8 @@ fn taken_away(path: &Path) -> Error {
     ))
 }
 
-fn busy(path: &Path) -> Error {
-    let message = format!("another process is restoring into {}", printable(path));
+fn busy(path: &Path, locked: &Path) -> Error {
+    let message = format!("{} is restoring into {}", holder::describe(Some(locked)), printable(path));
     Error::new(ExitCode::OutOfOrder, message).file(path).hint("Wait for it.")
 }
 
@@ -449,7 +450,7 @@ fn lock_target(path: &Path) -> Result<Option<File>> {
     let handle = File::open(path).map_err(|e| Error::io("list", path, &e))?;
     match handle.try_lock() {
         Ok(()) => Ok(Some(handle)),
-        Err(TryLockError::WouldBlock) => Err(busy(path)),
+        Err(TryLockError::WouldBlock) => Err(busy(path, path)),
         Err(TryLockError::Error(_)) => Ok(None),
     }
 }

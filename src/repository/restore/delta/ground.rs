@@ -16,6 +16,7 @@ use crate::attributes::Reading;
 use crate::beneath::{self, Folders};
 use crate::durable::{TEMPORARY_PREFIX, random};
 use crate::error::{Error, ExitCode, Jet, Result, printable};
+use crate::repository::holder;
 use crate::roots::below;
 use crate::stream::source::Attributes;
 
@@ -97,7 +98,8 @@ impl Ground {
         match handle.try_lock() {
             Ok(()) => Ok(Some(handle)),
             Err(std::fs::TryLockError::WouldBlock) => {
-                let message = format!("another process is restoring into {}", printable(&self.path));
+                let message =
+                    format!("{} is restoring into {}", holder::describe(Some(&self.path)), printable(&self.path));
                 Err(Error::new(ExitCode::OutOfOrder, message).file(&self.path).hint("Wait for it."))
             }
             Err(std::fs::TryLockError::Error(_)) => Ok(None),
