@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::claim::{BATCH_BYTES, BATCH_ENTRIES};
 use super::records::{Point, RecordFile};
 use super::resume::LOGS;
-use super::unchanged::{is_settled, vouches_until};
+use super::unchanged::is_settled;
 use super::{Context, open_files};
 use crate::engine::Entry;
 use crate::engine::files::FilesEngine;
@@ -17,7 +17,6 @@ use crate::repository::file_list::ReadRecord;
 use crate::repository::read_records::RecordLine;
 use crate::session::event::{Batch, Event, Phase};
 use crate::session::readers::ReaderSlot;
-use crate::times;
 
 /// Cuts a list into batches as readers do, and remembers those of which something is known.
 pub struct Batches {
@@ -146,9 +145,8 @@ impl AdoptedLogs {
 
 fn is_still(files: &FilesEngine, entry: &Entry, record: &ReadRecord) -> bool {
     let now = files.stamp_and_mode(&entry.path);
-    let clock = times::now().as_nanosecond();
     entry.hard_link.is_none()
         && (record.line.role, record.line.generation) == (entry.role, entry.generation)
         && now == Some((record.stamp, record.mode))
-        && record.began_ns.is_some_and(|began_ns| is_settled(record.stamp.changed_ns, vouches_until(began_ns, clock)))
+        && record.began_ns.is_some_and(|began_ns| is_settled(record.stamp.changed_ns, began_ns))
 }

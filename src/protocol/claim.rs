@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::kept_file::Copies;
-use super::unchanged::{is_settled, vouches_until};
+use super::unchanged::is_settled;
 use crate::engine::plan::PlanReader;
 use crate::engine::{Engine, Entry};
 use crate::error::{Error, Jet, Result};
@@ -21,7 +21,6 @@ use crate::stream::kept::{KeptCopy, Reached};
 use crate::stream::pipeline::{Feed, Job};
 use crate::stream::source::Opened;
 use crate::stream::stop::StopToken;
-use crate::times;
 
 /// Entries of one batch at most: many small files cost few events.
 pub const BATCH_ENTRIES: u64 = 1024;
@@ -192,7 +191,7 @@ impl Claims {
     /// What its dead readers have left of a batch.
     fn known_of(&self, state: &State, batch: &Batch) -> Result<Known> {
         let mut known = Known::default();
-        let (began, now) = (self.session.record().began.as_nanosecond(), times::now().as_nanosecond());
+        let began = self.session.record().began.as_nanosecond();
         let is_ours = |phase, index| phase == self.phase && (batch.first..batch.next()).contains(&index);
         for (reader, proven) in state.proven() {
             self.records.read(*reader, proven.records, &mut |_, line| {
@@ -202,8 +201,7 @@ impl Claims {
                     }
                     RecordLine::Half(half) if is_ours(half.phase, half.index) => {
                         let is_further = known.half.get(&half.index).is_none_or(|known| known.bytes < half.bytes);
-                        let until = vouches_until(half.began_ns.unwrap_or(began), now);
-                        let is_settled = is_settled(half.stamp.changed_ns, until);
+                        let is_settled = is_settled(half.stamp.changed_ns, half.began_ns.unwrap_or(began));
                         if let Some(reached) = half.reached().filter(|_| is_further && is_settled) {
                             known.half.insert(half.index, reached);
                         }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use super::adopt::Batches;
 use super::heal::{self, Fate};
 use super::records::RecordFile;
-use super::unchanged::{is_settled, vouches_until};
+use super::unchanged::is_settled;
 use super::{Observer, Warning};
 use crate::engine::Entry;
 use crate::engine::files::FilesEngine;
@@ -36,7 +36,6 @@ use crate::session::record::Resumed;
 use crate::stream::earlier::Within;
 use crate::stream::source::{Proof, Stamp};
 use crate::stream::stop::StopToken;
-use crate::times;
 
 /// The reader of a new session who has what was taken over; he never lived.
 pub const HEIR: u32 = 1;
@@ -123,8 +122,6 @@ enum Answer {
 }
 
 struct Work<'a> {
-    /// What the clock says, in nanoseconds since 1970.
-    now_ns: i128,
     heir: &'a Heir<'a>,
     store: &'a dyn Store,
     keys: RandomState,
@@ -137,7 +134,6 @@ struct Work<'a> {
 pub fn take_over(candidates: &[Candidate], heir: &Heir<'_>, stop: &StopToken) -> Result<Inheritance> {
     let store = &**heir.partial.repository().store();
     let mut work = Work {
-        now_ns: times::now().as_nanosecond(),
         heir,
         store,
         keys: RandomState::new(),
@@ -360,7 +356,7 @@ impl Work<'_> {
     fn is_still(&self, name: &Path, stamp: &Stamp, mode: Option<u32>, began_ns: i128) -> bool {
         let now = self.heir.files.stamp_and_mode(name);
         let is_same = now.is_some_and(|(now, its_mode)| now == *stamp && mode.is_none_or(|mode| mode == its_mode));
-        is_same && is_settled(stamp.changed_ns, vouches_until(began_ns, self.now_ns))
+        is_same && is_settled(stamp.changed_ns, began_ns)
     }
 
     /// Gives a copy of so many bytes its name in the new partial; false where there is no such copy.
