@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::forge::reseal;
-use common::{Host, as_ordinary_user, finish, names};
+use common::{HeldJournal, Host, as_ordinary_user, finish, names};
 use serde_json::Value;
 use snapbox::{assert_data_eq, str};
 
@@ -369,5 +369,23 @@ fn two_backups_with_one_number_are_two_backups() {
     backup(&host, "full", "2026-11-03T02:30:00Z", &[]);
     host.ok(&["prune", "repo", "--keep-last", "2", "--yes"]);
     assert_eq!(numbers(&host), [2, 3]);
+    host.verifies("repo");
+}
+
+#[test]
+fn a_kept_partial_of_a_dead_backup_that_a_prune_took_away_is_not_missed() {
+    // The next backup ends the dead session, which was to keep what it had read.
+    let host = (0..200).find_map(|_| {
+        let host = Host::quick_with_app();
+        let mut running = host.start(&["backup", "app", "--to", "repo", "--keep-partial"]);
+        let held = HeldJournal::of_a_new_session(&host, "state", &mut running)?;
+        let is_killed = running.kill().code.is_none();
+        drop(held);
+        (is_killed && host.backups("repo").is_empty()).then_some(host)
+    });
+    let host = host.expect("the backup is not 200 times too quick to be killed");
+    host.ok(&["prune", "repo", "--keep-last", "1", "--discard-partials", "--yes"]).says("removed what was left");
+    host.ok(&["backup", "app", "--to", "repo"]).says("what was read so far is gone from ");
+    host.is_tidy("repo");
     host.verifies("repo");
 }

@@ -228,8 +228,16 @@ impl Context {
             return partial.discard().map(drop);
         }
         let place = partial.repository().store().describe(&partial.data());
-        observer.said(&format!("what was read so far stays in {}", crate::error::printable(&place)));
-        partial.keep(&Owner::new(&self.session.record().session, self.session.folder(), false))
+        let place = crate::error::printable(&place);
+        match partial.keep(&Owner::new(&self.session.record().session, self.session.folder(), false)) {
+            // A prune that discards partials took the dead session's away.
+            Err(error) if error.is_not_found() => observer.said(&format!("what was read so far is gone from {place}")),
+            kept => {
+                kept?;
+                observer.said(&format!("what was read so far stays in {place}"));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -96,7 +96,14 @@ impl Repository {
 
     /// All backups, oldest first.
     pub fn backups(&self) -> Result<Vec<Backup>> {
-        Ok(self.ids()?.into_iter().map(|id| self.backup(id)).collect())
+        let mut backups: Vec<Backup> = self.ids()?.into_iter().map(|id| self.backup(id)).collect();
+        if backups.iter().any(|backup| backup.manifest.is_err()) {
+            // A prune may have taken it away after it was listed.
+            let standing = self.ids()?;
+            let stands = |backup: &Backup| standing.iter().any(|id| id.text == backup.id.text);
+            backups.retain(|backup| backup.manifest.is_ok() || stands(backup));
+        }
+        Ok(backups)
     }
 
     /// The newest backup whose manifest can be read, for the next one's manifest to refer to.
