@@ -66,6 +66,12 @@ impl HalfRecord {
         Self { phase, index, stamp, began_ns: None, root, path, path_base64, bytes, sha256 }
     }
 
+    /// Whether it counts instead of one that was recorded before, of a file with that stamp and so many bytes of it: of
+    /// another stamp, that was an attempt that came to nothing.
+    pub fn supersedes(&self, stamp: Stamp, bytes: u64) -> bool {
+        self.stamp != stamp || self.bytes > bytes
+    }
+
     /// How far that is; none where its hash is none.
     pub fn reached(&self) -> Option<Reached> {
         let mut sha256 = [0; 32];
