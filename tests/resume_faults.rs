@@ -27,7 +27,8 @@ use serde_json::{Value, json};
 
 const EIO: i32 = 5;
 const BACKUP: &[&str] = &["backup", "app", "--to", "repo", "--log", "wal.*", "--json"];
-/// Files that both partials have as a whole together, and bytes of the one that is read in part.
+/// Files that both partials have as a whole together, and bytes of the one that is read in part: at least so much need not be
+/// read again.
 const PROVEN: (u64, u64) = (6, 4 << 20);
 
 fn begin(host: &Host, more: &[&str]) {
@@ -140,7 +141,7 @@ fn ends(host: &Host, when: &str) -> (u64, u64) {
 }
 
 fn has_all(resumed: (u64, u64), when: &str) {
-    assert!(resumed.0 == PROVEN.0 && resumed.1 > PROVEN.1, "{when}: only {resumed:?} was taken over");
+    assert!(resumed.0 >= PROVEN.0 && resumed.1 > PROVEN.1, "{when}: only {resumed:?} was taken over");
 }
 
 #[test]

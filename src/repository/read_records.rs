@@ -1,7 +1,7 @@
 //! What the readers of a session have recorded, in the session's partial: one file a reader, one line a fact.
 //!
 //! A line is an entry that was read ([`ReadRecord`]), or how far one is read that is not done ([`HalfRecord`]), or that
-//! a sync has made durable what stands before ([`ProvenLine`]). The journal of the session says the last as well; the
+//! a sync has made durable what stands before (`ProvenLine`). The journal of the session says the last as well; the
 //! line says it to whoever takes over from a session whose journal is gone.
 
 use std::io::{BufRead, BufReader, Read};
