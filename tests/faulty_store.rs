@@ -17,7 +17,7 @@ use jetbak::repository::Repository;
 use jetbak::repository::damage::Damage;
 use jetbak::repository::local::LocalStore;
 use jetbak::repository::partial::Owner;
-use jetbak::repository::store::{Held, Item, Reading, Store, Writing};
+use jetbak::repository::store::{Held, Item, Node, Reading, Store, Writing};
 use jetbak::repository::verify::{Tally, with_progress};
 use jetbak::session::directory::{StateDirectory, Which};
 use jetbak::session::event::{Kind, Outcome};
@@ -401,6 +401,9 @@ impl Store for LyingStore {
     }
     fn size(&self, path: &Path) -> Result<Option<u64>> {
         self.inner.size(path)
+    }
+    fn node(&self, path: &Path) -> Result<Option<Node>> {
+        self.inner.node(path)
     }
     fn is_same_file(&self, first: &Path, path: &Path) -> Result<bool> {
         self.inner.is_same_file(first, path)

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use common::faulty::{Faults, FaultyStore, Manner};
 use common::forge::reseal;
-use common::{Host, names, skip};
+use common::strace::{can_kill, is_killed_at};
+use common::{Host, names};
 use jetbak::protocol::prune::{Asked, Outlook};
 use jetbak::protocol::{Observer, Progress, Warning};
 use jetbak::repository::Repository;
@@ -179,27 +180,7 @@ fn a_prune_that_ends_at_any_call_to_the_store_loses_nothing() {
     assert!(states > 12, "the calls met the prune in {states} states only");
 }
 
-/// Kills the real binary as it is about to do a system call for the n-th time; false where it needs fewer of them.
-fn killed(host: &Host, call: &str, at: usize) -> bool {
-    again(host);
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
-    strace.args(["-e", &format!("inject={call}:signal=KILL:when={at}"), "--"]);
-    let prune = host.command(&["prune", "repo", "--keep-last", "1", "--discard-partials", "--yes", "--quiet"]);
-    strace.arg(prune.get_program()).args(prune.get_args()).current_dir(host.path(""));
-    strace.env("JETBAK_STATE_DIR", host.path("state")).env("TZ", "UTC");
-    let status = strace.stdin(std::process::Stdio::null()).output().expect("strace runs").status;
-    !status.success()
-}
-
-fn can_kill() -> bool {
-    let tried = Command::new("strace").args(["-qq", "-o", "/dev/null", "-e", "trace=none", "--", "true"]).output();
-    let works = tried.is_ok_and(|output| output.status.success());
-    if !works {
-        skip("no strace that may trace");
-    }
-    works
-}
+const PRUNE: &[&str] = &["prune", "repo", "--keep-last", "1", "--discard-partials", "--yes", "--quiet"];
 
 fn at_each(calls: &[&str]) {
     if !can_kill() {
@@ -209,7 +190,11 @@ fn at_each(calls: &[&str]) {
     let mut kills = 0;
     for call in calls {
         let mut at = 1;
-        while killed(&host, call, at) {
+        loop {
+            again(&host);
+            if !is_killed_at(&host, PRUNE, call, at) {
+                break;
+            }
             let when = format!("{call} {at}");
             is_whole(&host, &when);
             ends(&host, &when);

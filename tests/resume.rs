@@ -8,6 +8,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use common::interrupted::{began_later, read_and_stop};
 use common::{HeldJournal, Host, Ran, names};
 use serde_json::{Value, json};
 
@@ -30,15 +31,6 @@ fn killed(prepare: impl Fn(&Host)) -> Host {
     panic!("the backup was 200 times too quick to be killed");
 }
 
-/// Reads for a session that is stopped, and keeps what was read: nothing (`[]`) stands for everything.
-fn read_and_stop(host: &Host, options: &[&str], names: &[&str]) {
-    host.ok(&[&["begin", "app", "--to", "repo", "--log", "wal.*", "--keep-partial"], options].concat());
-    host.ok(&[&["read", "app"], names].concat());
-    host.ok(&["stop", "app"]);
-    host.ok(&["end", "app"]).says("what was read so far stays in ");
-    began_later(host);
-}
-
 /// A machine on which a session has read everything and was stopped.
 fn stopped() -> Host {
     let host = Host::quick_with_app();
@@ -51,16 +43,6 @@ fn partial(host: &Host) -> PathBuf {
     let partials = host.partials("repo");
     assert_eq!(partials.len(), 1, "{partials:?}");
     host.path("repo/partial").join(&partials[0])
-}
-
-/// Says in every partial that its backup began so late that nothing had changed shortly before.
-fn began_later(host: &Host) {
-    for name in host.partials("repo") {
-        let path = host.path("repo/partial").join(name).join("owner.json");
-        let mut owner: Value = serde_json::from_slice(&fs::read(&path).expect("an owner")).expect("JSON");
-        owner["began"] = json!("2200-01-01T00:00:00Z");
-        fs::write(path, owner.to_string()).expect("written");
-    }
 }
 
 /// Marks the copy of a file in the only partial, so that one can tell whether it was taken over: a byte of it is another
@@ -349,4 +331,17 @@ fn an_increment_goes_on_where_it_has_the_same_parent_only() {
         assert_eq!(resumed(&ran).0 > 0, has_parent, "{}", ran.stderr);
         is_good(&host);
     }
+}
+
+#[test]
+fn what_no_sync_has_proven_is_read_again() {
+    let host = stopped();
+    let path = partial(&host).join("records/1");
+    let text = fs::read_to_string(&path).expect("read");
+    let lines = text.lines().filter(|line| !line.contains("\"proven\"")).map(|line| format!("{line}\n"));
+    let unproven = lines.collect::<String>();
+    assert_ne!(text, unproven);
+    fs::write(&path, unproven).expect("written");
+    assert_eq!(resumed(&host.ok(&with(&["--json"]))), (0, 0));
+    is_good(&host);
 }

@@ -205,8 +205,7 @@ pub fn begin(
     let began = times::now();
     let mut record = record_of(options, &places, repository.as_ref().map(Repository::root), new_session_id(began));
     record.began = began;
-    let must_settle = options.repository.is_some() && options.kind != Kind::Copy && places.engine != EngineName::Ese;
-    let settled = if must_settle { Some(settle(&places.storage)?) } else { None };
+    let settled = if options.repository.is_some() { Some(settle(&places)?) } else { None };
     let wanted = if repository.is_some() { Wanted::Everything } else { Wanted::Content };
     let looking = Look { state: Some(state), options, roots: record.roots(), parent: parent.as_ref(), wanted };
     let (survey, compared) = looking.survey(&*engine, observer, stop, Some(&mut plan))?;
@@ -535,16 +534,17 @@ fn inherit(
     Ok((candidates, inheritance))
 }
 
-/// Has the file system of a storage write what waits, beside the survey: only then does the next store into a mapped file
-/// change its times, by which a later backup tells that it changed. It must begin after the time that the session is said
+/// Has the file systems of a storage write what waits, beside the survey: only then does the next store into a mapped file
+/// change its times, by which a later backup, or one that goes on from this one, tells that it changed. It must begin after the time that the session is said
 /// to have begun, and be over before a file is read: a store between those two makes the file one that a later backup reads.
 ///
 /// The other end of the channel goes when that is done.
-fn settle(storage: &Path) -> Result<Receiver<()>> {
+fn settle(places: &Places) -> Result<Receiver<()>> {
     let (over, settled) = mpsc::channel();
-    let storage = storage.to_owned();
+    let mut folders: Vec<PathBuf> = places.roots().iter().map(|root| root.path.clone()).collect();
+    folders.push(places.storage.clone());
     let spawned = thread::Builder::new().name("settle".to_owned()).spawn(move || {
-        if let Ok(folder) = File::open(storage) {
+        for folder in folders.into_iter().filter_map(|folder| File::open(folder).ok()) {
             let _ = rustix::fs::syncfs(&folder); // what is read-only, or has no such call, has nothing that waits
         }
         drop(over);

@@ -200,7 +200,8 @@ impl Claims {
                         known.proven.insert(record.index);
                     }
                     RecordLine::Half(half) if is_ours(half.phase, half.index) => {
-                        let is_further = known.half.get(&half.index).is_none_or(|known| known.bytes < half.bytes);
+                        let is_further =
+                            known.half.get(&half.index).is_none_or(|known| half.supersedes(known.stamp, known.bytes));
                         let is_settled = is_settled(half.stamp.changed_ns, half.began_ns.unwrap_or(began));
                         if let Some(reached) = half.reached().filter(|_| is_further && is_settled) {
                             known.half.insert(half.index, reached);

@@ -256,8 +256,13 @@ pub fn fate(
     match Session::open(&folder) {
         Err(error) if error.is_not_found() => Ok(Fate::Dead),
         Err(_) => Ok(Fate::Unclear("its session, of another user or damaged, cannot be looked at")),
-        // A sealed one may be half published; whoever opens its session next finishes that.
-        Ok(session) if session.state()?.in_progress() && (!owner.one_shot || found.sealed) => Ok(Fate::Lives),
+        // A sealed one may be half published; whoever opens its session next finishes that. And others may read for a
+        // one-shot whose own process is gone.
+        Ok(session)
+            if session.state()?.in_progress() && (!owner.one_shot || found.sealed || !session.live()?.is_empty()) =>
+        {
+            Ok(Fate::Lives)
+        }
         Ok(_) => Ok(Fate::Dead),
     }
 }

@@ -21,10 +21,12 @@ pub struct Copies {
 }
 
 impl Copies {
-    /// Opens the copy of a file; none where there is none that can be read.
+    /// Opens the copy of a file; none where there is none that can be read, or that has another name: an earlier partial
+    /// that could not be removed has it too, and nothing is written into what two partials hold.
     pub fn open(&self, name: &std::path::Path) -> Option<Box<dyn KeptCopy>> {
         let (root, path) = self.roots.place(name)?;
         let path = self.folder.join(roots::below(&roots::folder_of(root)?, path));
+        self.store.node(&path).ok()?.filter(|node| node.names <= 1)?;
         let reading = self.store.open(&path, 0, false).ok()?;
         Some(Box::new(KeptFile { store: Arc::clone(&self.store), path, reading, position: 0 }))
     }

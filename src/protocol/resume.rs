@@ -8,7 +8,7 @@
 //! Of whole files nothing is read again, not even the copy: that was durable before it counted. What is begun is read
 //! back from the copy when it is gone on with (`stream/kept.rs`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -66,8 +66,11 @@ pub fn candidates(
             continue;
         }
         let Some(held) = found.partial.try_hold()? else { continue };
-        // It may have gone between the look and the lock.
-        if found.partial.owner().is_some_and(|now| now.session == owner.session) {
+        // It may have gone between the look and the lock, or have been found out.
+        let now = found.partial.owner().filter(|now| now.session == owner.session && now.fits(terms, parent));
+        if let Some(owner) = now
+            && found.partial.is_where_it_was_made(&owner)?
+        {
             candidates.push(Candidate { found, owner, began_ns: began.as_nanosecond(), _held: held });
         }
     }
@@ -128,6 +131,8 @@ struct Work<'a> {
     candidates: &'a [Candidate],
     out: RecordFile,
     inheritance: Inheritance,
+    /// Keys of what some candidate has read as a log, and whether it is one no more: the list of databases has it.
+    logs: HashMap<u64, bool>,
 }
 
 /// Takes over what the candidates have of what a new session is to read. Durable when it returns.
@@ -140,6 +145,7 @@ pub fn take_over(candidates: &[Candidate], heir: &Heir<'_>, stop: &StopToken) ->
         candidates,
         out: RecordFile::create(&heir.partial.records(), HEIR, heir.roots.clone())?,
         inheritance: Inheritance { used: vec![false; candidates.len()], ..Inheritance::default() },
+        logs: HashMap::new(),
     };
     let mut known = candidates.iter().map(|candidate| work.known(candidate)).collect::<Vec<_>>();
     let mut batches = Batches::new(Phase::Databases, HEIR);
@@ -218,13 +224,18 @@ impl Work<'_> {
     }
 
     /// What a candidate has. Records that cannot be read are none: nothing depends on them.
-    fn known(&self, candidate: &Candidate) -> Known {
+    fn known(&mut self, candidate: &Candidate) -> Known {
         let home = candidate.found.partial.records();
         let (mut whole, mut half, mut logs) = (HashMap::new(), HashMap::<u64, Box<HalfRecord>>::new(), Vec::new());
         for (reader, proven) in home.proven().unwrap_or_default() {
             let read = home.read(reader, proven, &mut |offset, line| {
                 match line {
-                    RecordLine::Read(record) if record.phase == Phase::Logs => logs.push((reader, offset)),
+                    RecordLine::Read(record) if record.phase == Phase::Logs => {
+                        logs.push((reader, offset));
+                        if let Some(path) = record.line.path() {
+                            self.logs.insert(self.key(&record.line.root, &path), false);
+                        }
+                    }
                     RecordLine::Read(record) => {
                         if let Some(path) = record.line.path().filter(|_| record.line.role.is_file()) {
                             whole.insert(self.key(&record.line.root, &path), (reader, offset));
@@ -233,7 +244,7 @@ impl Work<'_> {
                     RecordLine::Half(record) if record.phase == Phase::Databases => {
                         if let Some(path) = record.path() {
                             let known = half.entry(self.key(&record.root, &path)).or_insert_with(|| record.clone());
-                            if known.bytes < record.bytes {
+                            if record.supersedes(known.stamp, known.bytes) {
                                 *known = record;
                             }
                         }
@@ -252,11 +263,14 @@ impl Work<'_> {
 
     /// Takes over what there is of an entry; whether it is all of it, or a part, or nothing.
     fn entry(&mut self, entry: &Entry, index: u64, known: &mut [Known]) -> Result<Option<bool>> {
+        let Some((root, path)) = self.heir.roots.place(&entry.path) else { return Ok(None) };
+        let key = self.key(root, path);
+        if let Some(is_none_now) = self.logs.get_mut(&key) {
+            *is_none_now = true;
+        }
         if !entry.role.is_file() || entry.hard_link.is_some() {
             return Ok(None); // there is nothing to read of it
         }
-        let Some((root, path)) = self.heir.roots.place(&entry.path) else { return Ok(None) };
-        let key = self.key(root, path);
         let (mut has_changed, mut taken) = (false, None);
         for (number, (candidate, known)) in self.candidates.iter().zip(known).enumerate() {
             if let Some(place) = known.whole.get(&key) {
@@ -374,12 +388,16 @@ impl Work<'_> {
     /// Takes over logs: they are found by their names once they are listed. None where there are none.
     fn logs(&mut self, known: &mut [Known]) -> Result<Option<RecordFile>> {
         let mut out: Option<RecordFile> = None;
-        let mut taken = std::collections::HashSet::new();
+        let mut taken = HashSet::new();
         for (number, (candidate, known)) in self.candidates.iter().zip(known).enumerate() {
             for place in std::mem::take(&mut known.logs) {
                 let Ok(record) = known.lookup.at(place) else { break };
                 let Some(name) = record.line.name(self.heir.roots) else { continue };
-                if !record.line.role.is_file()
+                let key = self.heir.roots.place(&name).map(|(root, path)| self.key(root, path));
+                // What is read before the logs would be in the place of what is removed when it is no log.
+                let is_log = key.is_some_and(|key| self.logs.get(&key) == Some(&false));
+                if !is_log
+                    || !record.line.role.is_file()
                     || taken.contains(&name)
                     || !matches!(self.whole(candidate, &record, &name)?, Answer::Taken)
                 {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags, Stat, statat};
 use rustix::io::Errno;
 
-use super::store::{Held, Item, ItemKind, Reading, Store, Writing};
+use super::store::{Held, Item, ItemKind, Node, Reading, Store, Writing};
 use crate::attributes::modified;
 use crate::beneath::{self, Folders};
 use crate::durable::{self, Put};
@@ -66,11 +66,18 @@ impl LocalStore {
 
     /// Creates a file of bulk data; directories above it are made.
     pub fn create_file(&self, path: &Path, put: Put) -> Result<LocalFile> {
-        let (folder, name) = self.parent(path, true).map_err(|e| self.error("create", path, e))?;
-        let taken = if put == Put::New { OFlags::EXCL } else { OFlags::TRUNC };
-        let flags = OFlags::WRONLY | OFlags::CREATE | taken | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&folder, name, flags, Mode::RUSR | Mode::WUSR);
-        let file = File::from(file.map_err(|e| self.error("create", path, e))?);
+        let error = |e| self.error("create", path, e);
+        let (folder, name) = self.parent(path, true).map_err(error)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let create = || rustix::fs::openat(&folder, name, flags, Mode::RUSR | Mode::WUSR);
+        let file = match create() {
+            // A new file, never what stands there: that may have another name, in another partial or in a backup.
+            Err(Errno::EXIST) if put == Put::Replace => {
+                rustix::fs::unlinkat(&folder, name, AtFlags::empty()).and_then(|()| create())
+            }
+            made => made,
+        };
+        let file = File::from(file.map_err(error)?);
         if let Some(heir) = self.folders.heir() {
             heir.take_file(&file);
         }
@@ -251,6 +258,10 @@ impl Store for LocalStore {
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&folder, name, flags, Mode::empty());
         let mut file = File::from(file.map_err(|e| self.error("open", path, e))?);
+        let names = rustix::fs::fstat(&file).map_err(|e| self.error("look at", path, e))?.st_nlink;
+        if names > 1 {
+            return Err(not_as_expected(&self.at(path), "a file with another name, which nobody may write into"));
+        }
         let placed = file.set_len(bytes).and_then(|()| file.seek(SeekFrom::Start(bytes)));
         placed.map_err(|e| Error::io("write", &self.at(path), &e))?;
         let (offered, sync) = (Arc::clone(&self.direct), !self.syncs_whole);
@@ -339,6 +350,15 @@ impl Store for LocalStore {
         match self.stat(path) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => Ok(u64::try_from(stat.st_size).ok()),
             Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(errno) => Err(self.error("look at", path, errno)),
+        }
+    }
+
+    #[allow(clippy::useless_conversion, reason = "some machines count names in 32 bits")]
+    fn node(&self, path: &Path) -> Result<Option<Node>> {
+        match self.stat(path) {
+            Ok(stat) => Ok(Some(Node { number: stat.st_ino, names: stat.st_nlink.into() })),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(errno) => Err(self.error("look at", path, errno)),
         }
     }

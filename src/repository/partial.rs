@@ -53,6 +53,9 @@ pub struct Owner {
     /// When its session began (UTC).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<jiff::Timestamp>,
+    /// The number of its folder in the file system: a copy of it, made while somebody wrote there, has another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<u64>,
 }
 
 /// What must be the same in a session that goes on from what another one has read, beside the parent.
@@ -92,6 +95,7 @@ impl Owner {
             parent: None,
             terms: None,
             began: None,
+            folder: None,
         }
     }
 
@@ -160,6 +164,7 @@ impl Repository {
             let message = format!("the file system of {} does not tell names apart by case", printable(self.root()));
             return Err(Error::new(ExitCode::Failed, message).hint("Keep the repository on another file system."));
         }
+        let owner = Owner { folder: store.node(&partial.folder)?.map(|node| node.number), ..owner.clone() };
         store.put(&partial.folder.join("owner.json"), &owner.to_bytes(), Put::New)?;
         store.make_directory(&partial.data())?;
         store.make_directory(&partial.folder.join("records"))?;
@@ -264,6 +269,12 @@ impl Partial {
             Err(error) if error.is_not_found() => Ok(None),
             held => held,
         }
+    }
+
+    /// Whether it is what its session made, and no copy of that.
+    pub fn is_where_it_was_made(&self, owner: &Owner) -> Result<bool> {
+        let node = self.repository.store().node(&self.folder)?;
+        Ok(owner.folder.is_some() && owner.folder == node.map(|node| node.number))
     }
 
     /// Says that nobody is to go on from it: something in it is not what was written.

@@ -1,7 +1,7 @@
 //! What the readers of a session have recorded, in the session's partial: one file a reader, one line a fact.
 //!
 //! A line is an entry that was read ([`ReadRecord`]), or how far one is read that is not done ([`HalfRecord`]), or that
-//! a sync has made durable what stands before ([`ProvenLine`]). The journal of the session says the last as well; the
+//! a sync has made durable what stands before (`ProvenLine`). The journal of the session says the last as well; the
 //! line says it to whoever takes over from a session whose journal is gone.
 
 use std::io::{BufRead, BufReader, Read};
@@ -64,6 +64,12 @@ impl HalfRecord {
         let (root, sha256) = (root.to_owned(), hex(&reached.sha256));
         let Reached { stamp, bytes, .. } = *reached;
         Self { phase, index, stamp, began_ns: None, root, path, path_base64, bytes, sha256 }
+    }
+
+    /// Whether it counts instead of one that was recorded before, of a file with that stamp and so many bytes of it: of
+    /// another stamp, that was an attempt that came to nothing.
+    pub fn supersedes(&self, stamp: Stamp, bytes: u64) -> bool {
+        self.stamp != stamp || self.bytes > bytes
     }
 
     /// How far that is; none where its hash is none.

@@ -35,6 +35,15 @@ pub struct Item {
     pub size: u64,
 }
 
+/// What a file or folder is beside its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// A number that it keeps when it is renamed, and that no copy of it has.
+    pub number: u64,
+    /// How many names it has.
+    pub names: u64,
+}
+
 /// A lock in the store, held until it is dropped.
 pub trait Held: Send + fmt::Debug {}
 
@@ -79,10 +88,12 @@ pub trait Store: Send + Sync + fmt::Debug {
         None
     }
 
-    /// Creates or replaces a file of bulk data; directories above it are made.
+    /// Creates or replaces a file of bulk data; directories above it are made. What stands there keeps its content under
+    /// any other name that it has.
     fn create(&self, path: &Path) -> Result<Box<dyn Writing>>;
 
-    /// Goes on with a file of bulk data behind its first bytes; whatever it has beyond them goes.
+    /// Goes on with a file of bulk data behind its first bytes; whatever it has beyond them goes. -1812 where it has
+    /// another name, under which it would change too.
     fn go_on(&self, path: &Path, bytes: u64) -> Result<Box<dyn Writing>>;
 
     /// Opens a file for reading from a byte on; `fresh` asks for the medium's own bytes instead of a cache's.
@@ -104,6 +115,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Bytes of a regular file; none where there is no such file.
     fn size(&self, path: &Path) -> Result<Option<u64>>;
+
+    /// What a file or folder is beside its name; none where there is none.
+    fn node(&self, path: &Path) -> Result<Option<Node>>;
 
     /// Whether two names are known to be one file, so that only one of them has to be read.
     fn is_same_file(&self, first: &Path, path: &Path) -> Result<bool>;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use jetbak::durable::Put;
 use jetbak::error::{Error, Result};
 use jetbak::repository::local::LocalStore;
-use jetbak::repository::store::{Held, Item, Reading, Store, Writing};
+use jetbak::repository::store::{Held, Item, Node, Reading, Store, Writing};
 use jetbak::stream::source::{Attributes, Got};
 
 /// In which way a call fails.
@@ -30,12 +30,20 @@ pub struct Faults {
     at: u64,
     errno: i32,
     manner: Manner,
+    /// Only calls about this path, or one that ends with it, are counted.
+    about: PathBuf,
 }
 
 impl Faults {
     /// Calls are counted from now on.
     pub fn new(at: u64, errno: i32, manner: Manner) -> Arc<Self> {
-        Arc::new(Self { armed: AtomicBool::new(false), calls: AtomicU64::new(0), at, errno, manner })
+        Self::of("", at, errno, manner)
+    }
+
+    /// The same, of calls about one file only; from its end on, as far as the file is named.
+    pub fn of(file: &str, at: u64, errno: i32, manner: Manner) -> Arc<Self> {
+        let (armed, calls, about) = (AtomicBool::new(false), AtomicU64::new(0), file.into());
+        Arc::new(Self { armed, calls, at, errno, manner, about })
     }
 
     pub fn arm(&self) {
@@ -48,8 +56,8 @@ impl Faults {
     }
 
     /// Runs a call, or lets it fail.
-    fn call<T>(&self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        if !self.armed.load(Ordering::SeqCst) {
+    fn call<T>(&self, path: &Path, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        if !self.armed.load(Ordering::SeqCst) || !path.ends_with(&self.about) {
             return work();
         }
         let number = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
@@ -74,7 +82,7 @@ pub struct FaultyStore {
 impl FaultyStore {
     fn call<T>(&self, action: &str, path: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let mut real = None;
-        let done = self.faults.call(|| {
+        let done = self.faults.call(path, || {
             work().map_err(|error| {
                 real = Some(error);
                 io::Error::other("the store's own")
@@ -93,43 +101,48 @@ struct FaultyFile {
 impl Writing for FaultyFile {
     fn write(&mut self, chunk: &[u8]) -> Result<()> {
         let inner = self.inner.as_mut().expect("open");
-        let done = self.faults.call(|| inner.write(chunk).map_err(io::Error::other));
+        let done = self.faults.call(&self.path, || inner.write(chunk).map_err(io::Error::other));
         done.map_err(|e| Error::io("write", &self.path, &e))
     }
 
     fn skip(&mut self, bytes: u64) -> Result<()> {
         let inner = self.inner.as_mut().expect("open");
-        let done = self.faults.call(|| inner.skip(bytes).map_err(io::Error::other));
+        let done = self.faults.call(&self.path, || inner.skip(bytes).map_err(io::Error::other));
         done.map_err(|e| Error::io("write", &self.path, &e))
     }
 
     fn flush(&mut self) -> Result<()> {
         let inner = self.inner.as_mut().expect("open");
-        let done = self.faults.call(|| inner.flush().map_err(io::Error::other));
+        let done = self.faults.call(&self.path, || inner.flush().map_err(io::Error::other));
         done.map_err(|e| Error::io("sync", &self.path, &e))
+    }
+
+    fn is_covered(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| inner.is_covered())
     }
 
     fn finish(mut self: Box<Self>, attributes: Option<&Attributes>) -> Result<()> {
         let inner = self.inner.take().expect("open");
-        let done = self.faults.call(|| inner.finish(attributes).map_err(io::Error::other));
+        let done = self.faults.call(&self.path, || inner.finish(attributes).map_err(io::Error::other));
         done.map_err(|e| Error::io("finish", &self.path, &e))
     }
 }
 
 struct FaultyRead {
     inner: Box<dyn Reading>,
+    path: PathBuf,
     faults: Arc<Faults>,
 }
 
 impl Read for FaultyRead {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.faults.call(|| self.inner.read(buffer))
+        self.faults.call(&self.path, || self.inner.read(buffer))
     }
 }
 
 impl Reading for FaultyRead {
     fn next(&mut self, buffer: &mut [u8]) -> io::Result<Got> {
-        self.faults.call(|| self.inner.next(buffer))
+        self.faults.call(&self.path, || self.inner.next(buffer))
     }
 }
 
@@ -147,7 +160,7 @@ impl Store for FaultyStore {
     }
     fn open(&self, path: &Path, offset: u64, fresh: bool) -> Result<Box<dyn Reading>> {
         let inner = self.call("open", path, || self.inner.open(path, offset, fresh))?;
-        Ok(Box::new(FaultyRead { inner, faults: Arc::clone(&self.faults) }))
+        Ok(Box::new(FaultyRead { inner, path: self.describe(path), faults: Arc::clone(&self.faults) }))
     }
     fn put(&self, path: &Path, content: &[u8], put: Put) -> Result<()> {
         self.call("write", path, || self.inner.put(path, content, put))
@@ -163,6 +176,9 @@ impl Store for FaultyStore {
     }
     fn size(&self, path: &Path) -> Result<Option<u64>> {
         self.call("look at", path, || self.inner.size(path))
+    }
+    fn node(&self, path: &Path) -> Result<Option<Node>> {
+        self.call("look at", path, || self.inner.node(path))
     }
     fn is_same_file(&self, first: &Path, path: &Path) -> Result<bool> {
         self.call("look at", path, || self.inner.is_same_file(first, path))

@@ -8,8 +8,10 @@ pub mod ese;
 pub mod faulty;
 pub mod flickering;
 pub mod forge;
+pub mod interrupted;
 pub mod mounts;
 pub mod sqlite;
+pub mod strace;
 pub mod tree;
 
 use std::ffi::{OsStr, OsString};

@@ -12,7 +12,7 @@ use super::tests::{Chain, noise, whole};
 use crate::durable::Put;
 use crate::error::Result;
 use crate::repository::local::LocalStore;
-use crate::repository::store::{Held, Item, Reading, Store, Writing};
+use crate::repository::store::{Held, Item, Node, Reading, Store, Writing};
 use crate::stream::source::{Attributes, Hole};
 
 /// A store that counts what is read of it.
@@ -40,6 +40,7 @@ impl Store for Counting {
     fn create(&self, _: &Path) -> Result<Box<dyn Writing>> { unreachable!() }
     fn go_on(&self, _: &Path, _: u64) -> Result<Box<dyn Writing>> { unreachable!() }
     fn size(&self, _: &Path) -> Result<Option<u64>> { unreachable!() }
+    fn node(&self, _: &Path) -> Result<Option<Node>> { unreachable!() }
     fn put(&self, _: &Path, _: &[u8], _: Put) -> Result<()> { unreachable!() }
     fn make_directory(&self, _: &Path) -> Result<()> { unreachable!() }
     fn make_link(&self, _: &Path, _: &Path) -> Result<()> { unreachable!() }
